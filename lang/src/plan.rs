@@ -1,0 +1,159 @@
+//! What a worker does: the steps of one build, rendered.
+//!
+//! A [`crate::Step`] is configuration (it may hold placeholders and functions);
+//! rendering it against a [`BuildContext`] just before it starts (RF-11, D-06)
+//! gives a [`RenderedStep`], which is plain data.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use tidemill_model::{Properties, Results, SourceStamp};
+
+/// What placeholders and step functions can see of the running build.
+#[derive(Clone, Debug, Default)]
+pub struct BuildContext {
+    pub builder: String,
+    pub number: i64,
+    pub worker: String,
+    pub reason: String,
+    /// Grows while the build runs.
+    pub properties: Properties,
+    pub sourcestamps: Vec<SourceStamp>,
+    /// The worst result of the steps so far.
+    pub results: Option<Results>,
+}
+
+/// A step, ready to run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RenderedStep {
+    pub name: String,
+    pub flags: Flags,
+    /// Text while it runs and when it is done (RF-09); empty means the default for the action.
+    pub description: String,
+    pub description_done: String,
+    pub description_suffix: String,
+    pub action: Action,
+}
+
+/// How a step's result acts on its build (RF-02 to RF-05).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flags {
+    pub halt_on_failure: bool,
+    pub flunk_on_failure: bool,
+    pub flunk_on_warnings: bool,
+    pub warn_on_failure: bool,
+    pub warn_on_warnings: bool,
+    pub always_run: bool,
+}
+
+impl Default for Flags {
+    fn default() -> Self {
+        Flags {
+            halt_on_failure: false,
+            flunk_on_failure: true,
+            flunk_on_warnings: false,
+            warn_on_failure: false,
+            warn_on_warnings: false,
+            always_run: false,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    Shell(Shell),
+    Git(Git),
+    SetProperty { property: String, value: serde_json::Value },
+}
+
+/// `steps.ShellCommand`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Shell {
+    pub command: Command,
+    /// Below the builder's folder; never above it. Default `build`.
+    pub workdir: String,
+    /// Over the worker's own environment; none removes (SH-03). `${VAR}` in a
+    /// value is replaced by the worker on start.
+    pub env: BTreeMap<String, Option<String>>,
+    /// Kill after so long without output (SH-05); none is never. Default 1200 s.
+    pub timeout_us: Option<u64>,
+    /// Kill after so long (SH-06).
+    pub max_time_us: Option<u64>,
+    /// Kill after so many lines of output (SH-07).
+    pub max_lines: Option<u64>,
+    /// TERM first, KILL after so long (SH-08); none is KILL at once.
+    pub sigterm_us: Option<u64>,
+    pub initial_stdin: Option<String>,
+    pub want_stdout: bool,
+    pub want_stderr: bool,
+    /// List the environment in the log's header.
+    pub log_environ: bool,
+    /// Exit code to result (RF-08); others but 0 fail.
+    pub decode_rc: BTreeMap<i32, Results>,
+    /// Keep so many bytes at the head and at the tail of the log; none is all.
+    pub log_max_size: Option<u64>,
+    pub log_max_tail_size: Option<u64>,
+}
+
+impl Default for Shell {
+    fn default() -> Self {
+        Shell {
+            command: Command::Argv(vec![]),
+            workdir: "build".into(),
+            env: BTreeMap::new(),
+            timeout_us: Some(1_200_000_000),
+            max_time_us: None,
+            max_lines: None,
+            sigterm_us: None,
+            initial_stdin: None,
+            want_stdout: true,
+            want_stderr: true,
+            log_environ: true,
+            decode_rc: BTreeMap::from([(0, Results::Success)]),
+            log_max_size: None,
+            log_max_tail_size: None,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Command {
+    /// No shell between.
+    Argv(Vec<String>),
+    /// For `/bin/sh -c`.
+    Line(String),
+}
+
+/// `steps.Git`: after it, the work folder holds the source stamp's revision and
+/// the property `got_revision` its full id.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Git {
+    pub repourl: String,
+    /// The source stamp's branch wins; this is the one used where it has none.
+    pub branch: Option<String>,
+    pub mode: GitMode,
+    pub workdir: String,
+    /// Depth of a shallow clone.
+    pub shallow: Option<u32>,
+    pub submodules: bool,
+    /// Which source stamp it checks out.
+    pub codebase: String,
+    pub timeout_us: Option<u64>,
+    /// Tries after a failed fetch, and the pause between them.
+    pub retry: Option<(u32, u64)>,
+}
+
+/// SR-01 and SR-02.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GitMode {
+    /// Keep untracked files.
+    Incremental,
+    /// Remove the folder and clone anew.
+    FullClobber,
+    /// `git clean -d -f -f -x`.
+    FullFresh,
+    /// `git clean -d -f -f`: ignored files stay.
+    FullClean,
+}

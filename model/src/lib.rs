@@ -1,0 +1,22 @@
+//! The words of Tidemill: ids, results, changes, source stamps, properties,
+//! logs, and the messages of the worker protocol.
+//!
+//! Nothing here does IO, knows a database or holds a lock. Master, worker and
+//! every tool share these types, so a change here is a change of a contract:
+//! the worker protocol in [`wire`] is versioned, the others are stored.
+
+pub mod change;
+pub mod ids;
+pub mod log;
+pub mod problem;
+pub mod properties;
+pub mod results;
+pub mod revision;
+pub mod sourcestamp;
+pub mod wire;
+
+pub use change::{Change, NewChange};
+pub use ids::*;
+pub use properties::{Properties, Property};
+pub use results::Results;
+pub use sourcestamp::SourceStamp;

@@ -1,0 +1,404 @@
+//! Worker protocol v1: the messages, and the framing of batches.
+//!
+//! docs/protocol.md says how a good worker behaves. In short: `hello` opens a
+//! session; `poll` waits for work and carries the heartbeat of running builds;
+//! what happens in a build goes up in numbered batches; `lease-lost` is the
+//! only answer that makes a worker give up a build.
+//!
+//! Rules of evolution: unknown fields are ignored by both sides, new fields
+//! have defaults, enums are externally tagged and a reader refuses a tag that
+//! it does not know (so a new tag needs a new protocol version). Durations
+//! and times are integers of microseconds; there are no floats.
+
+use crate::log::{Chunk, LogSum};
+use crate::{Properties, Results, SourceStamp};
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// The protocol version of this release, and the oldest that it still speaks.
+pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL_MIN: u32 = 1;
+
+/// The newest level of the step vocabulary that this release evaluates. A
+/// revision records the level it needs; older workers are not offered it.
+pub const VOCABULARY: u32 = 1;
+
+/// `POST /worker/v1/hello`, with the worker's token as bearer. Begins a session.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Hello {
+    pub protocol_min: u32,
+    pub protocol_max: u32,
+    /// The worker's name; must be the one that the token belongs to.
+    pub name: String,
+    /// A random id kept in the worker's base directory. The same instance may
+    /// say hello again at any time (it restarted); another one is refused
+    /// while this one is alive.
+    pub instance: String,
+    /// Release of the worker program.
+    pub release: String,
+    pub vocabulary: u32,
+    /// How many builds it runs at once.
+    pub slots: u32,
+    /// Host facts for people: `host`, `system`, `arch`.
+    #[serde(default)]
+    pub info: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HelloReply {
+    pub protocol: u32,
+    pub session: i64,
+    /// Name of the replica that answered, for logs.
+    pub master: String,
+    /// Term of a lease. A worker polls at least every third of it while it holds builds.
+    pub lease_us: u64,
+}
+
+/// `POST /worker/v1/poll`. Sent again with the same number until it is answered.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Poll {
+    pub session: i64,
+    /// Rises by one with each answered poll.
+    pub poll: u64,
+    /// How many more builds it can start now.
+    pub free: u32,
+    /// The highest build id that any answer of this session delivered; 0 at first.
+    pub newest: i64,
+    /// Builds that it runs or has yet to finish delivering.
+    #[serde(default)]
+    pub held: Vec<Held>,
+    /// How long the master may wait before it answers with nothing.
+    pub wait_us: u64,
+}
+
+/// A build in a worker's hands, with the lease's token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    pub build: i64,
+    pub token: String,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct PollReply {
+    #[serde(default)]
+    pub claims: Vec<Claim>,
+    /// Held builds whose lease is gone: kill and forget.
+    #[serde(default)]
+    pub lost: Vec<i64>,
+    /// Held builds that somebody wants stopped.
+    #[serde(default)]
+    pub stop: Vec<Stop>,
+    /// Finish what runs, take nothing new, and end.
+    #[serde(default)]
+    pub drain: bool,
+}
+
+/// A build handed to a worker. The worker fetches the revision (once for each
+/// hash) and evaluates the builder's factory itself.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Claim {
+    pub build: i64,
+    /// Proof of the lease: goes with everything that is written for this build.
+    pub token: String,
+    /// 1 for the request's first build.
+    pub attempt: u32,
+    pub builder: String,
+    pub builder_id: i64,
+    /// The build's number within its builder.
+    pub number: i64,
+    pub request: i64,
+    /// Hash of the config revision, see `GET /worker/v1/revisions/{hash}`.
+    pub revision: String,
+    pub properties: Properties,
+    pub sourcestamps: Vec<SourceStamp>,
+    pub reason: String,
+}
+
+/// A wish to stop a build.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stop {
+    pub build: i64,
+    pub reason: String,
+    /// The result that the build is to end with; most often cancelled (D-13).
+    pub results: Results,
+}
+
+/// First frame of a batch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BatchHead {
+    pub session: i64,
+    pub build: i64,
+    pub token: String,
+    /// 1, 2, 3 … within this build.
+    pub batch: u64,
+    /// The worker's clock at sending, microseconds since 1970. Times inside the
+    /// batch are on the same clock, so the master turns them into database
+    /// time by the difference, whatever the worker's clock says (F18).
+    pub sent_at_us: i64,
+}
+
+/// Something that happened in a build, in order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// The worker took the build up.
+    BuildStarted {
+        at_us: i64,
+    },
+    StepStarted {
+        /// 1, 2, 3 … in the order of starting.
+        step: u32,
+        name: String,
+        at_us: i64,
+    },
+    StepFinished {
+        step: u32,
+        results: Results,
+        /// One line for people, such as `'make test' (failure)`.
+        summary: String,
+        #[serde(default)]
+        hidden: bool,
+        at_us: i64,
+    },
+    /// Live text of a running step, or of the build where `step` is none.
+    Summary {
+        step: Option<u32>,
+        text: String,
+    },
+    StepUrl {
+        step: u32,
+        name: String,
+        url: String,
+    },
+    PropertySet {
+        name: String,
+        value: Value,
+        source: String,
+    },
+    LogOpened {
+        /// 1, 2, 3 … within the build.
+        log: u32,
+        step: u32,
+        name: String,
+        slug: String,
+        kind: LogKind,
+    },
+    LogFinished {
+        log: u32,
+        sum: LogSum,
+    },
+    /// The last event of a build.
+    BuildFinished {
+        results: Results,
+        summary: String,
+        at_us: i64,
+    },
+}
+
+/// How a log is to be read; the letters are Buildbot's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LogKind {
+    /// stdout, stderr and header of a command.
+    #[serde(rename = "s")]
+    Stdio,
+    #[serde(rename = "t")]
+    Text,
+    #[serde(rename = "h")]
+    Html,
+}
+
+impl LogKind {
+    pub fn letter(self) -> &'static str {
+        match self {
+            LogKind::Stdio => "s",
+            LogKind::Text => "t",
+            LogKind::Html => "h",
+        }
+    }
+}
+
+/// One frame of a batch after its head.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Frame {
+    Event(Event),
+    Log { log: u32, chunk: Chunk },
+}
+
+/// Answer to `POST /worker/v1/batches`: given only after the commit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchReply {
+    /// Everything up to this batch is stored.
+    pub acked: u64,
+    #[serde(default)]
+    pub stop: Option<Stop>,
+    #[serde(default)]
+    pub drain: bool,
+}
+
+/// `GET /worker/v1/revisions/{hash}`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RevisionReply {
+    pub hash: String,
+    pub files: crate::revision::Files,
+}
+
+/// Content type of a batch body.
+pub const BATCH_CONTENT_TYPE: &str = "application/vnd.tidemill.batch";
+
+/// Most bytes of a batch body that a master accepts.
+pub const BATCH_MAX: usize = 8 << 20;
+
+const HEAD: u8 = b'H';
+const EVENT: u8 = b'E';
+const LOG: u8 = b'L';
+
+#[derive(Serialize, Deserialize)]
+struct LogHead {
+    log: u32,
+    first_byte: u64,
+    bytes: u32,
+    first_line: u64,
+    lines: u32,
+}
+
+/// Writes the head frame, which stands first.
+pub fn encode_head(out: &mut BytesMut, head: &BatchHead) {
+    put_frame(out, HEAD, &json(head));
+}
+
+/// Writes one more frame: `kind: u8, length: u32 LE, payload`. The payload of an
+/// event is its JSON; that of a log chunk is `length: u32 LE, JSON` and then the
+/// compressed runs.
+pub fn encode_frame(out: &mut BytesMut, frame: &Frame) {
+    match frame {
+        Frame::Event(event) => put_frame(out, EVENT, &json(event)),
+        Frame::Log { log, chunk } => {
+            let head = json(&LogHead {
+                log: *log,
+                first_byte: chunk.first_byte,
+                bytes: chunk.bytes,
+                first_line: chunk.first_line,
+                lines: chunk.lines,
+            });
+            out.put_u8(LOG);
+            out.put_u32_le((4 + head.len() + chunk.data.len()) as u32);
+            out.put_u32_le(head.len() as u32);
+            out.put_slice(&head);
+            out.put_slice(&chunk.data);
+        }
+    }
+}
+
+fn json<T: Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value).expect("protocol messages have string keys only")
+}
+
+fn put_frame(out: &mut BytesMut, kind: u8, payload: &[u8]) {
+    out.put_u8(kind);
+    out.put_u32_le(payload.len() as u32);
+    out.put_slice(payload);
+}
+
+/// Why bytes are not a batch.
+#[derive(Debug, thiserror::Error)]
+pub enum BatchError {
+    #[error("the batch breaks off at byte {0}")]
+    Truncated(usize),
+    #[error("unknown frame kind {kind} at byte {at}")]
+    Kind { kind: u8, at: usize },
+    #[error("frame at byte {at}: {error}")]
+    Json { at: usize, error: serde_json::Error },
+    #[error("the first frame must be the head, and the only one")]
+    Head,
+    #[error("chunk at byte {at} claims {bytes} content bytes; the most is {}", crate::log::CHUNK_MAX)]
+    ChunkSize { at: usize, bytes: u32 },
+}
+
+/// Reads a batch. Chunk data stays a slice of `body`; nothing is unpacked.
+pub fn decode_batch(body: Bytes) -> Result<(BatchHead, Vec<Frame>), BatchError> {
+    let mut head = None;
+    let mut frames = Vec::new();
+    let mut at = 0;
+    while at < body.len() {
+        let kind = body[at];
+        let len = read_u32(&body, at + 1)?;
+        let start = at + 5;
+        let end = start.checked_add(len).filter(|e| *e <= body.len()).ok_or(BatchError::Truncated(at))?;
+        match (kind, &head) {
+            (HEAD, None) => head = Some(from_json(&body[start..end], at)?),
+            (HEAD, Some(_)) | (_, None) => return Err(BatchError::Head),
+            (EVENT, _) => frames.push(Frame::Event(from_json(&body[start..end], at)?)),
+            (LOG, _) => frames.push(decode_log(&body, start, end)?),
+            _ => return Err(BatchError::Kind { kind, at }),
+        }
+        at = end;
+    }
+    Ok((head.ok_or(BatchError::Head)?, frames))
+}
+
+fn decode_log(body: &Bytes, start: usize, end: usize) -> Result<Frame, BatchError> {
+    let data =
+        start.checked_add(4 + read_u32(body, start)?).filter(|d| *d <= end).ok_or(BatchError::Truncated(start))?;
+    let head: LogHead = from_json(&body[start + 4..data], start)?;
+    // A gap's chunk claims the bytes it stands for; any other holds its bytes.
+    if head.bytes == 0 || head.bytes > 1 << 30 {
+        return Err(BatchError::ChunkSize { at: start, bytes: head.bytes });
+    }
+    let chunk = Chunk {
+        first_byte: head.first_byte,
+        bytes: head.bytes,
+        first_line: head.first_line,
+        lines: head.lines,
+        data: body.slice(data..end),
+    };
+    Ok(Frame::Log { log: head.log, chunk })
+}
+
+fn read_u32(body: &[u8], at: usize) -> Result<usize, BatchError> {
+    let bytes = body.get(at..at + 4).ok_or(BatchError::Truncated(at))?;
+    Ok(u32::from_le_bytes(bytes.try_into().expect("four bytes")) as usize)
+}
+
+fn from_json<T: for<'a> Deserialize<'a>>(bytes: &[u8], at: usize) -> Result<T, BatchError> {
+    serde_json::from_slice(bytes).map_err(|error| BatchError::Json { at, error })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::{Channel, ChunkWriter};
+
+    fn head() -> BatchHead {
+        BatchHead { session: 1, build: 2, token: "t".into(), batch: 3, sent_at_us: 4 }
+    }
+
+    #[test]
+    fn a_batch_comes_out_as_it_went_in() {
+        let mut writer = ChunkWriter::new();
+        writer.write(Channel::Stdout, b"hello\n\xff", |_| ());
+        let frames = vec![
+            Frame::Event(Event::StepStarted { step: 1, name: "make".into(), at_us: 7 }),
+            Frame::Log { log: 1, chunk: writer.cut().unwrap() },
+            Frame::Event(Event::LogFinished { log: 1, sum: writer.sum() }),
+            Frame::Event(Event::BuildFinished { results: Results::Success, summary: "ok".into(), at_us: 9 }),
+        ];
+        let mut body = BytesMut::new();
+        encode_head(&mut body, &head());
+        frames.iter().for_each(|f| encode_frame(&mut body, f));
+        assert_eq!(decode_batch(body.freeze()).unwrap(), (head(), frames));
+    }
+
+    #[test]
+    fn a_batch_cut_at_any_byte_is_an_error_and_never_a_panic() {
+        let mut body = BytesMut::new();
+        encode_head(&mut body, &head());
+        let whole = body.len();
+        encode_frame(&mut body, &Frame::Event(Event::BuildStarted { at_us: 1 }));
+        let body = body.freeze();
+        for cut in (0..body.len()).filter(|c| *c != whole) {
+            assert!(decode_batch(body.slice(..cut)).is_err(), "cut at {cut}");
+        }
+    }
+}

@@ -1,1 +1,36 @@
-//! Placeholder
+//! Migrations and all SQL that changes state: one file a noun.
+//!
+//! Functions are named noun first (`lease_renew`) and take a connection; what
+//! belongs together runs in [`Db::run_tx`], which names the transaction and
+//! tries it again where Postgres says so. State changes name the old state in
+//! their WHERE and check the row count. Time that decides is
+//! `tidemill_now()`, the database's clock.
+
+pub mod active;
+pub mod beats;
+pub mod builds;
+pub mod change_sources;
+pub mod changes;
+pub mod claims;
+pub mod config;
+pub mod copy;
+pub mod db;
+pub mod error;
+pub mod events;
+pub mod ingest;
+pub mod health;
+pub mod leases;
+pub mod log_chunks;
+pub mod migrate;
+pub mod requests;
+pub mod schedulers;
+pub mod sessions;
+pub mod sourcestamps;
+pub mod tokens;
+pub mod wake;
+pub mod workers;
+
+pub use db::Db;
+pub use error::Error;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;

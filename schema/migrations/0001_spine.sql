@@ -1,0 +1,434 @@
+-- The spine: a commit becomes a build.
+--
+-- Conventions. Ids are bigint identities. A column `xid` holds the id of the
+-- writing transaction (pg_current_xact_id() as bigint); the pair (xid, id) is
+-- the only order in which a cursor may read a table, because ids commit out of
+-- order. State columns are text with a CHECK; docs/states.md draws them.
+-- docs/data-model.md shows the whole, also what later issues add.
+
+-- The only clock of deciding SQL. A test moves time by replacing this function
+-- in its own database.
+create function tidemill_now() returns timestamptz
+language sql volatile parallel safe
+as $$ select clock_timestamp() $$;
+
+-- The id of this transaction, in the form stored in `xid` columns.
+create function tidemill_xid() returns bigint
+language sql volatile
+as $$ select pg_current_xact_id()::text::bigint $$;
+
+-- Every row written by a transaction below this id is visible or gone: what a
+-- cursor may read up to. Held back by the oldest writer of the whole instance,
+-- also in other databases.
+create function tidemill_horizon() returns bigint
+language sql volatile
+as $$ select pg_snapshot_xmin(pg_current_snapshot())::text::bigint $$;
+
+-- From best to worst (the codes are in another order).
+create function results_rank(code smallint) returns int
+language sql immutable parallel safe
+as $$ select array_position(array[3, 0, 1, 2, 4, 5, 6]::smallint[], code) $$;
+
+------------------------------------------------------------------ the cluster
+
+create table cluster (
+    one               boolean primary key default true check (one),
+    system_identifier text   not null,
+    epoch             bigint not null default 1 check (epoch > 0),
+    oldest_release    text   not null,
+    form_key          text   not null default gen_random_uuid()::text || gen_random_uuid()::text
+);
+comment on table cluster is 'One row: which Postgres cluster this database lives in.';
+comment on column cluster.system_identifier is
+    'pg_control_system().system_identifier at the last migrate. Differs after a restore elsewhere: xids and cursors are then re-based.';
+comment on column cluster.epoch is 'Raised when the database moved to another cluster; sessions of an older epoch are fenced.';
+comment on column cluster.form_key is 'Proof, in the forms of our pages, that a post comes from one of them; the same for all replicas.';
+comment on column cluster.oldest_release is 'The oldest release of Tidemill that may run on this schema.';
+
+create table masters (
+    id         bigint generated always as identity primary key,
+    name       text not null,
+    release    text not null,
+    url        text not null default '',
+    started_at timestamptz not null default tidemill_now(),
+    stopped_at timestamptz
+);
+comment on table masters is 'Replicas, one row for each start.';
+
+create table beats (
+    id         bigint generated always as identity primary key,
+    master_id  bigint not null references masters on delete cascade,
+    at         timestamptz not null,
+    resumed_at timestamptz not null
+);
+comment on table beats is
+    'Proof that the cluster could renew leases: each replica adds a row every few seconds. Rows are only added (a row updated so often would degrade under a held snapshot) and pruned after an hour.';
+comment on column beats.resumed_at is 'Since when beats came without a gap; nothing is reaped until a full lease term after it.';
+
+------------------------------------------------------------------ configuration
+
+create table config_revisions (
+    id         bigint generated always as identity primary key,
+    hash       text not null unique,
+    files      jsonb not null,
+    definition jsonb not null,
+    vocabulary int  not null,
+    comment    text not null default '',
+    created_by text not null default '',
+    created_at timestamptz not null default tidemill_now()
+);
+comment on table config_revisions is 'Applied project files, never changed. `definition` is what evaluation gave, as in lang::definition.';
+
+create table active_revision (
+    one          boolean primary key default true check (one),
+    revision_id  bigint not null references config_revisions,
+    activated_at timestamptz not null default tidemill_now()
+);
+comment on table active_revision is 'One row (none before the first reconfig). Schedule loops lock it FOR SHARE while they decide.';
+
+create table builders (
+    id                 bigint generated always as identity primary key,
+    name               text not null unique,
+    active             boolean not null default true,
+    tags               text[] not null default '{}',
+    description        text not null default '',
+    project            text not null default '',
+    any_worker         boolean not null default false,
+    properties         jsonb not null default '{}',
+    default_properties jsonb not null default '{}',
+    max_attempts       int not null default 5 check (max_attempts > 0),
+    steps              text[] not null default '{}',
+    created_at         timestamptz not null default tidemill_now()
+);
+comment on table builders is 'One row for each name ever defined; `active` says whether the active revision defines it. Build numbers come from the sequence build_number_<id>.';
+comment on column builders.properties is 'Set on each build: global ones and the builder''s own, as {name: [value, source]}.';
+
+create table builder_workers (
+    builder_id  bigint not null references builders on delete cascade,
+    worker_name text not null,
+    primary key (builder_id, worker_name)
+);
+comment on table builder_workers is 'Which workers may build it, by name: the worker may not be enrolled yet.';
+
+-- The next number of a builder. A sequence never waits and is never rolled
+-- back: a hot counter row would do both. Numbers may have gaps (D-43).
+create function build_number_next(builder bigint) returns bigint
+language sql volatile
+as $$ select nextval(('build_number_' || builder)::regclass) $$;
+
+create function builder_sequence() returns trigger
+language plpgsql
+as $$
+begin
+    if tg_op = 'INSERT' then
+        execute format('create sequence %I', 'build_number_' || new.id);
+    else
+        execute format('drop sequence if exists %I', 'build_number_' || old.id);
+    end if;
+    return null;
+end $$;
+
+create trigger builder_sequence after insert or delete on builders
+    for each row execute function builder_sequence();
+
+------------------------------------------------------------------ people and workers
+
+create table user_tokens (
+    id         bigint generated always as identity primary key,
+    name       text not null unique,
+    hash       bytea not null unique,
+    scopes     text[] not null default '{control}',
+    created_at timestamptz not null default tidemill_now(),
+    expires_at timestamptz
+);
+comment on table user_tokens is 'API tokens of people and programs; never valid on the worker API.';
+
+create table workers (
+    id          bigint generated always as identity primary key,
+    name        text not null unique,
+    token_hash  bytea unique,
+    paused      boolean not null default false,
+    enrolled_at timestamptz not null default tidemill_now()
+);
+comment on table workers is 'Enrolled workers. The token is shown once and stored as SHA-256.';
+
+create table worker_sessions (
+    id         bigint generated always as identity primary key,
+    worker_id  bigint not null references workers on delete cascade,
+    instance   text not null,
+    epoch      bigint not null,
+    release    text not null,
+    protocol   int not null,
+    vocabulary int not null,
+    slots      int not null check (slots > 0),
+    info       jsonb not null default '{}',
+    state      text not null default 'open' check (state in ('open', 'superseded', 'closed')),
+    free       int not null default 0,
+    opened_at  timestamptz not null default tidemill_now(),
+    seen_at    timestamptz not null default tidemill_now()
+) with (fillfactor = 50);
+comment on table worker_sessions is 'One life of a worker process. `seen_at` and `free` are written every 15 s for all sessions of a replica by one statement, for people only.';
+create unique index worker_sessions_open on worker_sessions (worker_id) where state = 'open';
+
+------------------------------------------------------------------ changes
+
+create table sourcestamps (
+    id         bigint generated always as identity primary key,
+    hash       bytea not null unique,
+    codebase   text not null,
+    repository text not null,
+    project    text not null,
+    branch     text,
+    revision   text,
+    created_at timestamptz not null default tidemill_now()
+);
+comment on table sourcestamps is 'Which version of one codebase to build; equal stamps are one row, found by the hash of their fields.';
+
+create table change_sources (
+    id         bigint generated always as identity primary key,
+    name       text not null unique,
+    active     boolean not null default true,
+    definition jsonb not null,
+    cursor     jsonb,
+    next_at    timestamptz not null default tidemill_now(),
+    holder     bigint references masters on delete set null,
+    held_until timestamptz,
+    polled_at  timestamptz,
+    error      text,
+    errors     int not null default 0
+);
+comment on table change_sources is 'Pollers. A poll runs under the row''s lease (holder, held_until); its changes and the new cursor commit together.';
+comment on column change_sources.cursor is 'For git: {branch: last seen revision}. Null before the first poll, which emits nothing (D-38).';
+
+create table changes (
+    id               bigint generated always as identity primary key,
+    xid              bigint not null default tidemill_xid(),
+    received_at      timestamptz not null default tidemill_now(),
+    author           text not null,
+    committer        text,
+    comments         text not null,
+    files            text[] not null,
+    branch           text,
+    revision         text,
+    repository       text not null,
+    project          text not null,
+    codebase         text not null,
+    category         text,
+    revlink          text,
+    when_at          timestamptz,
+    properties       jsonb not null default '{}',
+    sourcestamp_id   bigint not null references sourcestamps,
+    change_source_id bigint references change_sources on delete set null,
+    idempotency_key  text unique
+);
+comment on table changes is 'What came in, in the order of (xid, id). Text of authors is data and grants nothing.';
+create index changes_cursor on changes (xid, id);
+create index changes_sourcestamp on changes (sourcestamp_id);
+
+create table schedulers (
+    id         bigint generated always as identity primary key,
+    name       text not null unique,
+    active     boolean not null default true,
+    enabled    boolean not null default true,
+    definition jsonb not null,
+    cursor_xid bigint not null,
+    cursor_id  bigint not null,
+    state      jsonb not null default '{}',
+    next_at    timestamptz
+);
+comment on table schedulers is 'A cursor over changes and a small durable state. Taken FOR UPDATE SKIP LOCKED by the schedule loop of any replica.';
+comment on column schedulers.next_at is 'When a timer of `state` is due; null without one.';
+
+------------------------------------------------------------------ what is to be built
+
+create table buildsets (
+    id                  bigint generated always as identity primary key,
+    submitted_at        timestamptz not null default tidemill_now(),
+    reason              text not null,
+    scheduler           text not null default '',
+    external_idstring   text,
+    parent_build_id     bigint,
+    parent_relationship text,
+    properties          jsonb not null default '{}',
+    complete_at         timestamptz,
+    results             smallint check (results between 0 and 6),
+    check ((complete_at is null) = (results is null))
+);
+comment on table buildsets is 'One scheduling decision: sources, properties, and a request for each builder.';
+
+create table buildset_sourcestamps (
+    buildset_id    bigint not null references buildsets on delete cascade,
+    sourcestamp_id bigint not null references sourcestamps,
+    primary key (buildset_id, sourcestamp_id)
+);
+comment on table buildset_sourcestamps is 'One source stamp for each codebase.';
+
+create table buildset_changes (
+    buildset_id bigint not null references buildsets on delete cascade,
+    change_id   bigint not null references changes on delete cascade,
+    primary key (buildset_id, change_id)
+);
+comment on table buildset_changes is 'The changes that led to it: the blame list of its builds.';
+create index buildset_changes_change on buildset_changes (change_id);
+
+create table build_requests (
+    id             bigint generated always as identity primary key,
+    buildset_id    bigint not null references buildsets on delete cascade,
+    builder_id     bigint not null references builders,
+    priority       int not null default 0,
+    waited_for     boolean not null default false,
+    submitted_at   timestamptz not null default tidemill_now(),
+    complete_at    timestamptz,
+    results        smallint check (results between 0 and 6 and results <> 5),
+    check ((complete_at is null) = (results is null))
+) with (fillfactor = 80);
+comment on table build_requests is
+    'The wish for one build of one builder. Not written by a claim: it is pending while in request_queue or request_waits, claimed while it has a lease, complete when complete_at is set. Never completed with RETRY (D-15).';
+create index build_requests_buildset on build_requests (buildset_id);
+create index build_requests_builder on build_requests (builder_id, id);
+
+create table lanes (
+    id         bigint generated always as identity primary key,
+    builder_id bigint not null references builders on delete cascade,
+    priority   int not null,
+    unique (builder_id, priority)
+);
+comment on table lanes is 'A builder at one priority. Within a lane the queue''s key rises with time, so a claim starts at a remembered low bound and never walks over dead rows.';
+
+create sequence request_ticket;
+create table request_queue (
+    lane       bigint not null,
+    ticket     bigint not null default nextval('request_ticket'),
+    request_id bigint not null,
+    attempt    int not null default 1,
+    primary key (lane, ticket)
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+comment on table request_queue is
+    'What could start now, and nothing else: rows come with a new ticket and go with the claim. No foreign keys: checked by the transaction that also writes the request.';
+create index request_queue_request on request_queue (request_id);
+
+create table request_waits (
+    request_id bigint primary key,
+    lane       bigint not null,
+    attempt    int not null,
+    why        text not null check (why in ('back-off')),
+    until      timestamptz
+);
+comment on table request_waits is 'What cannot start yet; moved to request_queue with a new ticket when `until` has passed.';
+create index request_waits_until on request_waits (until);
+
+------------------------------------------------------------------ builds
+
+create table builds (
+    id           bigint generated always as identity primary key,
+    builder_id   bigint not null references builders,
+    number       bigint not null,
+    request_id   bigint not null references build_requests on delete cascade,
+    worker_id    bigint not null references workers,
+    session_id   bigint not null,
+    poll         bigint not null,
+    attempt      int not null,
+    token        text not null,
+    revision_id  bigint not null references config_revisions,
+    properties   jsonb not null,
+    state        text not null default 'claimed' check (state in ('claimed', 'running', 'finished')),
+    state_string text not null default '',
+    started_at   timestamptz not null default tidemill_now(),
+    complete_at  timestamptz,
+    results      smallint check (results between 0 and 6),
+    last_batch   bigint,
+    stop_reason  text,
+    stop_results smallint check (stop_results between 0 and 6),
+    unique (builder_id, number),
+    check ((state = 'finished') = (complete_at is not null and results is not null)),
+    check ((stop_reason is null) = (stop_results is null))
+) with (fillfactor = 70);
+comment on table builds is 'One attempt at a request on one worker. The poll that claimed it, its token and its last batch stay, so that repeated messages get the same answer.';
+comment on column builds.properties is 'What it started with, as {name: [value, source]}; build_properties holds what steps set.';
+create index builds_session on builds (session_id, id);
+create index builds_request on builds (request_id);
+
+create table leases (
+    build_id   bigint primary key references builds on delete cascade,
+    session_id bigint not null,
+    token      text not null,
+    expires_at timestamptz not null
+) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+comment on table leases is 'Who may write for a build. Runs by the database clock; renewed in batches; gone when the build is final. Few rows: read by a scan when looking for expired ones.';
+
+create table build_batches (
+    build_id bigint not null references builds on delete cascade,
+    batch    bigint not null,
+    primary key (build_id, batch)
+);
+comment on table build_batches is 'Batches taken in of running builds: twice is once. Removed when the build is final.';
+
+create table build_properties (
+    build_id bigint not null references builds on delete cascade,
+    name     text not null,
+    value    jsonb not null,
+    source   text not null,
+    primary key (build_id, name)
+);
+comment on table build_properties is 'Properties that steps set while the build ran.';
+
+create table steps (
+    id           bigint generated always as identity primary key,
+    build_id     bigint not null references builds on delete cascade,
+    number       int not null,
+    name         text not null,
+    state_string text not null default '',
+    started_at   timestamptz not null,
+    complete_at  timestamptz,
+    results      smallint check (results between 0 and 6),
+    hidden       boolean not null default false,
+    urls         jsonb not null default '[]',
+    unique (build_id, number),
+    check ((complete_at is null) = (results is null))
+) with (fillfactor = 70);
+comment on table steps is 'Steps in the order in which they started.';
+
+create table logs (
+    id         bigint generated always as identity primary key,
+    build_id   bigint not null references builds on delete cascade,
+    number     int not null,
+    step       int not null,
+    name       text not null,
+    slug       text not null,
+    kind       text not null check (kind in ('s', 't', 'h')),
+    complete   boolean not null default false,
+    incomplete boolean not null default false,
+    bytes      bigint not null default 0,
+    lines      bigint not null default 0,
+    unique (build_id, number)
+) with (fillfactor = 70);
+comment on table logs is 'Logs of steps. Totals are written when the log ends; while it grows they come from its chunks.';
+comment on column logs.incomplete is 'The build ended and the totals of the worker and of the stored chunks differ.';
+
+create table log_chunks (
+    log_id     bigint not null,
+    first_byte bigint not null,
+    bytes      int not null,
+    first_line bigint not null,
+    lines      int not null,
+    crc        bigint not null,
+    data       bytea not null,
+    primary key (log_id, first_byte)
+) partition by range (log_id);
+alter table log_chunks alter column data set storage external;
+comment on table log_chunks is 'Up to 64 KiB of a log, compressed by the worker; format in model::log. Partitioned by log id, which rises with time.';
+
+------------------------------------------------------------------ the event stream
+
+create table events (
+    xid        bigint not null default tidemill_xid(),
+    id         bigint generated always as identity,
+    at         timestamptz not null default tidemill_now(),
+    kind       text not null,
+    builder_id bigint,
+    build_id   bigint,
+    data       jsonb not null default '{}',
+    primary key (xid, id)
+);
+comment on table events is 'What happened, appended by the transaction that did it; read in the order of (xid, id) by live pages, notifiers and webhooks.';
+comment on column events.kind is 'Topic and verb, such as builds.new, builds.updated, builds.finished, changes.new.';

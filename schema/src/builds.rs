@@ -1,0 +1,179 @@
+//! Builds: the one function that makes a result final, and the wish to stop.
+
+use crate::changes::clean;
+use crate::leases::Expired;
+use crate::requests::requests_complete;
+use crate::{Result, error};
+use sqlx::PgConnection;
+use tidemill_model::{BuildId, RequestId, Results};
+use time::OffsetDateTime;
+
+/// How a build ended.
+#[derive(Clone, Debug)]
+pub struct Finish {
+    pub build: BuildId,
+    pub results: Results,
+    pub summary: String,
+    /// The batch that said so; none when the lease ran out.
+    pub last_batch: Option<u64>,
+    /// When, on the database's clock; none is now.
+    pub at: Option<OffsetDateTime>,
+    /// RETRY only: whether it counts as an attempt of the request.
+    pub counts: bool,
+}
+
+/// Ends builds: the only writer of a final result.
+///
+/// The caller holds the locks of their leases. The leases go, the requests are
+/// completed, or for RETRY wait for their next attempt with a back-off, up to
+/// the builder's limit; then they end with EXCEPTION (P-16). The result RETRY
+/// never completes a request (D-15).
+pub async fn builds_finish(c: &mut PgConnection, finishes: &[Finish]) -> Result<()> {
+    if finishes.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<i64> = finishes.iter().map(|f| f.build.0).collect();
+    let results: Vec<i16> = finishes.iter().map(|f| f.results.code()).collect();
+    let summaries: Vec<String> = finishes.iter().map(|f| clean(&f.summary)).collect();
+    let batches: Vec<Option<i64>> = finishes.iter().map(|f| f.last_batch.map(|b| b as i64)).collect();
+    let times: Vec<Option<OffsetDateTime>> = finishes.iter().map(|f| f.at).collect();
+    let rows = sqlx::query!(
+        r#"with u as (
+             select * from unnest($1::bigint[], $2::smallint[], $3::text[], $4::bigint[], $5::timestamptz[])
+                 u(id, results, summary, batch, at)
+         ), unleased as (
+             delete from leases where build_id = any($1) returning build_id
+         ), unbatched as (
+             delete from build_batches where build_id = any($1)
+         ), done as (
+             update builds b
+                set state = 'finished', results = u.results, state_string = u.summary, last_batch = u.batch,
+                    complete_at = greatest(b.started_at, least(coalesce(u.at, tidemill_now()), tidemill_now()))
+               from u join unleased l on l.build_id = u.id
+              where b.id = u.id and b.state in ('claimed', 'running')
+             returning b.id, b.builder_id, b.number, b.request_id, b.attempt, b.results
+         ), told as (
+             insert into events (kind, builder_id, build_id, data)
+             select 'builds.finished', builder_id, id,
+                    jsonb_build_object('number', number, 'results', results, 'buildrequestid', request_id)
+               from done
+         )
+         select d.id, d.request_id, d.attempt, d.builder_id, bu.max_attempts from done d join builders bu on bu.id = d.builder_id
+          order by d.id"#,
+        &ids,
+        &results,
+        &summaries,
+        &batches as &[Option<i64>],
+        &times as &[Option<OffsetDateTime>],
+    )
+    .fetch_all(&mut *c)
+    .await?;
+    error::expect("open builds finished", ids.len() as u64, rows.len() as u64)?;
+
+    let mut closing = Vec::new();
+    let mut again = Vec::new();
+    for row in &rows {
+        let Some(finish) = finishes.iter().find(|f| f.build.0 == row.id) else { continue };
+        let request = RequestId(row.request_id);
+        match finish.results {
+            Results::Retry if finish.counts && row.attempt >= row.max_attempts => {
+                closing.push((request, Results::Exception))
+            }
+            Results::Retry => again.push((request, row.attempt, finish.counts)),
+            other => closing.push((request, other)),
+        }
+    }
+    steps_close(c, &ids).await?;
+    requests_retry(c, &again).await?;
+    requests_complete(c, &closing, "").await
+}
+
+/// Steps and logs that a lost or cut build left open.
+async fn steps_close(c: &mut PgConnection, builds: &[i64]) -> Result<()> {
+    sqlx::query!(
+        "with ended as (
+             update steps s set complete_at = greatest(s.started_at, b.complete_at), results = b.results
+               from builds b where b.id = s.build_id and s.build_id = any($1) and s.complete_at is null
+         )
+         update logs l set complete = true, incomplete = true,
+                bytes = coalesce((select first_byte + c.bytes from log_chunks c where c.log_id = l.id order by first_byte desc limit 1), 0),
+                lines = coalesce((select first_line + c.lines from log_chunks c where c.log_id = l.id order by first_byte desc limit 1), 0)
+          where l.build_id = any($1) and not l.complete",
+        builds
+    )
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+/// First wait after a lost build; doubled with each attempt, at most 64 times as long.
+const BACK_OFF_SECONDS: f64 = 2.0;
+
+async fn requests_retry(c: &mut PgConnection, again: &[(RequestId, i32, bool)]) -> Result<()> {
+    if again.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<i64> = again.iter().map(|(id, _, _)| id.0).collect();
+    let next: Vec<i32> = again.iter().map(|(_, attempt, counts)| attempt + *counts as i32).collect();
+    let waits: Vec<f64> = again
+        .iter()
+        .map(
+            |(_, attempt, counts)| if *counts { BACK_OFF_SECONDS * 2f64.powi((*attempt - 1).clamp(0, 6)) } else { 0.0 },
+        )
+        .collect();
+    let done = sqlx::query!(
+        "insert into request_waits (request_id, lane, attempt, why, until)
+         select r.id, l.id, u.attempt, 'back-off', tidemill_now() + u.wait * interval '1 second'
+           from unnest($1::bigint[], $2::int[], $3::float8[]) u(id, attempt, wait)
+           join build_requests r on r.id = u.id and r.complete_at is null
+           join lanes l on l.builder_id = r.builder_id and l.priority = r.priority",
+        &ids,
+        &next,
+        &waits
+    )
+    .execute(c)
+    .await?;
+    error::expect("requests to try again", ids.len() as u64, done.rows_affected())
+}
+
+/// Ends the builds of workers that were silent for a term, in a transaction
+/// that holds their leases' locks.
+pub async fn builds_lost(c: &mut PgConnection, expired: &[Expired]) -> Result<()> {
+    let finishes: Vec<Finish> = expired
+        .iter()
+        .map(|e| Finish {
+            build: e.build,
+            results: Results::Retry,
+            summary: if e.taken_up {
+                format!("lost: worker {} was not heard for a whole lease", e.worker)
+            } else {
+                format!("lost: worker {} never took the build up", e.worker)
+            },
+            last_batch: None,
+            at: None,
+            counts: e.taken_up,
+        })
+        .collect();
+    builds_finish(c, &finishes).await
+}
+
+/// Asks for a running build to be stopped; the worker hears of it with its next
+/// answer. False if the build is already final. Asked twice, the first reason stays.
+pub async fn build_stop(c: &mut PgConnection, build: BuildId, reason: &str, results: Results) -> Result<bool> {
+    let done = sqlx::query!(
+        "with asked as (
+             update builds set stop_reason = coalesce(stop_reason, $2), stop_results = coalesce(stop_results, $3)
+              where id = $1 and state in ('claimed', 'running') returning id, builder_id
+         ), told as (
+             insert into events (kind, builder_id, build_id, data)
+             select 'builds.stop', builder_id, id, jsonb_build_object('reason', $2::text) from asked
+         )
+         select id from asked",
+        build.0,
+        clean(reason),
+        results.code()
+    )
+    .fetch_optional(c)
+    .await?;
+    Ok(done.is_some())
+}

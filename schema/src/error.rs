@@ -1,0 +1,75 @@
+//! What can go wrong between us and Postgres, sorted by who must act.
+
+use std::borrow::Cow;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Unreachable, read-only, shutting down: the same call may succeed later.
+    #[error("the database is not available: {0}")]
+    Unavailable(#[source] sqlx::Error),
+    /// The driver or Postgres refused the statement: a defect of ours or of the schema.
+    #[error("the database refused a statement: {0}")]
+    Driver(#[source] sqlx::Error),
+    /// A row says what cannot be: names table and key.
+    #[error("inconsistent row: {0}")]
+    Inconsistent(String),
+    /// A state change found another number of rows in the expected state.
+    #[error("{what}: expected {expected} rows, changed {changed}")]
+    Count { what: &'static str, expected: u64, changed: u64 },
+    /// What the caller named is not there.
+    #[error("{0}")]
+    NotFound(Cow<'static, str>),
+    /// What the caller wants collides with what is there.
+    #[error("{0}")]
+    Conflict(String),
+    /// The schema is too old or too new for this release, or the database moved.
+    #[error("{0}")]
+    Schema(String),
+    #[error("migration failed: {0}")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+}
+
+impl Error {
+    /// Whether the same transaction is worth another try at once: it lost
+    /// against a concurrent one and did nothing.
+    pub fn is_serialization(&self) -> bool {
+        matches!(self.code().as_deref(), Some("40001" | "40P01"))
+    }
+
+    /// Whether waiting may help.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Error::Unavailable(_))
+    }
+
+    fn code(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Error::Unavailable(sqlx::Error::Database(e)) | Error::Driver(sqlx::Error::Database(e)) => e.code(),
+            _ => None,
+        }
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(e: sqlx::Error) -> Self {
+        if unavailable(&e) { Error::Unavailable(e) } else { Error::Driver(e) }
+    }
+}
+
+fn unavailable(e: &sqlx::Error) -> bool {
+    match e {
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => true,
+        // A connection cut in the middle of a message shows as a protocol error.
+        sqlx::Error::Protocol(_) | sqlx::Error::Tls(_) => true,
+        sqlx::Error::Database(e) => e.code().is_some_and(|c| {
+            // 08 connection, 53 resources (disk full, too many clients), 57P operator
+            // intervention, 25006 read-only, 58 system error, 55P03 lock timeout.
+            ["08", "53", "57P", "58"].iter().any(|class| c.starts_with(class)) || c == "25006" || c == "55P03"
+        }),
+        _ => false,
+    }
+}
+
+/// Asserts the row count of a state change.
+pub fn expect(what: &'static str, expected: u64, changed: u64) -> Result<(), Error> {
+    if expected == changed { Ok(()) } else { Err(Error::Count { what, expected, changed }) }
+}

@@ -1,0 +1,77 @@
+//! Leases: who may write for a build.
+
+use crate::beats::interval;
+use crate::{Result, beats};
+use sqlx::PgConnection;
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+use tidemill_model::wire::{Held, Stop};
+use tidemill_model::{BuildId, Results};
+
+/// What became of the builds that workers said they hold.
+#[derive(Clone, Debug, Default)]
+pub struct Renewed {
+    pub alive: HashSet<i64>,
+    pub stop: HashMap<i64, Stop>,
+}
+
+/// Renews the leases of these builds in one statement. An expiry never moves
+/// backwards. What is not in `alive` is lost: the token is old or the build is
+/// final.
+pub async fn leases_renew(c: &mut PgConnection, held: &[Held], term: Duration) -> Result<Renewed> {
+    let builds: Vec<i64> = held.iter().map(|h| h.build).collect();
+    let tokens: Vec<String> = held.iter().map(|h| h.token.replace('\0', "")).collect();
+    let rows = sqlx::query!(
+        r#"with mine as (
+             select l.build_id from leases l join unnest($1::bigint[], $2::text[]) u(build_id, token)
+                 on l.build_id = u.build_id and l.token = u.token
+              order by l.build_id for update of l
+         ), done as (
+             update leases l set expires_at = greatest(l.expires_at, tidemill_now() + $3::interval)
+               from mine where l.build_id = mine.build_id
+             returning l.build_id
+         )
+         select b.id as "id!", b.stop_reason, b.stop_results from builds b join done d on d.build_id = b.id"#,
+        &builds,
+        &tokens,
+        interval(term)
+    )
+    .fetch_all(c)
+    .await?;
+    let mut renewed = Renewed::default();
+    for r in rows {
+        renewed.alive.insert(r.id);
+        if let (Some(reason), Some(code)) = (r.stop_reason, r.stop_results) {
+            let results = Results::try_from(code).unwrap_or(Results::Cancelled);
+            renewed.stop.insert(r.id, Stop { build: r.id, reason, results });
+        }
+    }
+    Ok(renewed)
+}
+
+/// A lease past its time.
+#[derive(Clone, Debug)]
+pub struct Expired {
+    pub build: BuildId,
+    /// The worker had reported something of it.
+    pub taken_up: bool,
+    pub worker: String,
+}
+
+/// Takes expired leases, locked until the transaction ends, at most `limit`;
+/// none while or shortly after leases could not be renewed.
+pub async fn leases_expired(c: &mut PgConnection, term: Duration, limit: i64) -> Result<Vec<Expired>> {
+    if !beats::may_reap(c, term).await? {
+        return Ok(Vec::new());
+    }
+    let rows = sqlx::query!(
+        r#"select l.build_id, b.state = 'running' as "taken_up!", w.name
+             from leases l join builds b on b.id = l.build_id join workers w on w.id = b.worker_id
+            where l.expires_at < tidemill_now()
+            order by l.build_id limit $1 for update of l skip locked"#,
+        limit
+    )
+    .fetch_all(c)
+    .await?;
+    Ok(rows.into_iter().map(|r| Expired { build: BuildId(r.build_id), taken_up: r.taken_up, worker: r.name }).collect())
+}

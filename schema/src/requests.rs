@@ -1,0 +1,285 @@
+//! Buildsets and requests: what is to be built, and the queue of what could
+//! start now.
+
+use crate::changes::{clean, clean_json, clean_option};
+use crate::copy::BinaryCopy;
+use crate::sourcestamps::sourcestamps_intern;
+use crate::{Error, Result};
+use postgres_types::Type;
+use sqlx::PgConnection;
+use tidemill_model::{BuilderId, BuildsetId, ChangeId, Properties, RequestId, Results, SourceStamp};
+
+/// One scheduling decision.
+#[derive(Clone, Debug, Default)]
+pub struct NewBuildset {
+    pub reason: String,
+    /// Name of the scheduler, or who else decided («force»).
+    pub scheduler: String,
+    /// One for each codebase.
+    pub sourcestamps: Vec<SourceStamp>,
+    pub properties: Properties,
+    /// The changes that led to it.
+    pub changes: Vec<ChangeId>,
+    /// By name; each gets a request.
+    pub builders: Vec<String>,
+    pub priority: i32,
+    pub external_idstring: Option<String>,
+}
+
+/// What [`buildset_insert`] made.
+#[derive(Clone, Debug)]
+pub struct Submitted {
+    pub buildset: BuildsetId,
+    pub requests: Vec<RequestId>,
+    /// Lanes that now hold work: for the wake after the commit.
+    pub lanes: Vec<i64>,
+}
+
+/// Stores a buildset and puts its requests into the queue. A set without
+/// builders is complete at once (D-30). An unknown builder is an error that
+/// names it; a retired one is accepted and waits, visibly.
+pub async fn buildset_insert(c: &mut PgConnection, new: &NewBuildset) -> Result<Submitted> {
+    let builders = builder_ids(c, &new.builders).await?;
+    let stamps: Vec<i64> = sourcestamps_intern(c, &cleaned_stamps(new)).await?.iter().map(|s| s.0).collect();
+    let changes: Vec<i64> = new.changes.iter().map(|c| c.0).collect();
+    let properties = clean_json(&serde_json::to_value(&new.properties).unwrap_or_default());
+    let empty = builders.is_empty().then_some(Results::Success.code());
+    let buildset = sqlx::query_scalar!(
+        r#"with made as (
+             insert into buildsets (reason, scheduler, external_idstring, properties, complete_at, results)
+             values ($1, $2, $3, $4, case when $5::smallint is null then null else tidemill_now() end, $5)
+             returning id
+         ), stamps as (
+             insert into buildset_sourcestamps select id, s from made, unnest($6::bigint[]) s
+         ), blamed as (
+             insert into buildset_changes select id, h from made, unnest($7::bigint[]) h
+         ), told as (
+             insert into events (kind, data) select 'buildsets.new', jsonb_build_object('bsid', id) from made
+         )
+         select id as "id!" from made"#,
+        clean(&new.reason),
+        clean(&new.scheduler),
+        clean_option(&new.external_idstring),
+        properties,
+        empty,
+        &stamps,
+        &changes
+    )
+    .fetch_one(&mut *c)
+    .await?;
+    let (requests, lanes) = requests_insert(c, BuildsetId(buildset), &builders, new.priority).await?;
+    Ok(Submitted { buildset: BuildsetId(buildset), requests, lanes })
+}
+
+async fn requests_insert(
+    c: &mut PgConnection,
+    buildset: BuildsetId,
+    builders: &[BuilderId],
+    priority: i32,
+) -> Result<(Vec<RequestId>, Vec<i64>)> {
+    if builders.is_empty() {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let builders: Vec<i64> = builders.iter().map(|b| b.0).collect();
+    let lanes = lanes_ensure(c, &builders, priority).await?;
+    let rows = sqlx::query!(
+        r#"with made as (
+             insert into build_requests (buildset_id, builder_id, priority)
+             select $1, b, $3 from unnest($2::bigint[]) b
+             returning id, builder_id
+         ), queued as (
+             insert into request_queue (lane, request_id)
+             select l.id, m.id from made m join lanes l on l.builder_id = m.builder_id and l.priority = $3
+             order by m.id
+             returning lane, request_id
+         ), told as (
+             insert into events (kind, builder_id, data)
+             select 'buildrequests.new', builder_id, jsonb_build_object('buildrequestid', id, 'bsid', $1::bigint) from made
+         )
+         select lane as "lane!", request_id as "request_id!" from queued order by request_id"#,
+        buildset.0,
+        &builders,
+        priority
+    )
+    .fetch_all(&mut *c)
+    .await?;
+    crate::error::expect("requests queued", builders.len() as u64, rows.len() as u64)?;
+    debug_assert!(rows.iter().all(|r| lanes.contains(&r.lane)));
+    Ok((rows.iter().map(|r| RequestId(r.request_id)).collect(), rows.iter().map(|r| r.lane).collect()))
+}
+
+/// The lanes of these builders at this priority, made where missing.
+async fn lanes_ensure(c: &mut PgConnection, builders: &[i64], priority: i32) -> Result<Vec<i64>> {
+    let select = async |c: &mut PgConnection| -> Result<Vec<i64>> {
+        Ok(sqlx::query_scalar!("select id from lanes where builder_id = any($1) and priority = $2", builders, priority)
+            .fetch_all(c)
+            .await?)
+    };
+    let lanes = select(c).await?;
+    if lanes.len() == builders.len() {
+        return Ok(lanes);
+    }
+    sqlx::query!(
+        "insert into lanes (builder_id, priority) select distinct b, $2::int from unnest($1::bigint[]) b order by b
+         on conflict do nothing",
+        builders,
+        priority
+    )
+    .execute(&mut *c)
+    .await?;
+    select(c).await
+}
+
+async fn builder_ids(c: &mut PgConnection, names: &[String]) -> Result<Vec<BuilderId>> {
+    let rows = sqlx::query!(
+        "select n.name as \"name!\", b.id as \"id?\" from unnest($1::text[]) with ordinality n(name, ord)
+           left join builders b on b.name = n.name order by n.ord",
+        names
+    )
+    .fetch_all(&mut *c)
+    .await?;
+    rows.into_iter()
+        .map(|r| {
+            r.id.map(BuilderId).ok_or_else(|| Error::NotFound(format!("there is no builder named `{}`", r.name).into()))
+        })
+        .collect()
+}
+
+fn cleaned_stamps(new: &NewBuildset) -> Vec<SourceStamp> {
+    new.sourcestamps
+        .iter()
+        .map(|s| SourceStamp {
+            codebase: clean(&s.codebase),
+            repository: clean(&s.repository),
+            project: clean(&s.project),
+            branch: clean_option(&s.branch),
+            revision: clean_option(&s.revision),
+        })
+        .collect()
+}
+
+/// Puts `count` requests of one builder, all of one buildset, into the queue:
+/// for imports, generated load and «force a thousand». The requests and their
+/// queue rows go by binary COPY.
+pub async fn requests_insert_bulk(
+    c: &mut PgConnection,
+    buildset: BuildsetId,
+    builder: BuilderId,
+    count: usize,
+) -> Result<(Vec<RequestId>, Vec<i64>)> {
+    let lanes = lanes_ensure(c, &[builder.0], 0).await?;
+    let ids = sqlx::query_scalar!(
+        r#"select nextval(pg_get_serial_sequence('build_requests', 'id')) as "id!" from generate_series(1, $1)"#,
+        count as i64
+    )
+    .fetch_all(&mut *c)
+    .await?;
+    let mut requests = BinaryCopy::new(&[Type::INT8, Type::INT8, Type::INT8]);
+    let mut queue = BinaryCopy::new(&[Type::INT8, Type::INT8]);
+    for id in &ids {
+        requests.row(&[id, &buildset.0, &builder.0]).expect("three bigints");
+        queue.row(&[&lanes[0], id]).expect("two bigints");
+    }
+    requests.send(c, "build_requests (id, buildset_id, builder_id)").await?;
+    queue.send(c, "request_queue (lane, request_id)").await?;
+    Ok((ids.into_iter().map(RequestId).collect(), lanes))
+}
+
+/// Moves what has waited long enough back to the queue, with a new ticket.
+/// Returns the lanes that got work.
+pub async fn waits_release(c: &mut PgConnection) -> Result<Vec<i64>> {
+    Ok(sqlx::query_scalar!(
+        r#"with due as (
+             delete from request_waits where request_id = any(array(
+                 select request_id from request_waits where until <= tidemill_now()
+                  order by until limit 5000 for update skip locked))
+             returning request_id, lane, attempt
+         ), queued as (
+             insert into request_queue (lane, request_id, attempt) select lane, request_id, attempt from due
+             returning lane
+         )
+         select distinct lane as "lane!" from queued"#
+    )
+    .fetch_all(&mut *c)
+    .await?)
+}
+
+/// Cancels requests that no build works on. Returns those that were cancelled:
+/// one that a worker has claimed meanwhile is not among them (stop its build).
+pub async fn requests_cancel(c: &mut PgConnection, requests: &[RequestId], reason: &str) -> Result<Vec<RequestId>> {
+    let ids: Vec<i64> = requests.iter().map(|r| r.0).collect();
+    let taken = sqlx::query_scalar!(
+        r#"with q as (
+             delete from request_queue where request_id = any($1) returning request_id
+         ), w as (
+             delete from request_waits where request_id = any($1) returning request_id
+         )
+         select request_id as "id!" from q union all select request_id from w"#,
+        &ids
+    )
+    .fetch_all(&mut *c)
+    .await?;
+    let closing: Vec<_> = taken.iter().map(|id| (RequestId(*id), Results::Cancelled)).collect();
+    requests_complete(c, &closing, reason).await?;
+    Ok(closing.into_iter().map(|(id, _)| id).collect())
+}
+
+/// Completes open requests, and the buildsets of which they were the last.
+/// Only [`crate::builds::builds_finish`] and [`requests_cancel`] call it.
+pub(crate) async fn requests_complete(
+    c: &mut PgConnection,
+    closing: &[(RequestId, Results)],
+    reason: &str,
+) -> Result<()> {
+    if closing.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<i64> = closing.iter().map(|(id, _)| id.0).collect();
+    let results: Vec<i16> = closing.iter().map(|(_, r)| r.code()).collect();
+    // The buildset rows are locked before anything is read of them: of two
+    // transactions that complete the last two requests, the second sees the first.
+    let buildsets = sqlx::query_scalar!(
+        "select id from buildsets where id in (select buildset_id from build_requests where id = any($1))
+          order by id for update",
+        &ids
+    )
+    .fetch_all(&mut *c)
+    .await?;
+    let changed = sqlx::query!(
+        "with done as (
+             update build_requests r set complete_at = tidemill_now(), results = u.results
+               from unnest($1::bigint[], $2::smallint[]) u(id, results)
+              where r.id = u.id and r.complete_at is null
+             returning r.id, r.builder_id, r.results
+         ), told as (
+             insert into events (kind, builder_id, data)
+             select 'buildrequests.complete', builder_id,
+                    jsonb_build_object('buildrequestid', id, 'results', results, 'reason', $3::text)
+               from done
+         )
+         select id from done",
+        &ids,
+        &results,
+        clean(reason)
+    )
+    .fetch_all(&mut *c)
+    .await?;
+    crate::error::expect("open requests completed", ids.len() as u64, changed.len() as u64)?;
+    sqlx::query!(
+        "with done as (
+             update buildsets s set complete_at = tidemill_now(), results = coalesce(w.results, 0)
+               from (select r.buildset_id,
+                            (array_agg(r.results order by results_rank(r.results) desc) filter (where r.results <> 3))[1] as results
+                       from build_requests r where r.buildset_id = any($1)
+                      group by r.buildset_id having bool_and(r.complete_at is not null)) w
+              where s.id = w.buildset_id and s.complete_at is null
+             returning s.id, s.results
+         )
+         insert into events (kind, data)
+         select 'buildsets.complete', jsonb_build_object('bsid', id, 'results', results) from done",
+        &buildsets
+    )
+    .execute(&mut *c)
+    .await?;
+    Ok(())
+}

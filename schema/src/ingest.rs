@@ -274,7 +274,8 @@ impl Rows {
             let columns = StepColumns::of(&new);
             sqlx::query!(
                 "insert into steps (build_id, number, name, started_at, complete_at, results, state_string, hidden, urls)
-                 select build_id, number, name, started_at, greatest(complete_at, started_at), results,
+                 select build_id, number, name, started_at,
+                        case when complete_at < started_at then started_at else complete_at end, results,
                         coalesce(summary, ''), hidden, urls
                    from unnest($1::bigint[], $2::int[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::smallint[],
                                $7::text[], $8::bool[], $9::jsonb[])
@@ -298,7 +299,8 @@ impl Rows {
             let columns = StepColumns::of(&old);
             sqlx::query!(
                 "update steps s
-                    set complete_at = greatest(u.complete_at, s.started_at), results = u.results,
+                    set complete_at = case when u.complete_at < s.started_at then s.started_at else u.complete_at end,
+                        results = u.results,
                         state_string = coalesce(u.summary, s.state_string), hidden = s.hidden or u.hidden,
                         urls = s.urls || u.urls
                    from unnest($1::bigint[], $2::int[], $3::timestamptz[], $4::smallint[], $5::text[], $6::bool[], $7::jsonb[])

@@ -22,10 +22,13 @@ pub mod health;
 pub mod leases;
 pub mod log_chunks;
 pub mod migrate;
+pub mod read;
 pub mod requests;
 pub mod schedulers;
 pub mod sessions;
 pub mod sourcestamps;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod tokens;
 pub mod wake;
 pub mod workers;

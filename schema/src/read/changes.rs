@@ -1,0 +1,108 @@
+//! Changes and their sources as clients see them.
+
+use super::buildsets::stamp;
+use super::list::{self, Scope};
+use super::query::Query;
+use super::resource::{Resource, flag, int, json, text, texts, time};
+use crate::Result;
+use serde::Deserialize;
+use sqlx::PgConnection;
+
+pub static CHANGES: Resource = Resource {
+    name: "changes",
+    table: "changes",
+    alias: "h",
+    fields: &[
+        int("changeid", "h.id", "In the order of arrival, nearly."),
+        text("author", "h.author", "As the source says; proves nothing."),
+        text("committer", "h.committer", "As the source says."),
+        text("comments", "h.comments", "The commit message."),
+        texts("files", "h.files", "Paths inside the repository."),
+        text("branch", "h.branch", "Null is the default branch."),
+        text("revision", "h.revision", "Of the version control system."),
+        text("repository", "h.repository", "Most often a URL."),
+        text("project", "h.project", "Name of the project."),
+        text("codebase", "h.codebase", "Empty where a project has only one."),
+        text("category", "h.category", "For filters of schedulers."),
+        text("revlink", "h.revlink", "A page about the revision."),
+        time!("when_timestamp", "coalesce(h.when_at, h.received_at)", "When it was committed; of arrival where unknown."),
+        json("properties", "h.properties", "Name: [value, source]."),
+        json("parent_changeids", "'[]'::json", "Always empty for now."),
+        json(
+            "sourcestamp",
+            concat!("(select ", stamp!(), " from sourcestamps ss where ss.id = h.sourcestamp_id)"),
+            "What a build of just this change builds.",
+        ),
+        time!("received_at", "h.received_at", "When it came in."),
+    ],
+};
+
+pub static CHANGE_SOURCES: Resource = Resource {
+    name: "changesources",
+    table: "change_sources",
+    alias: "p",
+    fields: &[
+        int("changesourceid", "p.id", "Lasts as long as the name."),
+        text("name", "p.name", "Unique."),
+        json("master", "null::json", "Always null: any replica polls."),
+        flag("active", "p.active", "Whether the active revision defines it."),
+        time!("polled_at", "p.polled_at", "When it last polled."),
+        time!("next_at", "p.next_at", "When it polls next."),
+        text("error", "p.error", "Why the last poll failed; null if it did not."),
+        int("errors", "p.errors", "Failures in a row."),
+    ],
+};
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Change {
+    pub changeid: i64,
+    pub author: String,
+    pub comments: String,
+    pub files: Vec<String>,
+    pub branch: Option<String>,
+    pub revision: Option<String>,
+    pub repository: String,
+    pub project: String,
+    pub revlink: Option<String>,
+    pub when_timestamp: i64,
+    pub received_at: i64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct ChangeSource {
+    pub name: String,
+    pub active: bool,
+    pub polled_at: Option<i64>,
+    pub next_at: Option<i64>,
+    pub error: Option<String>,
+}
+
+pub async fn list(c: &mut PgConnection, scope: &[Scope], query: &Query) -> Result<Vec<Change>> {
+    list::typed(&list::list(c, &CHANGES, scope, query).await?.rows)
+}
+
+pub async fn sources(c: &mut PgConnection) -> Result<Vec<ChangeSource>> {
+    list::typed(&list::list(c, &CHANGE_SOURCES, &[], &Query::default()).await?.rows)
+}
+
+pub fn by_id(id: i64) -> Scope {
+    Scope::new("h.id = ", id)
+}
+
+/// The blame list of a build: what its buildset was decided for.
+pub fn of_build(build: i64) -> Scope {
+    Scope::within(
+        "h.id in (select x.change_id from builds b join build_requests r on r.id = b.request_id
+                    join buildset_changes x on x.buildset_id = r.buildset_id where b.id = ",
+        build,
+        ")",
+    )
+}
+
+pub fn of_sourcestamp(stamp: i64) -> Scope {
+    Scope::new("h.sourcestamp_id = ", stamp)
+}
+
+pub fn source_by_id(id: i64) -> Scope {
+    Scope::new("p.id = ", id)
+}

@@ -1,0 +1,98 @@
+//! What control needs to know before it acts: which sources a forced build
+//! takes, and what a build was made of.
+
+use crate::Result;
+use serde_json::Value;
+use sqlx::PgConnection;
+use sqlx::types::Json;
+use tidemill_model::{BuildId, ChangeId, Properties, SourceStamp};
+
+/// The source stamps of a builder's newest buildset; empty if it has none.
+pub async fn latest_stamps(c: &mut PgConnection, builder: i64) -> Result<Vec<SourceStamp>> {
+    let rows = sqlx::query!(
+        "select ss.codebase, ss.repository, ss.project, ss.branch, ss.revision
+           from (select buildset_id from build_requests where builder_id = $1 order by id desc limit 1) r
+           join buildset_sourcestamps x on x.buildset_id = r.buildset_id
+           join sourcestamps ss on ss.id = x.sourcestamp_id
+          order by ss.codebase",
+        builder
+    )
+    .fetch_all(c)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|r| SourceStamp {
+            codebase: r.codebase,
+            repository: r.repository,
+            project: r.project,
+            branch: r.branch,
+            revision: r.revision,
+        })
+        .collect())
+}
+
+/// Definitions of the active change sources, as the project file gave them.
+pub async fn source_definitions(c: &mut PgConnection) -> Result<Vec<Value>> {
+    Ok(sqlx::query_scalar!("select definition from change_sources where active order by id").fetch_all(c).await?)
+}
+
+/// What a build was made of: enough to make it again.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    pub builder: String,
+    pub sourcestamps: Vec<SourceStamp>,
+    pub properties: Properties,
+    pub changes: Vec<ChangeId>,
+}
+
+pub async fn build_origin(c: &mut PgConnection, build: BuildId) -> Result<Option<Origin>> {
+    let row = sqlx::query!(
+        r#"select u.name, s.properties as "properties: Json<Properties>",
+                  (select coalesce(jsonb_agg(jsonb_build_object(
+                              'codebase', ss.codebase, 'repository', ss.repository, 'project', ss.project,
+                              'branch', ss.branch, 'revision', ss.revision) order by ss.codebase), '[]')
+                     from buildset_sourcestamps x join sourcestamps ss on ss.id = x.sourcestamp_id
+                    where x.buildset_id = s.id) as "stamps!: Json<Vec<SourceStamp>>",
+                  array(select x.change_id from buildset_changes x where x.buildset_id = s.id order by 1) as "changes!"
+             from builds b
+             join builders u on u.id = b.builder_id
+             join build_requests r on r.id = b.request_id
+             join buildsets s on s.id = r.buildset_id
+            where b.id = $1"#,
+        build.0
+    )
+    .fetch_optional(c)
+    .await?;
+    Ok(row.map(|r| Origin {
+        builder: r.name,
+        sourcestamps: r.stamps.0,
+        properties: r.properties.0,
+        changes: r.changes.into_iter().map(ChangeId).collect(),
+    }))
+}
+
+/// Where a request stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestState {
+    Complete,
+    /// A worker has it: its build.
+    Claimed(BuildId),
+    Waiting,
+}
+
+pub async fn request_state(c: &mut PgConnection, request: i64) -> Result<Option<RequestState>> {
+    let row = sqlx::query!(
+        r#"select r.complete_at is not null as "complete!",
+                  (select b.id from builds b where b.request_id = r.id and b.state <> 'finished'
+                    order by b.id desc limit 1) as build
+             from build_requests r where r.id = $1"#,
+        request
+    )
+    .fetch_optional(c)
+    .await?;
+    Ok(row.map(|r| match (r.complete, r.build) {
+        (true, _) => RequestState::Complete,
+        (false, Some(build)) => RequestState::Claimed(BuildId(build)),
+        (false, None) => RequestState::Waiting,
+    }))
+}

@@ -1,0 +1,217 @@
+//! What the claim promises.
+
+mod common;
+use common::*;
+use std::collections::HashSet;
+use tidemill_model::Results;
+use tidemill_schema::claims::Waiting;
+use tidemill_schema::config::{Wanted, WantedBuilder};
+use tidemill_schema::requests::{NewBuildset, requests_insert_bulk};
+use tidemill_schema::testing::TestDb;
+
+#[tokio::test]
+async fn a_claim_gives_a_build_with_its_source_properties_and_number() {
+    let t = TestDb::new().await;
+    project(&t.db, &["linux"]).await;
+    let session = worker(&t.db, "w").await;
+    let submitted = submit(&t.db, "linux").await;
+    let claims = claim(&t.db, session, 1, 4, 0).await;
+    assert_eq!(claims.len(), 1);
+    let c = &claims[0];
+    assert_eq!((c.builder.as_str(), c.number, c.attempt, c.request), ("linux", 1, 1, submitted.requests[0].0));
+    assert_eq!(c.sourcestamps[0].repository, "r");
+    assert_eq!(c.properties.get("buildername"), Some(&"linux".into()));
+    assert_eq!(c.properties.get("workername"), Some(&"w".into()));
+    assert_eq!(scalar::<i64>(&t, "select count(*) from request_queue").await, 0);
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn a_poll_repeated_after_a_lost_reply_gets_the_same_build_and_no_other() {
+    let t = TestDb::new().await;
+    project(&t.db, &["linux"]).await;
+    let session = worker(&t.db, "w").await;
+    for _ in 0..3 {
+        submit(&t.db, "linux").await;
+    }
+    let first = claim(&t.db, session, 1, 1, 0).await;
+    let again = claim(&t.db, session, 1, 1, 0).await;
+    assert_eq!(first[0].build, again[0].build);
+    assert_eq!((first.len(), again.len()), (1, 1));
+    assert_eq!(first[0].token, again[0].token);
+    // Known now: the next poll gets the next one.
+    let next = claim(&t.db, session, 2, 1, first[0].build).await;
+    assert_ne!(next[0].build, first[0].build);
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn a_stale_copy_of_an_older_poll_gets_nothing_new() {
+    let t = TestDb::new().await;
+    project(&t.db, &["linux"]).await;
+    let session = worker(&t.db, "w").await;
+    submit(&t.db, "linux").await;
+    submit(&t.db, "linux").await;
+    let newer = claim(&t.db, session, 7, 1, 0).await;
+    finish(&t.db, &newer[0], Results::Success).await;
+    let stale = claim(&t.db, session, 6, 5, newer[0].build).await;
+    assert!(stale.is_empty());
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn undelivered_builds_count_against_the_free_slots() {
+    let t = TestDb::new().await;
+    project(&t.db, &["linux"]).await;
+    let session = worker(&t.db, "w").await;
+    for _ in 0..5 {
+        submit(&t.db, "linux").await;
+    }
+    // The reply to poll 1 was lost; poll 2 has two free slots, of which one is taken by it.
+    let lost = claim(&t.db, session, 1, 1, 0).await;
+    let got = claim(&t.db, session, 2, 2, 0).await;
+    assert_eq!(got.len(), 2);
+    assert!(got.iter().any(|c| c.build == lost[0].build));
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn two_replicas_and_fifty_polls_claim_each_of_ten_thousand_requests_once() {
+    let t = TestDb::new().await;
+    project(&t.db, &["linux"]).await;
+    let set = submit(&t.db, "linux").await;
+    let builder = tidemill_model::BuilderId(scalar(&t, "select id from builders").await);
+    let n = 9_999;
+    t.db.run_tx("test", async |c| requests_insert_bulk(c, set.buildset, builder, n).await).await.unwrap();
+    let mut sessions = Vec::new();
+    for i in 0..50 {
+        sessions.push(worker(&t.db, &format!("w{i}")).await);
+    }
+    let mut tasks = tokio::task::JoinSet::new();
+    for replica in 0..2 {
+        let (db, sessions) = (t.db.clone(), sessions.clone());
+        tasks.spawn(async move {
+            let mut got = Vec::new();
+            for round in 0.. {
+                // Both replicas hold copies of the same polls: replies lost, polls repeated elsewhere.
+                let poll = round / 2 + 1;
+                let waiting: Vec<Waiting> = sessions
+                    .iter()
+                    .map(|s| Waiting { session: *s, poll: poll + replica, free: 2, newest: i64::MAX - 1 })
+                    .collect();
+                let claimed = claim_all(&db, &waiting).await;
+                let fresh = claimed.fresh;
+                got.extend(claimed.by_session.into_values().flatten().map(|c| c.request));
+                if fresh == 0 && round > 1 && lanes_empty(&db).await {
+                    return got;
+                }
+            }
+            got
+        });
+    }
+    let mut seen = HashSet::new();
+    let mut total = 0;
+    while let Some(got) = tasks.join_next().await {
+        let got = got.unwrap();
+        total += got.len();
+        seen.extend(got);
+    }
+    assert_eq!((total, seen.len()), (n + 1, n + 1));
+    assert_eq!(scalar::<i64>(&t, "select count(distinct request_id) from builds").await, n as i64 + 1);
+    assert_eq!(scalar::<i64>(&t, "select count(*) from builds").await, n as i64 + 1);
+    t.drop().await;
+}
+
+async fn lanes_empty(db: &tidemill_schema::Db) -> bool {
+    let n: i64 = sqlx::query_scalar("select count(*) from request_queue").fetch_one(db.pool()).await.unwrap();
+    n == 0
+}
+
+#[tokio::test]
+async fn higher_priority_goes_first_then_the_oldest_builder() {
+    let t = TestDb::new().await;
+    project(&t.db, &["a", "b"]).await;
+    let session = worker(&t.db, "w").await;
+    submit(&t.db, "b").await;
+    submit(&t.db, "a").await;
+    let urgent = NewBuildset { builders: vec!["a".into()], priority: 5, ..NewBuildset::default() };
+    submit_set(&t.db, &urgent).await;
+    let mut order = Vec::new();
+    let mut newest = 0;
+    for poll in 1..=3 {
+        let got = claim(&t.db, session, poll, 1, newest).await;
+        newest = got[0].build;
+        order.push((got[0].builder.clone(), got[0].request));
+    }
+    let builders: Vec<&str> = order.iter().map(|(b, _)| b.as_str()).collect();
+    // `a` has the highest waiting priority; then it is `b`, whose request is the oldest.
+    assert_eq!(builders, ["a", "b", "a"]);
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn a_worker_gets_only_what_names_it() {
+    let t = TestDb::new().await;
+    let wanted = Wanted {
+        builders: vec![
+            WantedBuilder { name: "mac".into(), workernames: vec!["m".into()], ..WantedBuilder::default() },
+            WantedBuilder { name: "any".into(), any_worker: true, ..WantedBuilder::default() },
+        ],
+        ..Wanted::default()
+    };
+    activate(&t.db, &wanted).await;
+    let (l, m) = (worker(&t.db, "l").await, worker(&t.db, "m").await);
+    submit(&t.db, "mac").await;
+    submit(&t.db, "mac").await;
+    submit(&t.db, "any").await;
+    let linux = claim(&t.db, l, 1, 10, 0).await;
+    assert_eq!(linux.iter().map(|c| c.builder.as_str()).collect::<Vec<_>>(), ["any"]);
+    assert_eq!(claim(&t.db, m, 1, 10, 0).await.len(), 2);
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn a_request_of_a_retired_builder_waits_until_it_is_back() {
+    let t = TestDb::new().await;
+    project(&t.db, &["old", "new"]).await;
+    let session = worker(&t.db, "w").await;
+    submit(&t.db, "old").await;
+    project(&t.db, &["new"]).await;
+    assert!(claim(&t.db, session, 1, 1, 0).await.is_empty());
+    project(&t.db, &["new", "old"]).await;
+    assert_eq!(claim(&t.db, session, 2, 1, 0).await.len(), 1);
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_lacks_the_vocabulary_is_offered_nothing() {
+    let t = TestDb::new().await;
+    project(&t.db, &["linux"]).await;
+    let session = worker(&t.db, "w").await;
+    submit(&t.db, "linux").await;
+    sql(&t, "update config_revisions set vocabulary = 2").await;
+    assert!(claim(&t.db, session, 1, 1, 0).await.is_empty());
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn a_lane_is_read_from_its_bound_by_an_index_scan_at_a_hundred_thousand_rows() {
+    let t = TestDb::new().await;
+    sql(&t, "insert into request_queue (lane, request_id) select 1 + i % 3, i from generate_series(1, 100000) i").await;
+    for analyzed in [false, true] {
+        if analyzed {
+            sql(&t, "analyze request_queue").await;
+        }
+        let plan: Vec<String> = sqlx::query_scalar(
+            "explain select ticket from request_queue where lane = 1 and ticket >= 90000 order by ticket
+              for update skip locked limit 10",
+        )
+        .fetch_all(t.db.pool())
+        .await
+        .unwrap();
+        let plan = plan.join("\n");
+        assert!(plan.contains("Index Scan using request_queue_pkey"), "{plan}");
+        assert!(!plan.contains("Sort"), "{plan}");
+    }
+    t.drop().await;
+}

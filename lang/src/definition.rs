@@ -14,6 +14,9 @@ pub struct Definition {
     pub title: String,
     #[serde(default)]
     pub title_url: String,
+    /// Address of the web pages, for links in notices.
+    #[serde(default)]
+    pub buildbot_url: String,
     /// Level of the vocabulary that the files use, see `model::wire::VOCABULARY`.
     pub vocabulary: u32,
     pub builders: Vec<BuilderDef>,

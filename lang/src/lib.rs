@@ -1,4 +1,34 @@
 //! Starlark: the project file, and the steps that workers evaluate from it.
+//!
+//! [`Project::evaluate`] turns a set of files into a [`Project`]: a
+//! [`definition::Definition`] (plain data that the master stores as rows) and
+//! what stays alive beside it (placeholders, filter functions, step functions),
+//! called through [`Project`] and [`Step`].
+//!
+//! Guaranteed: nothing here does IO, reads a clock for anything but its own
+//! deadline, or draws random numbers, so the same files give the same project
+//! on every replica and worker. Every evaluation and every call runs under
+//! [`Limits`]; a limit that is hit is an error with a place, not a hang.
+//!
+//! A [`Project`] is immutable and shared: any number of threads may call it at
+//! once, each call has an evaluator of its own. There is no state that a crash
+//! could lose.
+
+mod filter;
+mod host;
+mod names;
+mod project;
+mod render;
+mod steps;
+mod values;
+mod vocabulary;
 
 pub mod definition;
 pub mod plan;
+
+pub use definition::Definition;
+pub use host::diagnostics::{Diagnostic, Diagnostics, EvalError, Severity};
+pub use host::limits::Limits;
+pub use plan::{BuildContext, RenderedStep};
+pub use project::Project;
+pub use steps::Step;

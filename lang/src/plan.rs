@@ -140,8 +140,11 @@ pub struct Git {
     /// Which source stamp it checks out.
     pub codebase: String,
     pub timeout_us: Option<u64>,
-    /// Tries after a failed fetch, and the pause between them.
+    /// Tries after a failed fetch, and the pause between them in microseconds.
     pub retry: Option<(u32, u64)>,
+    /// Build the newest revision of the branch, whatever the source stamp says.
+    #[serde(default)]
+    pub always_use_latest: bool,
 }
 
 /// SR-01 and SR-02.

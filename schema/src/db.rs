@@ -1,8 +1,8 @@
-//! The pool, and the only place where a transaction begins.
+//! The pool, and [`run_tx!`](crate::run_tx), the only place where a transaction begins.
 
 use crate::{Error, Result};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgPool, Postgres, Transaction};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
@@ -43,42 +43,76 @@ impl Db {
         &self.options
     }
 
-    /// Runs `body` in a transaction and commits. Tried again when Postgres
-    /// reports a serialization failure or a deadlock: `body` must therefore
-    /// keep its effects in the database. A commit whose answer was lost is an
-    /// error: whoever calls knows whether doing it twice is harmless.
-    pub async fn run_tx<T, F>(&self, name: &'static str, mut body: F) -> Result<T>
-    where
-        F: AsyncFnMut(&mut PgConnection) -> Result<T>,
-    {
-        let started = Instant::now();
-        for attempt in 1.. {
-            let result = self.once(&mut body).await;
-            match &result {
-                Err(e) if e.is_serialization() && attempt < TRIES => {
-                    tracing::debug!(transaction = name, attempt, error = %e, "trying again");
-                    tokio::time::sleep(Duration::from_millis(attempt as u64)).await;
-                }
-                _ => {
-                    let took = started.elapsed();
-                    if took > Duration::from_secs(1) {
-                        tracing::warn!(transaction = name, ?took, "slow transaction");
-                    }
-                    return result;
-                }
+    /// Begins a transaction. Only [`run_tx!`](crate::run_tx) calls it: there a
+    /// transaction has a name and is tried again.
+    #[doc(hidden)]
+    pub async fn begin(&self) -> Result<Transaction<'static, Postgres>> {
+        Ok(self.pool.begin().await?)
+    }
+}
+
+/// Runs a body in a named transaction and commits:
+/// `run_tx!(db, "reap", |c| leases_expired(c, term, 100).await)`. The body is an
+/// expression of type `Result`, with `c: &mut PgConnection`.
+///
+/// Tried again when Postgres reports a serialization failure or a deadlock, so
+/// the body must keep its effects in the database. A commit whose answer was
+/// lost is an error: whoever calls knows whether doing it twice is harmless.
+// A macro and not a function: a closure that lends its argument to a future
+// cannot yet be said to give futures that are Send.
+#[macro_export]
+macro_rules! run_tx {
+    ($db:expr, $name:literal, |$c:ident| $body:expr) => {{
+        let db: &$crate::Db = &$db;
+        let mut tries = $crate::db::Tries::new($name);
+        loop {
+            let result: $crate::Result<_> = async {
+                let mut tx = db.begin().await?;
+                let value = {
+                    let $c: &mut ::sqlx::PgConnection = &mut tx;
+                    $body?
+                };
+                tx.commit().await?;
+                Ok(value)
+            }
+            .await;
+            if let Some(result) = tries.settle(result).await {
+                break result;
             }
         }
-        unreachable!("the last try returns")
+    }};
+}
+
+/// How often a transaction was tried, and for how long.
+#[doc(hidden)]
+pub struct Tries {
+    name: &'static str,
+    started: Instant,
+    attempt: u32,
+}
+
+impl Tries {
+    pub fn new(name: &'static str) -> Self {
+        Tries { name, started: Instant::now(), attempt: 0 }
     }
 
-    async fn once<T, F>(&self, body: &mut F) -> Result<T>
-    where
-        F: AsyncFnMut(&mut PgConnection) -> Result<T>,
-    {
-        let mut tx = self.pool.begin().await?;
-        let value = body(&mut tx).await?;
-        tx.commit().await?;
-        Ok(value)
+    /// The result, or none if it is worth another try.
+    pub async fn settle<T>(&mut self, result: Result<T>) -> Option<Result<T>> {
+        self.attempt += 1;
+        match result {
+            Err(e) if e.is_serialization() && self.attempt < TRIES => {
+                tracing::debug!(transaction = self.name, attempt = self.attempt, error = %e, "trying again");
+                tokio::time::sleep(Duration::from_millis(self.attempt as u64)).await;
+                None
+            }
+            settled => {
+                let took = self.started.elapsed();
+                if took > Duration::from_secs(1) {
+                    tracing::warn!(transaction = self.name, ?took, "slow transaction");
+                }
+                Some(settled)
+            }
+        }
     }
 }
 

@@ -4,11 +4,10 @@ use crate::{Db, Error, Result};
 
 /// Whether the database takes writes: not a standby, not read-only.
 pub async fn writable(db: &Db) -> Result<()> {
-    let read_only = sqlx::query_scalar!(
-        r#"select pg_is_in_recovery() or current_setting('transaction_read_only') = 'on' as "x!""#
-    )
-    .fetch_one(db.pool())
-    .await?;
+    let read_only =
+        sqlx::query_scalar!(r#"select pg_is_in_recovery() or current_setting('transaction_read_only') = 'on' as "x!""#)
+            .fetch_one(db.pool())
+            .await?;
     if read_only {
         return Err(Error::Schema("the database takes no writes: it is a standby or read-only".into()));
     }

@@ -10,7 +10,7 @@
 use crate::builds::{Finish, builds_finish};
 use crate::changes::{clean, clean_json};
 use crate::log_chunks::{NewChunk, chunks_insert};
-use crate::{Db, Result};
+use crate::{Db, Result, run_tx};
 use serde_json::Value;
 use sqlx::PgConnection;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -49,7 +49,7 @@ pub struct Report {
 /// Stores batches of many builds in one transaction. Of each build at most one
 /// batch may be among them.
 pub async fn batches_store(db: &Db, batches: &[Batch]) -> Result<Report> {
-    db.run_tx("ingest", async |c| store(c, batches).await).await
+    run_tx!(db, "ingest", |c| store(c, batches).await)
 }
 
 async fn store(c: &mut PgConnection, batches: &[Batch]) -> Result<Report> {

@@ -1,7 +1,7 @@
 //! Migrations and all SQL that changes state: one file a noun.
 //!
 //! Functions are named noun first (`lease_renew`) and take a connection; what
-//! belongs together runs in [`Db::run_tx`], which names the transaction and
+//! belongs together runs in [`run_tx!`], which names the transaction and
 //! tries it again where Postgres says so. State changes name the old state in
 //! their WHERE and check the row count. Time that decides is
 //! `tidemill_now()`, the database's clock.
@@ -17,8 +17,8 @@ pub mod copy;
 pub mod db;
 pub mod error;
 pub mod events;
-pub mod ingest;
 pub mod health;
+pub mod ingest;
 pub mod leases;
 pub mod log_chunks;
 pub mod migrate;

@@ -5,7 +5,7 @@
 //! maintenance loop calls [`partitions_ensure`], which does nothing when enough
 //! lie ahead.
 
-use crate::{Db, Error, Result};
+use crate::{Db, Error, Result, run_tx};
 use bytes::Bytes;
 use sqlx::{AssertSqlSafe, PgConnection};
 use tidemill_model::LogId;
@@ -40,24 +40,25 @@ async fn partitions(db: &Db) -> Result<Vec<i64>> {
 /// Created apart and then attached, which takes only a brief lock that does not
 /// stop inserts; a second replica that does the same waits and finds it done.
 async fn partition_create(db: &Db, n: i64) -> Result<()> {
-    db.run_tx("log_chunks.partition", async |c| {
-        sqlx::query!("select pg_advisory_xact_lock(hashtext('log_chunks.partition'))").execute(&mut *c).await?;
-        let exists = sqlx::query_scalar!(r#"select to_regclass($1) is not null as "x!""#, format!("log_chunks_{n}"))
-            .fetch_one(&mut *c)
-            .await?;
-        if exists {
-            return Ok(());
-        }
-        let (from, to) = (n * SPAN, (n + 1) * SPAN);
-        let ddl = format!(
-            "create table log_chunks_{n} (like log_chunks including defaults including storage including constraints,
-                 check (log_id >= {from} and log_id < {to}));
-             alter table log_chunks attach partition log_chunks_{n} for values from ({from}) to ({to})"
-        );
-        sqlx::raw_sql(AssertSqlSafe(ddl)).execute(&mut *c).await?;
-        Ok(())
-    })
-    .await
+    run_tx!(db, "log_chunks.partition", |c| create_and_attach(c, n).await)
+}
+
+async fn create_and_attach(c: &mut PgConnection, n: i64) -> Result<()> {
+    sqlx::query!("select pg_advisory_xact_lock(hashtext('log_chunks.partition'))").execute(&mut *c).await?;
+    let exists = sqlx::query_scalar!(r#"select to_regclass($1) is not null as "x!""#, format!("log_chunks_{n}"))
+        .fetch_one(&mut *c)
+        .await?;
+    if exists {
+        return Ok(());
+    }
+    let (from, to) = (n * SPAN, (n + 1) * SPAN);
+    let ddl = format!(
+        "create table log_chunks_{n} (like log_chunks including defaults including storage including constraints,
+             check (log_id >= {from} and log_id < {to}));
+         alter table log_chunks attach partition log_chunks_{n} for values from ({from}) to ({to})"
+    );
+    sqlx::raw_sql(AssertSqlSafe(ddl)).execute(&mut *c).await?;
+    Ok(())
 }
 
 /// A chunk for a log, named as its worker does.

@@ -11,7 +11,7 @@
 //! re-bases them and raises the epoch, which fences every worker of the old
 //! world (F30).
 
-use crate::{Db, Error, Result};
+use crate::{Db, Error, Result, run_tx};
 use sqlx::PgConnection;
 
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
@@ -39,7 +39,7 @@ pub async fn migrate(db: &Db) -> Result<Report> {
     let before = applied(db).await?;
     MIGRATOR.run(db.pool()).await?;
     let after = applied(db).await?;
-    let (rebased, epoch) = db.run_tx("migrate.cluster", async |c| adopt_cluster(c).await).await?;
+    let (rebased, epoch) = run_tx!(db, "migrate.cluster", |c| adopt_cluster(c).await)?;
     crate::log_chunks::partitions_ensure(db).await?;
     Ok(Report { applied: after.len() - before.len(), version: after.last().copied().unwrap_or(0), rebased, epoch })
 }

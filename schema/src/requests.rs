@@ -267,12 +267,13 @@ pub(crate) async fn requests_complete(
     crate::error::expect("open requests completed", ids.len() as u64, changed.len() as u64)?;
     sqlx::query!(
         "with done as (
-             update buildsets s set complete_at = tidemill_now(), results = coalesce(w.results, 0)
-               from (select r.buildset_id,
-                            (array_agg(r.results order by results_rank(r.results) desc) filter (where r.results <> 3))[1] as results
-                       from build_requests r where r.buildset_id = any($1)
-                      group by r.buildset_id having bool_and(r.complete_at is not null)) w
-              where s.id = w.buildset_id and s.complete_at is null
+             update buildsets s
+                set complete_at = tidemill_now(),
+                    results = coalesce((select r.results from build_requests r
+                                         where r.buildset_id = s.id and r.results <> 3
+                                         order by results_rank(r.results) desc limit 1), 0)
+              where s.id = any($1) and s.complete_at is null
+                and not exists (select 1 from build_requests r where r.buildset_id = s.id and r.complete_at is null)
              returning s.id, s.results
          )
          insert into events (kind, data)

@@ -10,6 +10,7 @@ use tidemill_schema::ingest::{Batch, Outcome, batches_store};
 use tidemill_schema::leases::{leases_expired, leases_renew};
 use tidemill_schema::log_chunks::{chunk_of_line, chunks_from_byte};
 use tidemill_schema::requests::{NewBuildset, requests_cancel, waits_release};
+use tidemill_schema::run_tx;
 use tidemill_schema::testing::TestDb;
 use tidemill_schema::{beats, builds};
 
@@ -40,12 +41,10 @@ async fn beating(t: &TestDb, from: i64, to: i64) {
 }
 
 async fn reap(t: &TestDb) -> usize {
-    t.db.run_tx("test", async |c| {
+    run_tx!(t.db, "test", |c| {
         let expired = leases_expired(c, TERM, 100).await?;
-        builds::builds_lost(c, &expired).await?;
-        Ok(expired.len())
+        builds::builds_lost(c, &expired).await.map(|()| expired.len())
     })
-    .await
     .unwrap()
 }
 
@@ -86,18 +85,26 @@ async fn the_last_two_builds_of_a_buildset_finished_at_once_complete_it() {
 async fn a_batch_sent_twice_counts_once_and_so_does_the_last_one() {
     let t = TestDb::new().await;
     let c = claimed(&t).await;
-    let first = batch(&c, 1, vec![
-        Event::StepStarted { step: 1, name: "make".into(), at_us: 0 },
-        Event::PropertySet { name: "x".into(), value: 1.into(), source: "make".into() },
-    ]);
+    let first = batch(
+        &c,
+        1,
+        vec![
+            Event::StepStarted { step: 1, name: "make".into(), at_us: 0 },
+            Event::PropertySet { name: "x".into(), value: 1.into(), source: "make".into() },
+        ],
+    );
     for _ in 0..2 {
         assert_eq!(store(&t.db, first.clone()).await, Outcome::Stored { stop: None });
     }
     assert_eq!(scalar::<i64>(&t, "select count(*) from steps").await, 1);
-    let last = batch(&c, 2, vec![
-        Event::StepFinished { step: 1, results: Success, summary: "ok".into(), hidden: false, at_us: 1_000 },
-        finished(Success),
-    ]);
+    let last = batch(
+        &c,
+        2,
+        vec![
+            Event::StepFinished { step: 1, results: Success, summary: "ok".into(), hidden: false, at_us: 1_000 },
+            finished(Success),
+        ],
+    );
     for _ in 0..3 {
         assert_eq!(store(&t.db, last.clone()).await, Outcome::Stored { stop: None });
     }
@@ -136,7 +143,7 @@ async fn a_silent_worker_loses_the_build_which_is_tried_again_and_then_its_write
     assert!(scalar::<bool>(&t, "select complete_at is null from build_requests").await);
     // After the back-off the request waits again, as its second attempt.
     later(&t, 70).await;
-    t.db.run_tx("test", async |c| waits_release(c).await).await.unwrap();
+    run_tx!(t.db, "test", |c| waits_release(c).await).unwrap();
     let session = worker(&t.db, "w2").await;
     let again = claim(&t.db, session, 1, 1, 0).await.remove(0);
     assert_eq!((again.request, again.attempt, again.number), (c.request, 2, 2));
@@ -149,7 +156,7 @@ async fn a_build_that_was_never_taken_up_is_tried_again_without_counting_an_atte
     let c = claimed(&t).await;
     beating(&t, 0, 62).await;
     assert_eq!(reap(&t).await, 1);
-    t.db.run_tx("test", async |c| waits_release(c).await).await.unwrap();
+    run_tx!(t.db, "test", |c| waits_release(c).await).unwrap();
     let session = worker(&t.db, "w2").await;
     let again = claim(&t.db, session, 1, 1, 0).await.remove(0);
     assert_eq!((again.request, again.attempt), (c.request, 1));
@@ -194,7 +201,7 @@ async fn a_request_is_given_up_with_exception_after_its_last_attempt() {
     let first = claim(&t.db, session, 1, 1, 0).await.remove(0);
     finish(&t.db, &first, Retry).await;
     sql(&t, "update request_waits set until = '-infinity'").await;
-    t.db.run_tx("test", async |c| waits_release(c).await).await.unwrap();
+    run_tx!(t.db, "test", |c| waits_release(c).await).unwrap();
     let second = claim(&t.db, session, 2, 1, first.build).await.remove(0);
     assert_eq!(second.attempt, 2);
     finish(&t.db, &second, Retry).await;
@@ -224,9 +231,12 @@ async fn a_pending_request_is_cancelled_and_a_claimed_one_is_not() {
     let c = claimed(&t).await;
     let pending = submit(&t.db, "linux").await.requests[0];
     let both = [pending, tidemill_model::RequestId(c.request)];
-    let done = t.db.run_tx("test", async |conn| requests_cancel(conn, &both, "no need").await).await.unwrap();
+    let done = run_tx!(t.db, "test", |conn| requests_cancel(conn, &both, "no need").await).unwrap();
     assert_eq!(done, [pending]);
-    assert_eq!(scalar::<i16>(&t, "select results from build_requests where complete_at is not null").await, Cancelled.code());
+    assert_eq!(
+        scalar::<i16>(&t, "select results from build_requests where complete_at is not null").await,
+        Cancelled.code()
+    );
     t.drop().await;
 }
 
@@ -234,7 +244,13 @@ fn log_batches(c: &Claim, parts: &[&[u8]]) -> (Vec<Batch>, u64) {
     let mut writer = ChunkWriter::new();
     let mut frames = vec![
         Frame::Event(Event::StepStarted { step: 1, name: "s".into(), at_us: 0 }),
-        Frame::Event(Event::LogOpened { log: 1, step: 1, name: "stdio".into(), slug: "stdio".into(), kind: LogKind::Stdio }),
+        Frame::Event(Event::LogOpened {
+            log: 1,
+            step: 1,
+            name: "stdio".into(),
+            slug: "stdio".into(),
+            kind: LogKind::Stdio,
+        }),
     ];
     for part in parts {
         writer.write(Channel::Stdout, part, |chunk| frames.push(Frame::Log { log: 1, chunk }));

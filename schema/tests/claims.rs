@@ -7,6 +7,7 @@ use tidemill_model::Results;
 use tidemill_schema::claims::Waiting;
 use tidemill_schema::config::{Wanted, WantedBuilder};
 use tidemill_schema::requests::{NewBuildset, requests_insert_bulk};
+use tidemill_schema::run_tx;
 use tidemill_schema::testing::TestDb;
 
 #[tokio::test]
@@ -82,7 +83,7 @@ async fn two_replicas_and_fifty_polls_claim_each_of_ten_thousand_requests_once()
     let set = submit(&t.db, "linux").await;
     let builder = tidemill_model::BuilderId(scalar(&t, "select id from builders").await);
     let n = 9_999;
-    t.db.run_tx("test", async |c| requests_insert_bulk(c, set.buildset, builder, n).await).await.unwrap();
+    run_tx!(t.db, "test", |c| requests_insert_bulk(c, set.buildset, builder, n).await).unwrap();
     let mut sessions = Vec::new();
     for i in 0..50 {
         sessions.push(worker(&t.db, &format!("w{i}")).await);

@@ -7,6 +7,7 @@ use tidemill_model::NewChange;
 use tidemill_schema::changes::{Cursor, change_insert_once, changes_after, changes_insert};
 use tidemill_schema::events::{events_after, events_end};
 use tidemill_schema::migrate;
+use tidemill_schema::run_tx;
 use tidemill_schema::testing::TestDb;
 
 /// The horizon is that of the whole server, so these tests go one after another.
@@ -18,7 +19,7 @@ fn change(text: &str) -> NewChange {
 
 async fn insert(t: &TestDb, text: &str) -> i64 {
     let new = [change(text)];
-    t.db.run_tx("test", async |c| changes_insert(c, &new, None).await).await.unwrap()[0].0
+    run_tx!(t.db, "test", |c| changes_insert(c, &new, None).await).unwrap()[0].0
 }
 
 const START: Cursor = Cursor { xid: 0, id: 0 };
@@ -79,12 +80,12 @@ async fn a_writer_held_open_in_another_database_delays_events_and_not_claims() {
 async fn a_change_posted_twice_with_one_key_is_one_change() {
     let _alone = ALONE.lock().await;
     let t = TestDb::new().await;
-    let (a, b) = tokio::join!(
-        t.db.run_tx("test", async |c| change_insert_once(c, &change("same"), "key").await),
-        t.db.run_tx("test", async |c| change_insert_once(c, &change("same"), "key").await),
-    );
+    let (a, b) =
+        tokio::join!(async { run_tx!(t.db, "test", |c| change_insert_once(c, &change("same"), "key").await) }, async {
+            run_tx!(t.db, "test", |c| change_insert_once(c, &change("same"), "key").await)
+        },);
     assert_eq!(a.unwrap(), b.unwrap());
-    let other = t.db.run_tx("test", async |c| change_insert_once(c, &change("other"), "key").await).await;
+    let other = run_tx!(t.db, "test", |c| change_insert_once(c, &change("other"), "key").await);
     assert!(other.unwrap_err().to_string().contains("idempotency key"));
     t.drop().await;
 }
@@ -111,12 +112,20 @@ async fn a_database_restored_elsewhere_works_again_after_migrate_and_its_old_wor
         insert(&t, text).await;
     }
     // A scheduler that has read the first two changes.
-    sql(&t, "insert into schedulers (name, definition, cursor_xid, cursor_id)
-             select 's', '{}', xid, id from changes order by xid, id offset 1 limit 1").await;
+    sql(
+        &t,
+        "insert into schedulers (name, definition, cursor_xid, cursor_id)
+             select 's', '{}', xid, id from changes order by xid, id offset 1 limit 1",
+    )
+    .await;
     // As after a restore: rows say another cluster, with xids far ahead of ours.
-    sql(&t, "update cluster set system_identifier = '1';
+    sql(
+        &t,
+        "update cluster set system_identifier = '1';
              update changes set xid = xid + 1000000000;
-             update schedulers set cursor_xid = cursor_xid + 1000000000").await;
+             update schedulers set cursor_xid = cursor_xid + 1000000000",
+    )
+    .await;
     let error = migrate::check(&t.db).await.unwrap_err();
     assert!(error.to_string().contains("tidemill migrate"), "{error}");
     let report = migrate::migrate(&t.db).await.unwrap();

@@ -1,1 +1,20 @@
-//! Placeholder
+//! The harness: one Postgres, any number of masters and workers as real
+//! processes, a proxy that cuts and delays, HAProxy, git repositories.
+//!
+//! A test owns its [`cluster::Cluster`]: database, processes, folders, all gone
+//! when it is dropped, also after a panic. Waits are on conditions with a text
+//! that says what was waited for, never on time.
+
+pub mod api;
+pub mod cluster;
+pub mod haproxy;
+pub mod invariants;
+pub mod postgres;
+pub mod process;
+pub mod proxy;
+pub mod repository;
+pub mod wait;
+
+pub use cluster::Cluster;
+pub use repository::Repository;
+pub use wait::wait_until;

@@ -100,5 +100,9 @@ pub fn stamp_by_id(id: i64) -> Scope {
 }
 
 pub fn stamps_of(buildset: i64) -> Scope {
-    Scope::within("ss.id in (select x.sourcestamp_id from buildset_sourcestamps x where x.buildset_id = ", buildset, ")")
+    Scope::within(
+        "ss.id in (select x.sourcestamp_id from buildset_sourcestamps x where x.buildset_id = ",
+        buildset,
+        ")",
+    )
 }

@@ -25,7 +25,11 @@ pub static CHANGES: Resource = Resource {
         text("codebase", "h.codebase", "Empty where a project has only one."),
         text("category", "h.category", "For filters of schedulers."),
         text("revlink", "h.revlink", "A page about the revision."),
-        time!("when_timestamp", "coalesce(h.when_at, h.received_at)", "When it was committed; of arrival where unknown."),
+        time!(
+            "when_timestamp",
+            "coalesce(h.when_at, h.received_at)",
+            "When it was committed; of arrival where unknown."
+        ),
         json("properties", "h.properties", "Name: [value, source]."),
         json("parent_changeids", "'[]'::json", "Always empty for now."),
         json(

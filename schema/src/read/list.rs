@@ -115,8 +115,7 @@ pub fn typed_one<T: DeserializeOwned>(row: &JsonRawValue) -> Result<T> {
 }
 
 fn select_object(sql: &mut QueryBuilder<Postgres>, resource: &Resource, query: &Query) {
-    let chosen: Vec<_> =
-        if query.fields.is_empty() { resource.fields.iter().collect() } else { query.fields.to_vec() };
+    let chosen: Vec<_> = if query.fields.is_empty() { resource.fields.iter().collect() } else { query.fields.to_vec() };
     sql.push("json_build_object(");
     for (n, field) in chosen.iter().enumerate() {
         sql.push(if n == 0 { "'" } else { ", '" }).push(field.name).push("', ");
@@ -153,7 +152,8 @@ fn condition(sql: &mut QueryBuilder<Postgres>, f: &Filter) {
     sql.push("(");
     match (&f.values, f.op) {
         (Values::Bools(values), op) => {
-            let wanted: Vec<bool> = [true, false].into_iter().filter(|b| values.contains(b) == (op == Op::Eq)).collect();
+            let wanted: Vec<bool> =
+                [true, false].into_iter().filter(|b| values.contains(b) == (op == Op::Eq)).collect();
             sql.push(f.field.sql).push(" = any(").push_bind(wanted.clone()).push(")");
             if let ([false], Some(also)) = (wanted.as_slice(), f.field.when_false) {
                 sql.push(" and ").push(also);
@@ -164,7 +164,9 @@ fn condition(sql: &mut QueryBuilder<Postgres>, f: &Filter) {
         }
         (Values::Texts(parts), Op::Contains) => {
             // Not LIKE: `%` and `_` are just characters of what is looked for.
-            sql.push("exists (select 1 from unnest(").push_bind(parts.clone()).push("::text[]) part where position(part in ");
+            sql.push("exists (select 1 from unnest(")
+                .push_bind(parts.clone())
+                .push("::text[]) part where position(part in ");
             sql.push(f.field.sql).push(") > 0)");
         }
         (values, Op::Eq) => {

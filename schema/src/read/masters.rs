@@ -20,7 +20,11 @@ pub static MASTERS: Resource = Resource {
                                                   and x.at > tidemill_now() - interval '10 seconds'))",
             "Whether it beats.",
         ),
-        time!("last_active", "(select max(x.at) from beats x where x.master_id = m.id)", "Its last beat, kept for an hour."),
+        time!(
+            "last_active",
+            "(select max(x.at) from beats x where x.master_id = m.id)",
+            "Its last beat, kept for an hour."
+        ),
         time!("started_at", "m.started_at", "When it started."),
         time!("stopped_at", "m.stopped_at", "When it ended in order; null for one that was killed."),
         text("release", "m.release", "Which release it is."),

@@ -291,8 +291,15 @@ mod tests {
 
     #[test]
     fn what_cannot_be_compared_says_what_can() {
-        for bad in ["number=x", "number__like=3", "properties=1", "order=properties", "limit=1001", "offset=-1", "complete=maybe"]
-        {
+        for bad in [
+            "number=x",
+            "number__like=3",
+            "properties=1",
+            "order=properties",
+            "limit=1001",
+            "offset=-1",
+            "complete=maybe",
+        ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

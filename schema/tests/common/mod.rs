@@ -10,6 +10,7 @@ use tidemill_schema::claims::{Claimed, Waiting, claim_builds};
 use tidemill_schema::config::{Wanted, WantedBuilder, revision_activate, revision_insert};
 use tidemill_schema::ingest::{Batch, Outcome, batches_store};
 use tidemill_schema::requests::{NewBuildset, Submitted, buildset_insert};
+use tidemill_schema::run_tx;
 use tidemill_schema::testing::TestDb;
 use tidemill_schema::{Db, sessions, workers};
 
@@ -29,11 +30,10 @@ pub async fn project(db: &Db, builders: &[&str]) {
 
 pub async fn activate(db: &Db, wanted: &Wanted) {
     let files = Files::single(format!("# {wanted:?}"));
-    db.run_tx("test", async |c| {
+    run_tx!(db, "test", |c| {
         let id = revision_insert(c, &files, &serde_json::json!({}), 1, "", "test").await?;
         revision_activate(c, id, wanted).await
     })
-    .await
     .unwrap();
 }
 
@@ -54,11 +54,10 @@ pub async fn worker_instance(db: &Db, name: &str, instance: &str) -> tidemill_sc
         slots: 100,
         info: BTreeMap::new(),
     };
-    db.run_tx("test", async |c| {
+    run_tx!(db, "test", |c| {
         let (id, _) = workers::worker_by_token(c, &token).await?.expect("just enrolled");
         sessions::session_open(c, id, &hello, 1, TERM).await
     })
-    .await
 }
 
 pub async fn submit(db: &Db, builder: &str) -> Submitted {
@@ -73,7 +72,7 @@ pub async fn submit(db: &Db, builder: &str) -> Submitted {
 }
 
 pub async fn submit_set(db: &Db, new: &NewBuildset) -> Submitted {
-    db.run_tx("test", async |c| buildset_insert(c, new).await).await.unwrap()
+    run_tx!(db, "test", |c| buildset_insert(c, new).await).unwrap()
 }
 
 /// Every lane, from the start.
@@ -95,7 +94,13 @@ pub async fn claim_all(db: &Db, waiting: &[Waiting]) -> Claimed {
 
 pub fn batch(claim: &Claim, number: u64, events: Vec<Event>) -> Batch {
     Batch {
-        head: BatchHead { session: 0, build: claim.build, token: claim.token.clone(), batch: number, sent_at_us: 1_000 },
+        head: BatchHead {
+            session: 0,
+            build: claim.build,
+            token: claim.token.clone(),
+            batch: number,
+            sent_at_us: 1_000,
+        },
         frames: events.into_iter().map(Frame::Event).collect(),
     }
 }

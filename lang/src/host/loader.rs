@@ -1,0 +1,215 @@
+//! Reads the root file and all that it loads, and evaluates them in order.
+//!
+//! First every reachable file is parsed, so that mistakes of writing in several
+//! files, missing files and circles are all told at once; then files are
+//! evaluated, what is loaded before what loads it, each once. A path names a
+//! file of the given set and never anything outside.
+
+use super::collector::Collector;
+use super::diagnostics::Diagnostic;
+use super::dialect::{dialect, globals};
+use super::limits::Limits;
+use crate::names;
+use starlark::codemap::FileSpan;
+use starlark::environment::{FrozenModule, Module};
+use starlark::eval::{Evaluator, FileLoader};
+use starlark::syntax::AstModule;
+use starlark::values::FrozenHeapName;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+use tidemill_model::revision::{Files, ROOT_FILE};
+
+/// Largest file that is read. Bounds the parser's work and depth.
+const FILE_MAX: usize = 1 << 20;
+
+/// The evaluated root file, and where its statements stand.
+pub(crate) struct Root {
+    pub module: FrozenModule,
+    pub statements: Vec<FileSpan>,
+}
+
+/// Evaluates the root file. `None` means that `collector` holds errors.
+pub(crate) fn evaluate(files: &Files, limits: &Limits, collector: &Collector) -> Option<Root> {
+    let mut parsing = Parsing { files, collector, parsed: BTreeMap::new(), order: vec![], open: vec![] };
+    if !files.0.contains_key(ROOT_FILE) {
+        let hint = "every project has one; `tidemill init` writes a first version";
+        collector.report(Diagnostic::error(format!("there is no {ROOT_FILE}")).hint(hint));
+        return None;
+    }
+    parsing.visit(ROOT_FILE);
+    let Parsing { mut parsed, order, .. } = parsing;
+    if collector.has_errors() {
+        return None;
+    }
+    let statements = parsed.get(ROOT_FILE).map(|ast| ast.stmt_locations()).unwrap_or_default();
+    let deadline = limits.deadline();
+    let mut left = limits.clone();
+    let mut modules = BTreeMap::new();
+    for name in order {
+        let ast = parsed.remove(&name).expect("the order names parsed files, each once");
+        if let Some(module) = evaluate_file(&name, ast, &modules, &mut left, deadline, collector) {
+            modules.insert(name, module);
+        }
+    }
+    // Also with errors left by natives: the checks find more to tell.
+    let module = modules.remove(ROOT_FILE)?;
+    Some(Root { module, statements })
+}
+
+struct Parsing<'a> {
+    files: &'a Files,
+    collector: &'a Collector,
+    parsed: BTreeMap<String, AstModule>,
+    /// Loaded before loading.
+    order: Vec<String>,
+    /// The chain of files that led here.
+    open: Vec<String>,
+}
+
+impl Parsing<'_> {
+    fn visit(&mut self, name: &str) {
+        let text = &self.files.0[name];
+        if text.len() > FILE_MAX {
+            let message = format!("{name} is larger than {} KiB", FILE_MAX >> 10);
+            self.collector.report(Diagnostic { file: name.to_owned(), ..Diagnostic::error(message) });
+            return;
+        }
+        if let Some(line) = super::nesting::too_deep(text) {
+            let message = "this is nested too deep to be read";
+            self.collector.report(Diagnostic { file: name.to_owned(), line, ..Diagnostic::error(message) });
+            return;
+        }
+        let ast = match AstModule::parse(name, text.clone(), &dialect()) {
+            Ok(ast) => ast,
+            Err(error) => return self.collector.report(Diagnostic::from_starlark(&error)),
+        };
+        let loads: Vec<_> = ast.loads().iter().map(|l| (l.module_id.to_owned(), l.span.clone())).collect();
+        self.parsed.insert(name.to_owned(), ast);
+        self.open.push(name.to_owned());
+        let mut seen = BTreeSet::new();
+        for (path, span) in loads {
+            match resolve(name, &path).filter(|target| self.files.0.contains_key(target)) {
+                None => self.collector.report(self.missing(name, &path).at(Some(&span))),
+                Some(target) if self.open.contains(&target) => {
+                    let chain = self.open.iter().skip_while(|f| **f != target).cloned().chain([target.clone()]);
+                    let chain: Vec<_> = chain.collect();
+                    let message = format!("files load each other in a circle: {}", chain.join(" → "));
+                    let hint = "move what both need into a third file";
+                    self.collector.report(Diagnostic::error(message).at(Some(&span)).hint(hint));
+                }
+                Some(target) if self.parsed.contains_key(&target) || !seen.insert(target.clone()) => {}
+                Some(target) => self.visit(&target),
+            }
+        }
+        self.open.pop();
+        self.order.push(name.to_owned());
+    }
+
+    fn missing(&self, from: &str, path: &str) -> Diagnostic {
+        let known = self.files.0.keys().map(String::as_str).filter(|f| *f != from && *f != ROOT_FILE);
+        let beside = resolve(from, &format!("./{path}")).filter(|f| self.files.0.contains_key(f));
+        let hint = match (beside, names::nearest(path, known.clone())) {
+            (Some(_), _) => format!("to load the file beside this one, write \"./{path}\""),
+            (None, Some(near)) => format!("did you mean {near:?}?"),
+            (None, None) => {
+                let list = known.take(10).collect::<Vec<_>>().join(", ");
+                let list = if list.is_empty() { "none".to_owned() } else { list };
+                format!("paths begin at the project's folder, or with ./ at this file's; other files: {list}")
+            }
+        };
+        Diagnostic::error(format!("the project has no file {path:?}")).hint(hint)
+    }
+}
+
+/// The file that `path` means in `from`: relative to that file's folder with
+/// `./` or `../` in front, else to the project's. `None` if it leaves the project.
+fn resolve(from: &str, path: &str) -> Option<String> {
+    let relative = path.starts_with("./") || path.starts_with("../");
+    let mut parts: Vec<&str> = match from.rsplit_once('/') {
+        Some((folder, _)) if relative => folder.split('/').collect(),
+        _ => vec![],
+    };
+    for part in path.strip_prefix("//").unwrap_or(path).split('/') {
+        match part {
+            "." => {}
+            ".." => {
+                parts.pop()?;
+            }
+            "" => return None,
+            name => parts.push(name),
+        }
+    }
+    Some(parts.join("/"))
+}
+
+fn evaluate_file(
+    name: &str,
+    ast: AstModule,
+    modules: &BTreeMap<String, FrozenModule>,
+    left: &mut Limits,
+    deadline: Instant,
+    collector: &Collector,
+) -> Option<FrozenModule> {
+    let loader = Loaded { from: name, modules };
+    // A file that needs a broken one would only tell the same again.
+    if ast.loads().iter().any(|l| loader.find(l.module_id).is_none()) {
+        return None;
+    }
+    let result = Module::with_temp_heap(|module| {
+        {
+            let mut eval = Evaluator::new(&module);
+            left.apply(&mut eval, deadline);
+            eval.set_loader(&loader);
+            eval.extra = Some(collector);
+            let result = eval.eval_module(ast, globals()).map(|_| ());
+            left.ticks = left.ticks.saturating_sub(eval.get_total_tick_count()).max(1);
+            result?;
+        }
+        let frozen = module.freeze_named(FrozenHeapName::User(Box::new(name.to_owned())));
+        frozen.map_err(|e| starlark::Error::new_other(anyhow::anyhow!("{name} cannot be kept: {e:?}")))
+    });
+    let tell = |error: starlark::Error| {
+        let diagnostic = Diagnostic::from_starlark(&error);
+        // A limit is hit nowhere in particular, but in this file.
+        let placed = !diagnostic.source_line.is_empty();
+        collector.report(if placed { diagnostic } else { Diagnostic { file: name.to_owned(), ..diagnostic } });
+    };
+    result.map_err(tell).ok()
+}
+
+/// Answers `load` with files that are already evaluated.
+struct Loaded<'a> {
+    from: &'a str,
+    modules: &'a BTreeMap<String, FrozenModule>,
+}
+
+impl Loaded<'_> {
+    fn find(&self, path: &str) -> Option<&FrozenModule> {
+        self.modules.get(&resolve(self.from, path)?)
+    }
+}
+
+impl FileLoader for Loaded<'_> {
+    fn load(&self, path: &str) -> starlark::Result<FrozenModule> {
+        let missing = || starlark::Error::new_other(anyhow::anyhow!("the project has no file {path:?}"));
+        self.find(path).cloned().ok_or_else(missing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::resolve;
+
+    #[test]
+    fn a_path_never_leaves_the_project() {
+        for (from, path) in
+            [("a.star", "../b.star"), ("x/a.star", "../../b.star"), ("a.star", "/etc/passwd"), ("a.star", "")]
+        {
+            assert_eq!(resolve(from, path), None, "{path}");
+        }
+        assert_eq!(resolve("x/a.star", "../b.star").as_deref(), Some("b.star"));
+        assert_eq!(resolve("x/a.star", "./b.star").as_deref(), Some("x/b.star"));
+        assert_eq!(resolve("x/a.star", "y/b.star").as_deref(), Some("y/b.star"));
+        assert_eq!(resolve("x/a.star", "//y/b.star").as_deref(), Some("y/b.star"));
+    }
+}

@@ -1,0 +1,281 @@
+//! Reads typed arguments from plain values. Each function says `None` where the
+//! value is of another type, so that checking a file and rendering a step
+//! cannot disagree about what is allowed.
+
+use super::spec::Type;
+use super::tree::Tree;
+use crate::plan::Command;
+use serde_json::Value as Json;
+use std::collections::BTreeMap;
+use tidemill_model::Results;
+
+/// A name or text without NUL bytes, which no argument or variable can hold.
+pub(crate) fn text(t: &Tree) -> Option<String> {
+    match t {
+        Tree::Text(s) if !s.contains('\0') => Some(s.clone()),
+        Tree::Placeholder => Some("placeholder".into()),
+        _ => None,
+    }
+}
+
+pub(crate) fn optional_text(t: &Tree) -> Option<Option<String>> {
+    if matches!(t, Tree::None) { Some(None) } else { text(t).map(Some) }
+}
+
+pub(crate) fn boolean(t: &Tree) -> Option<bool> {
+    match t {
+        Tree::Bool(b) => Some(*b),
+        // Buildbot's own files write 0 and 1.
+        Tree::Int(0) => Some(false),
+        Tree::Int(1) => Some(true),
+        _ => None,
+    }
+}
+
+/// A count from 0, or none.
+pub(crate) fn count(t: &Tree) -> Option<Option<u64>> {
+    match t {
+        Tree::None => Some(None),
+        Tree::Int(i) => u64::try_from(*i).ok().map(Some),
+        _ => None,
+    }
+}
+
+/// A count from 1, or none.
+pub(crate) fn positive(t: &Tree) -> Option<Option<u64>> {
+    count(t).filter(|n| *n != Some(0))
+}
+
+pub(crate) fn int32(t: &Tree) -> Option<i32> {
+    match t {
+        Tree::Int(i) => i32::try_from(*i).ok(),
+        _ => None,
+    }
+}
+
+/// Seconds as microseconds; at most a hundred years.
+pub(crate) fn seconds(t: &Tree) -> Option<Option<u64>> {
+    const MOST: f64 = 100.0 * 366.0 * 86_400.0;
+    let value = match t {
+        Tree::None => return Some(None),
+        Tree::Int(i) => *i as f64,
+        Tree::Float(f) => *f,
+        _ => return None,
+    };
+    (0.0..=MOST).contains(&value).then(|| Some((value * 1e6).round() as u64))
+}
+
+pub(crate) fn texts(t: &Tree) -> Option<Vec<String>> {
+    match t {
+        Tree::List(items) => items.iter().map(text).collect(),
+        _ => None,
+    }
+}
+
+/// Text, a list of texts (which may hold `None`), or `None`: a filter's values.
+pub(crate) fn values(t: &Tree) -> Option<Vec<Option<String>>> {
+    match t {
+        Tree::List(items) => items.iter().map(optional_text).collect(),
+        other => optional_text(other).map(|v| vec![v]),
+    }
+}
+
+/// One regular expression or several.
+pub(crate) fn patterns(t: &Tree) -> Option<Vec<String>> {
+    match t {
+        Tree::None => Some(vec![]),
+        Tree::List(_) => texts(t),
+        other => text(other).map(|s| vec![s]),
+    }
+}
+
+/// A description: text, or words that are joined by spaces.
+pub(crate) fn words(t: &Tree) -> Option<String> {
+    match t {
+        Tree::None => Some(String::new()),
+        Tree::List(_) => flat(t).map(|w| w.join(" ")),
+        other => text(other),
+    }
+}
+
+/// A list of lists of texts and numbers, as one list.
+fn flat(t: &Tree) -> Option<Vec<String>> {
+    match t {
+        Tree::List(items) => Some(items.iter().map(flat).collect::<Option<Vec<_>>>()?.concat()),
+        Tree::Int(i) => Some(vec![i.to_string()]),
+        other => text(other).map(|s| vec![s]),
+    }
+}
+
+/// A command: a line for the shell, or arguments, in lists nested as one likes (SH-01).
+pub(crate) fn command(t: &Tree) -> Option<Command> {
+    match t {
+        Tree::List(_) => flat(t).filter(|a| a.first().is_some_and(|p| !p.is_empty())).map(Command::Argv),
+        other => text(other).filter(|l| !l.trim().is_empty()).map(Command::Line),
+    }
+}
+
+/// Variables: a text, a list that is joined by `:`, or `None` to remove one (SH-03).
+pub(crate) fn env(t: &Tree) -> Option<BTreeMap<String, Option<String>>> {
+    let name = |t: &Tree| text(t).filter(|n| !n.is_empty() && !n.contains('='));
+    let value = |t: &Tree| match t {
+        Tree::None => Some(None),
+        Tree::Int(i) => Some(Some(i.to_string())),
+        Tree::List(_) => flat(t).map(|l| Some(l.join(":"))),
+        other => text(other).map(Some),
+    };
+    match t {
+        Tree::None => Some(BTreeMap::new()),
+        Tree::Dict(entries) => entries.iter().map(|(k, v)| Some((name(k)?, value(v)?))).collect(),
+        _ => None,
+    }
+}
+
+/// Exit codes and what they mean (RF-08).
+pub(crate) fn decode_rc(t: &Tree) -> Option<BTreeMap<i32, Results>> {
+    let entry = |(k, v): &(Tree, Tree)| Some((int32(k)?, results(v)?));
+    match t {
+        Tree::Dict(entries) => entries.iter().map(entry).collect(),
+        _ => None,
+    }
+}
+
+fn results(t: &Tree) -> Option<Results> {
+    Results::try_from(i16::try_from(int32(t)?).ok()?).ok()
+}
+
+/// Property values by name.
+pub(crate) fn properties(t: &Tree) -> Option<BTreeMap<String, Json>> {
+    match t {
+        Tree::None => Some(BTreeMap::new()),
+        Tree::Dict(_) => match t.to_json()? {
+            Json::Object(map) => Some(map.into_iter().collect()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// A folder below the builder's.
+pub(crate) fn folder(t: &Tree) -> Option<String> {
+    let path = text(t)?;
+    let below = !path.is_empty() && !path.starts_with('/') && !path.split('/').any(|part| part == "..");
+    below.then_some(path)
+}
+
+const fn plain(expected: &'static str, fits: fn(&Tree) -> bool) -> Type {
+    Type { expected, placeholder: false, fits }
+}
+
+const fn rendered(expected: &'static str, fits: fn(&Tree) -> bool) -> Type {
+    Type { expected, placeholder: true, fits }
+}
+
+// Known before any build.
+pub(crate) const TEXT: Type = plain("a string", |t| text(t).is_some());
+pub(crate) const OPTIONAL_TEXT: Type = plain("a string or None", |t| optional_text(t).is_some());
+pub(crate) const BOOL: Type = plain("True or False", |t| boolean(t).is_some());
+pub(crate) const OPTIONAL_BOOL: Type =
+    plain("True, False or None", |t| matches!(t, Tree::None) || boolean(t).is_some());
+pub(crate) const INT: Type = plain("an int", |t| int32(t).is_some());
+pub(crate) const POSITIVE: Type = plain("an int from 1 on, or None", |t| positive(t).is_some_and(small));
+pub(crate) const SECONDS: Type = plain("a number of seconds, or None", |t| seconds(t).is_some());
+pub(crate) const INTERVAL: Type = plain("a number of seconds above 0", |t| matches!(seconds(t), Some(Some(1..))));
+pub(crate) const TEXTS: Type = plain("a list of strings", |t| texts(t).is_some());
+pub(crate) const VALUES: Type = plain("a string, a list of strings, or None", |t| values(t).is_some());
+pub(crate) const PATTERNS: Type = plain("a regular expression, a list of them, or None", |t| patterns(t).is_some());
+pub(crate) const PROPERTIES: Type = plain("a dict of property names and values", |t| properties(t).is_some());
+pub(crate) const FUNCTION: Type = plain("a function or None", |t| matches!(t, Tree::Function | Tree::None));
+pub(crate) const CODEBASES: Type = plain("a list of names, or a dict by name", |t| match t {
+    Tree::Dict(entries) => entries.iter().all(|(k, _)| text(k).is_some()),
+    other => texts(other).is_some(),
+});
+pub(crate) const BRANCHES: Type =
+    plain("True (all branches) or a list of names", |t| matches!(t, Tree::Bool(true)) || texts(t).is_some());
+pub(crate) const ANY: Type = rendered("a value", |_| true);
+
+// Rendered when the step starts.
+pub(crate) const R_TEXT: Type = rendered("a string", |t| text(t).is_some());
+pub(crate) const R_OPTIONAL_TEXT: Type = rendered("a string or None", |t| optional_text(t).is_some());
+pub(crate) const R_BOOL: Type = rendered("True or False", |t| boolean(t).is_some());
+pub(crate) const R_SECONDS: Type = rendered("a number of seconds, or None", |t| seconds(t).is_some());
+pub(crate) const R_COUNT: Type = rendered("an int from 0 on, or None", |t| count(t).is_some());
+pub(crate) const R_WORDS: Type = rendered("a string or a list of strings", |t| words(t).is_some());
+pub(crate) const R_COMMAND: Type =
+    rendered("a command line, or a list of a program and its arguments", |t| command(t).is_some());
+pub(crate) const R_ENV: Type = rendered("a dict of names to strings, lists of strings or None", |t| env(t).is_some());
+pub(crate) const R_DECODE_RC: Type =
+    rendered("a dict of exit codes to results such as util.SUCCESS", |t| decode_rc(t).is_some());
+pub(crate) const R_FOLDER: Type =
+    rendered("a relative folder without `..`: it is below the builder's", |t| folder(t).is_some());
+pub(crate) const R_SHALLOW: Type = rendered("True, False or a depth", |t| {
+    matches!(t, Tree::None) || boolean(t).is_some() || positive(t).is_some_and(small)
+});
+pub(crate) const R_RETRY: Type = rendered("a pair (seconds to wait, number of tries), or None", |t| retry(t).is_some());
+pub(crate) const R_VALUE: Type =
+    rendered("a property value: text, number, bool, None, or lists and dicts of them", |t| {
+        t.has_placeholder() || t.to_json().is_some()
+    });
+pub(crate) const R_BOOL_OR_FUNCTION: Type =
+    rendered("True, False or a function", |t| matches!(t, Tree::Function) || boolean(t).is_some());
+
+fn small(n: Option<u64>) -> bool {
+    n.is_none_or(|n| u32::try_from(n).is_ok())
+}
+
+/// Buildbot's order: pause, then tries. Comes out as tries and pause in microseconds.
+pub(crate) fn retry(t: &Tree) -> Option<Option<(u32, u64)>> {
+    match t {
+        Tree::None => Some(None),
+        Tree::List(pair) => match pair.as_slice() {
+            [pause, tries] => Some(Some((u32::try_from(count(tries)??).ok()?, seconds(pause)??))),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn t(s: &str) -> Tree {
+        Tree::Text(s.into())
+    }
+
+    #[test]
+    fn nested_lists_of_a_command_become_one_list() {
+        let tree = Tree::List(vec![t("make"), Tree::List(vec![t("-j"), Tree::Int(4)]), Tree::List(vec![])]);
+        assert_eq!(command(&tree), Some(Command::Argv(vec!["make".into(), "-j".into(), "4".into()])));
+        assert_eq!(command(&Tree::List(vec![])), None);
+        assert_eq!(command(&t(" ")), None);
+        assert_eq!(command(&t("a\0b")), None);
+        assert_eq!(command(&Tree::List(vec![t("a"), Tree::None])), None);
+    }
+
+    #[test]
+    fn a_folder_stays_below_the_builders() {
+        for bad in ["/etc", "..", "a/../../b", ""] {
+            assert_eq!(folder(&t(bad)), None, "{bad}");
+        }
+        assert_eq!(folder(&t("build/src")), Some("build/src".into()));
+    }
+
+    #[test]
+    fn seconds_are_never_negative_or_endless() {
+        assert_eq!(seconds(&Tree::Float(1.5)), Some(Some(1_500_000)));
+        assert_eq!(seconds(&Tree::None), Some(None));
+        for bad in [Tree::Int(-1), Tree::Int(i64::MAX), Tree::Float(f64::NAN), Tree::Bool(true)] {
+            assert_eq!(seconds(&bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_list_in_the_environment_is_joined_and_none_removes() {
+        let tree = Tree::Dict(vec![(t("PATH"), Tree::List(vec![t("/a"), t("/b")])), (t("X"), Tree::None)]);
+        let env = env(&tree).unwrap();
+        assert_eq!(env["PATH"].as_deref(), Some("/a:/b"));
+        assert_eq!(env["X"], None);
+        assert_eq!(super::env(&Tree::Dict(vec![(t("A=B"), t("x"))])), None);
+    }
+}

@@ -1,0 +1,125 @@
+//! What most constructors return: which one it was, its arguments, and where it
+//! was called. Arguments are kept by reference, so a list that grows later is
+//! seen grown, as in Python.
+
+use super::spec::{Kind, Spec};
+use super::tree::Tree;
+use crate::host::collector::Collector;
+use crate::host::diagnostics::Diagnostic;
+use crate::host::site::Site;
+use allocative::Allocative;
+use starlark::any::ProvidesStaticType;
+use starlark::coerce::Coerce;
+use starlark::collections::SmallMap;
+use starlark::starlark_complex_value;
+use starlark::values::{
+    Freeze, FreezeResult, Freezer, Heap, NoSerialize, StarlarkValue, Trace, Value, ValueLike, starlark_value,
+};
+use std::collections::BTreeMap;
+use std::fmt;
+
+#[derive(Debug, Trace, Coerce, ProvidesStaticType, NoSerialize, Allocative)]
+#[repr(C)]
+pub(crate) struct DescriptorGen<V> {
+    #[allocative(skip)]
+    #[trace(unsafe_ignore)]
+    pub spec: &'static Spec,
+    #[allocative(skip)]
+    #[trace(unsafe_ignore)]
+    pub site: Site,
+    /// Only those of the right type.
+    pub args: SmallMap<String, V>,
+    /// Arguments about which an error was reported: what needs them is not checked.
+    #[trace(unsafe_ignore)]
+    pub refused: Vec<String>,
+}
+
+starlark_complex_value!(pub(crate) Descriptor);
+
+impl<V: fmt::Display> fmt::Display for DescriptorGen<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}(", self.spec.name)?;
+        for (i, (name, value)) in self.args.iter().enumerate() {
+            write!(f, "{}{name}={value}", if i > 0 { ", " } else { "" })?;
+        }
+        write!(f, ")")
+    }
+}
+
+#[starlark_value(type = "descriptor")]
+impl<'v, V: ValueLike<'v>> StarlarkValue<'v> for DescriptorGen<V>
+where
+    Self: ProvidesStaticType<'v>,
+{
+    /// `builder.name`: an argument, or `None` where it was not given.
+    fn get_attr(&self, attribute: &str, _heap: Heap<'v>) -> Option<Value<'v>> {
+        let given = self.args.get(attribute).map(|v| v.to_value());
+        given.or_else(|| self.spec.type_of(attribute).map(|_| Value::new_none()))
+    }
+
+    fn dir_attr(&self) -> Vec<String> {
+        self.spec.names().map(str::to_owned).collect()
+    }
+}
+
+impl<'v> Freeze for Descriptor<'v> {
+    type Frozen = FrozenDescriptor;
+
+    fn freeze(self, freezer: &Freezer) -> FreezeResult<FrozenDescriptor> {
+        let args = self.args.into_iter().map(|(k, v)| Ok((k, v.freeze(freezer)?))).collect::<FreezeResult<_>>()?;
+        Ok(DescriptorGen { spec: self.spec, site: self.site, args, refused: self.refused })
+    }
+}
+
+impl<'v> Descriptor<'v> {
+    pub fn kind(&self) -> Kind {
+        self.spec.kind
+    }
+
+    pub fn arg(&self, name: &str) -> Option<Value<'v>> {
+        self.args.get(name).copied()
+    }
+
+    /// A copy of the arguments, checked once more: a list may have changed since.
+    pub fn trees(&self, collector: &Collector) -> Trees {
+        let mut trees = Trees { by_name: BTreeMap::new(), refused: self.refused.clone() };
+        for (name, value) in &self.args {
+            let tree = Tree::of(*value);
+            match self.spec.type_of(name).and_then(|ty| ty.mismatch(&tree)) {
+                _ if tree.has_broken() => trees.refused.push(name.clone()),
+                None => {
+                    trees.by_name.insert(name.clone(), tree);
+                }
+                Some(why) => {
+                    collector.report(self.site.place_argument(name, mismatch(self.spec, name, &why)));
+                    trees.refused.push(name.clone());
+                }
+            }
+        }
+        trees
+    }
+}
+
+/// «`timeout` of steps.ShellCommand must be …».
+pub(crate) fn mismatch(spec: &Spec, name: &str, why: &str) -> Diagnostic {
+    Diagnostic::error(format!("`{name}` of {} {why}", spec.name))
+}
+
+/// Arguments as plain values, of the types that the spec demands.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Trees {
+    pub by_name: BTreeMap<String, Tree>,
+    pub refused: Vec<String>,
+}
+
+impl Trees {
+    /// Reads an argument; `None` if it was not given or is not of the type.
+    pub fn get<T>(&self, name: &str, read: impl FnOnce(&Tree) -> Option<T>) -> Option<T> {
+        self.by_name.get(name).and_then(read)
+    }
+
+    /// Whether it was written, right or wrong.
+    pub fn given(&self, name: &str) -> bool {
+        self.by_name.contains_key(name) || self.refused.iter().any(|r| r == name)
+    }
+}

@@ -1,0 +1,136 @@
+//! What a constructor takes: names, types, and which Buildbot arguments have no
+//! effect or no support yet. The tables are in [`crate::vocabulary`].
+
+use super::tree::Tree;
+
+/// A constructor of the vocabulary.
+#[derive(Debug)]
+pub(crate) struct Spec {
+    /// With namespace, as people write it.
+    pub name: &'static str,
+    pub kind: Kind,
+    /// In the order of positional arguments, group after group.
+    pub params: &'static [&'static [Param]],
+    /// How many of them may be given without a name.
+    pub positional: usize,
+}
+
+impl PartialEq for Spec {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+/// What comes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Builder,
+    ChangeFilter,
+    ChangeSource,
+    Factory,
+    Interpolate,
+    Property,
+    Renderer,
+    Scheduler,
+    Step(StepKind),
+    Worker,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StepKind {
+    Git,
+    SetProperty,
+    Shell,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Param {
+    pub name: &'static str,
+    pub status: Status,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Status {
+    Required(Type),
+    Optional(Type),
+    /// An older name of another parameter.
+    Alias(&'static str),
+    /// Accepted, without an effect, for this reason.
+    Ignored(&'static str),
+    /// Buildbot has it; Tidemill does not, yet.
+    Later,
+}
+
+/// A type that an argument must have.
+#[derive(Clone, Copy)]
+pub(crate) struct Type {
+    /// For «must be …».
+    pub expected: &'static str,
+    /// Whether it may hold placeholders.
+    pub placeholder: bool,
+    /// Placeholders in it read as text.
+    pub fits: fn(&Tree) -> bool,
+}
+
+impl std::fmt::Debug for Type {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.expected)
+    }
+}
+
+impl Type {
+    /// Why `tree` is not of this type: «must be …, got …».
+    pub fn mismatch(&self, tree: &Tree) -> Option<String> {
+        if tree.has_placeholder() && !self.placeholder {
+            return Some(format!("must be {}; a placeholder has no value before a build runs", self.expected));
+        }
+        if matches!(tree, Tree::Placeholder) || (self.fits)(tree) {
+            return None;
+        }
+        Some(format!("must be {}, got {}", self.expected, tree.describe()))
+    }
+}
+
+pub(crate) const fn required(name: &'static str, ty: Type) -> Param {
+    Param { name, status: Status::Required(ty) }
+}
+
+pub(crate) const fn optional(name: &'static str, ty: Type) -> Param {
+    Param { name, status: Status::Optional(ty) }
+}
+
+pub(crate) const fn alias(name: &'static str, to: &'static str) -> Param {
+    Param { name, status: Status::Alias(to) }
+}
+
+pub(crate) const fn ignored(name: &'static str, why: &'static str) -> Param {
+    Param { name, status: Status::Ignored(why) }
+}
+
+pub(crate) const fn later(name: &'static str) -> Param {
+    Param { name, status: Status::Later }
+}
+
+impl Spec {
+    pub fn all(&self) -> impl Iterator<Item = &'static Param> + use<> {
+        self.params.iter().flat_map(|group| group.iter())
+    }
+
+    pub fn param(&self, name: &str) -> Option<&'static Param> {
+        self.all().find(|p| p.name == name)
+    }
+
+    /// The type of an argument that has an effect.
+    pub fn type_of(&self, name: &str) -> Option<Type> {
+        match self.param(name)?.status {
+            Status::Required(ty) | Status::Optional(ty) => Some(ty),
+            _ => None,
+        }
+    }
+
+    /// Names to offer to people.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let live = |p: &&Param| matches!(p.status, Status::Required(_) | Status::Optional(_));
+        self.all().filter(live).map(|p| p.name)
+    }
+}

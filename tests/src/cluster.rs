@@ -1,0 +1,217 @@
+//! A whole Tidemill for one test.
+
+use crate::api::Api;
+use crate::postgres::Postgres;
+use crate::process::{Process, program};
+use crate::wait::{holds, wait_until};
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tidemill_schema::{Db, migrate, workers};
+
+/// Database, masters and workers, and the folder that they live in.
+pub struct Cluster {
+    pub masters: Vec<Master>,
+    pub workers: Vec<Worker>,
+    pub postgres: Postgres,
+    pub db: Db,
+    pub token: String,
+    lease_seconds: u64,
+    dir: tempfile::TempDir,
+}
+
+pub struct Master {
+    pub address: SocketAddr,
+    pub process: Process,
+}
+
+pub struct Worker {
+    pub name: String,
+    pub base: PathBuf,
+    pub process: Process,
+}
+
+impl Cluster {
+    /// A migrated database, no master, no worker.
+    pub async fn start() -> Cluster {
+        Cluster::with(false, 60).await
+    }
+
+    /// With leases of so many seconds.
+    pub async fn with(durable: bool, lease_seconds: u64) -> Cluster {
+        tidemill_service::install_tls();
+        // Short: the path of a Unix socket below it is limited.
+        let dir = tempfile::Builder::new().prefix("tm-").tempdir().expect("a temporary folder can be made");
+        open_up(dir.path());
+        let postgres = Postgres::start(&dir.path().join("pg"), durable);
+        let db = Db::connect(postgres.url(), 10).await.expect("the database accepts connections");
+        migrate::migrate(&db).await.expect("migrations run");
+        let token = tidemill_service::token::generate(tidemill_service::token::Kind::Local);
+        std::fs::write(dir.path().join("token"), &token).expect("the test's folder is writable");
+        Cluster { masters: Vec::new(), workers: Vec::new(), postgres, db, token, lease_seconds, dir }
+    }
+
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Starts a master on a free port and waits until it is ready.
+    pub async fn master(&mut self) -> usize {
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        self.master_at(address).await
+    }
+
+    pub async fn master_at(&mut self, address: SocketAddr) -> usize {
+        let n = self.masters.len();
+        let process = self.master_process(n, address);
+        self.masters.push(Master { address, process });
+        self.master_ready(n).await;
+        n
+    }
+
+    fn master_process(&self, n: usize, address: SocketAddr) -> Process {
+        let mut command = Command::new(program("tidemill"));
+        command
+            .arg("master")
+            .env("TIDEMILL_DATABASE_URL", self.postgres.url())
+            .env("TIDEMILL_MASTER_LISTEN", address.to_string())
+            .env("TIDEMILL_MASTER_NAME", format!("master{n}"))
+            .env("TIDEMILL_MASTER_LEASE_SECONDS", self.lease_seconds.to_string())
+            .env("TIDEMILL_MASTER_LOCAL_TOKEN_FILE", self.dir().join("token"))
+            .env("TIDEMILL_MASTER_CACHE_DIR", self.dir().join(format!("cache{n}")));
+        Process::start(&format!("master{n}"), command, &self.dir().join(format!("master{n}.log")))
+    }
+
+    /// Starts master `n` again, where it was or elsewhere.
+    pub async fn master_restart(&mut self, n: usize, address: SocketAddr) {
+        self.masters[n].process = self.master_process(n, address);
+        self.masters[n].address = address;
+        self.master_ready(n).await;
+    }
+
+    async fn master_ready(&self, n: usize) {
+        let url = format!("http://{}/readyz", self.masters[n].address);
+        let client = reqwest::Client::new();
+        wait_until("the master to be ready", || async {
+            let status = client.get(&url).send().await.map_err(|e| e.to_string())?.status();
+            holds(status.is_success(), status)
+        })
+        .await;
+    }
+
+    pub fn master_url(&self, n: usize) -> String {
+        format!("http://{}", self.masters[n].address)
+    }
+
+    /// The API of a master.
+    pub fn api(&self, n: usize) -> Api {
+        Api::new(&self.master_url(n), &self.token)
+    }
+
+    /// Enrols a worker and starts it against an address (a master's, a
+    /// balancer's, a proxy's); waits until it is connected.
+    pub async fn worker(&mut self, name: &str, url: &str, slots: u32) -> usize {
+        let token = workers::worker_enrol(&self.db, name).await.expect("the worker can be enrolled");
+        let base = self.dir().join(format!("worker-{name}"));
+        std::fs::create_dir_all(&base).expect("the test's folder is writable");
+        std::fs::write(base.join("token"), token).expect("the worker's folder is writable");
+        let process = self.worker_process(name, url, slots, &base);
+        self.workers.push(Worker { name: name.into(), base, process });
+        let n = self.workers.len() - 1;
+        wait_until("the worker to be connected", || async {
+            let open: i64 = sqlx::query_scalar(
+                "select count(*) from worker_sessions s join workers w on w.id = s.worker_id where w.name = $1 and s.state = 'open'",
+            )
+            .bind(name)
+            .fetch_one(self.db.pool())
+            .await
+            .map_err(|e| e.to_string())?;
+            holds(open > 0, "no session")
+        })
+        .await;
+        n
+    }
+
+    fn worker_process(&self, name: &str, url: &str, slots: u32, base: &Path) -> Process {
+        let mut command = Command::new(program("tidemill-worker"));
+        command
+            .env("TIDEMILL_WORKER_MASTER", url)
+            .env("TIDEMILL_WORKER_NAME", name)
+            .env("TIDEMILL_WORKER_BASE", base)
+            .env("TIDEMILL_WORKER_SLOTS", slots.to_string())
+            .env("TIDEMILL_WORKER_TOKEN_FILE", base.join("token"));
+        Process::start(&format!("worker {name}"), command, &self.dir().join(format!("worker-{name}.log")))
+    }
+
+    /// Starts worker `n` again on its folder.
+    pub fn worker_restart(&mut self, n: usize, url: &str, slots: u32) {
+        let (name, base) = (self.workers[n].name.clone(), self.workers[n].base.clone());
+        self.workers[n].process = self.worker_process(&name, url, slots, &base);
+    }
+
+    /// Applies a project file through a master.
+    pub async fn configure(&self, n: usize, text: &str) {
+        let body = json!({ "files": { "master.star": text } });
+        self.api(n).post("config", body).await.expect("the project file is good");
+    }
+
+    /// Forces a build; returns the request's id.
+    pub async fn force(&self, n: usize, builder: &str) -> i64 {
+        let answer = self.api(n).post(&format!("builders/{builder}/force"), json!({ "reason": "test" })).await;
+        answer.expect("the build can be forced")["buildrequestids"][0].as_i64().expect("an id")
+    }
+
+    /// Waits until a request has a build in this state; returns the build's id.
+    pub async fn build_of(&self, request: i64, state: &str) -> i64 {
+        wait_until(&format!("a build of request {request} to be {state}"), || async {
+            let found: Option<i64> = sqlx::query_scalar(
+                "select id from builds where request_id = $1 and state = $2 order by id desc limit 1",
+            )
+            .bind(request)
+            .bind(state)
+            .fetch_optional(self.db.pool())
+            .await
+            .map_err(|e| e.to_string())?;
+            found.ok_or_else(|| "none".to_owned())
+        })
+        .await
+    }
+
+    /// Waits until a request is complete; returns its result's code.
+    pub async fn result_of(&self, request: i64) -> i16 {
+        wait_until(&format!("request {request} to be complete"), || async {
+            let results: Option<i16> = sqlx::query_scalar("select results from build_requests where id = $1")
+                .bind(request)
+                .fetch_one(self.db.pool())
+                .await
+                .map_err(|e| e.to_string())?;
+            results.ok_or_else(|| "still open".to_owned())
+        })
+        .await
+    }
+
+    /// A build as the API gives it.
+    pub async fn build(&self, n: usize, id: i64) -> Value {
+        self.api(n).list(&format!("builds/{id}")).await.expect("the build is there").remove(0)
+    }
+
+    /// stdout and stderr of a build's first log of this step, from the rows of a master.
+    pub async fn log(&self, n: usize, build: i64, step: i64, name: &str) -> Vec<u8> {
+        let api = self.api(n);
+        let path = format!("builds/{build}/steps/{step}/logs/{name}/raw");
+        api.bytes(&path).await.expect("the log can be read")
+    }
+}
+
+/// Postgres may run as another user, who must reach its folder.
+fn open_up(dir: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    let _ = std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o755));
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a loopback port can be bound");
+    listener.local_addr().expect("a bound listener has an address").port()
+}

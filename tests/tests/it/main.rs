@@ -1,0 +1,11 @@
+//! Journeys: whole Tidemills of real processes, from a commit to its result,
+//! through what can break on the way.
+
+mod access;
+mod commit;
+mod logs;
+mod masters_die;
+mod network;
+mod postgres_dies;
+mod project;
+mod worker_dies;

@@ -1,1 +1,120 @@
-fn main() {}
+//! The `tidemill` program: every daemon and every command.
+
+mod api;
+mod args;
+mod client;
+mod commands;
+mod error;
+mod exit;
+mod locate;
+mod output;
+mod pages;
+mod project;
+mod sanitize;
+mod sse;
+mod up;
+
+use args::{Cli, Command};
+use clap::Parser;
+use error::{Failure, Result};
+use exit::Exit;
+use nix::sys::signal::{SigHandler, Signal, signal};
+use output::{Output, Style};
+use std::process::ExitCode;
+use tidemill_service::settings::Layers;
+use tidemill_service::telemetry;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let out = Output::new(cli.json);
+    let exit = match run(cli, out) {
+        Ok(exit) => exit,
+        Err(failure) => {
+            report(&failure);
+            failure.exit
+        }
+    };
+    ExitCode::from(exit.code())
+}
+
+fn report(failure: &Failure) {
+    use std::io::IsTerminal;
+    let bright =
+        Output { colour: std::io::stderr().is_terminal() && output::colour_wanted(), json: false, terminal: true };
+    eprintln!("{} {}", bright.paint(Style::Red, "error:"), failure.message);
+    if let Some(hint) = &failure.hint {
+        eprintln!("{hint}");
+    }
+}
+
+fn run(cli: Cli, out: Output) -> Result<Exit> {
+    if let Command::EvaluateProject = cli.command {
+        return tidemill_master::projects::evaluate_main()
+            .map(|()| Exit::Success)
+            .map_err(|e| Failure::usage(e.to_string()));
+    }
+    tidemill_service::install_tls();
+    let mut layers = Layers::from_process();
+    if let Some(file) = cli.config {
+        layers.file = Some(file);
+    }
+    match cli.command {
+        Command::Master(args) => on_threads(commands::master::run(args, layers)),
+        Command::Worker(args) if args.command.is_none() => on_threads(commands::worker::run(args, layers)),
+        Command::Up(args) => {
+            telemetry::init(telemetry::Format::Text, "warn");
+            on_this_thread(up::up(args, layers, out))
+        }
+        command => {
+            // A reader that closes the pipe (`| head`) ends us quietly, as any filter.
+            // SAFETY: no handler is installed, only the default action restored.
+            let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
+            telemetry::init(telemetry::Format::Text, "error");
+            on_this_thread(simple(command, layers, out))
+        }
+    }
+}
+
+async fn simple(command: Command, layers: Layers, out: Output) -> Result<Exit> {
+    match command {
+        Command::Migrate(args) => commands::migrate::run(args, layers, out).await,
+        Command::User(args) => commands::user::run(args, layers, out).await,
+        Command::Builders(args) => commands::builders::run(args, out).await,
+        Command::Builds(args) => commands::builds::run(args, out).await,
+        Command::Workers(args) => commands::workers::run(args, out).await,
+        Command::Watch(args) => commands::watch::run(args, out).await,
+        Command::Log(args) => commands::log::run(args, out).await,
+        Command::Force(args) => commands::force::run(args, out).await,
+        Command::Cancel(args) => commands::cancel::run(args, out).await,
+        Command::SendChange(args) => commands::sendchange::run(args, out).await,
+        Command::Init(args) => commands::init::run(args, out),
+        Command::CheckConfig(args) => commands::checkconfig::run(args, out).await,
+        Command::Reconfig(args) => commands::reconfig::run(args, out).await,
+        Command::Settings(args) => commands::settings::run(args, &layers, out),
+        Command::Completion(args) => Ok(commands::completion::run(args)),
+        Command::Worker(args) => match args.command {
+            Some(command) => commands::worker::add(command, layers, out).await,
+            None => Err(Failure::internal("a worker is not a simple command")),
+        },
+        Command::Up(_) | Command::Master(_) | Command::EvaluateProject => {
+            Err(Failure::internal("a daemon is not a simple command"))
+        }
+    }
+}
+
+fn on_threads(work: impl Future<Output = Result<Exit>>) -> Result<Exit> {
+    finish(tokio::runtime::Builder::new_multi_thread().enable_all().build(), work)
+}
+
+/// All tasks on the main thread: children must be its children, see `up::supervise`.
+fn on_this_thread(work: impl Future<Output = Result<Exit>>) -> Result<Exit> {
+    finish(tokio::runtime::Builder::new_current_thread().enable_all().build(), work)
+}
+
+fn finish(runtime: std::io::Result<tokio::runtime::Runtime>, work: impl Future<Output = Result<Exit>>) -> Result<Exit> {
+    let runtime = runtime.map_err(|e| Failure::internal(format!("cannot start: {e}")))?;
+    let outcome = runtime.block_on(work);
+    // A blocking call that hangs (a dead file system) must not keep a daemon that has ended.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    outcome
+}

@@ -3,7 +3,9 @@
 
 pub mod backoff;
 pub mod lifecycle;
+pub mod postgres;
 pub mod reconcile;
+pub mod settings;
 pub mod telemetry;
 pub mod token;
 

@@ -1,0 +1,87 @@
+//! The command line.
+
+use crate::commands::{
+    builders, builds, cancel, checkconfig, completion, force, init, log, master, migrate, reconfig, sendchange,
+    settings, user, watch, worker, workers,
+};
+use crate::{exit, up};
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Continuous integration on PostgreSQL.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tidemill",
+    version,
+    propagate_version = true,
+    after_help = "Begin with `tidemill up` in a git repository.",
+    after_long_help = exit::help(),
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub struct Cli {
+    /// Settings file [default: ~/.config/tidemill/tidemill.toml, /etc/tidemill/tidemill.toml]
+    #[arg(long, global = true, value_name = "FILE", env = "TIDEMILL_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Data as JSON on the standard output
+    #[arg(long, global = true)]
+    pub json: bool,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run everything for one repository: database, master, worker
+    Up(up::Up),
+    Master(master::Master),
+    Worker(worker::Worker),
+    Migrate(migrate::Migrate),
+    #[command(subcommand)]
+    User(user::User),
+    Builders(builders::Builders),
+    Builds(builds::Builds),
+    Workers(workers::Workers),
+    Watch(watch::Watch),
+    Log(log::LogArgs),
+    Force(force::Force),
+    Cancel(cancel::Cancel),
+    #[command(name = "sendchange")]
+    SendChange(sendchange::SendChange),
+    Init(init::Init),
+    #[command(name = "checkconfig")]
+    CheckConfig(checkconfig::CheckConfig),
+    Reconfig(reconfig::Reconfig),
+    Settings(settings::SettingsArgs),
+    Completion(completion::Completion),
+    /// Evaluates project files from the standard input under limits; masters run it
+    #[command(name = tidemill_master::projects::EVALUATE_COMMAND, hide = true)]
+    EvaluateProject,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn every_command_has_a_description_and_all_but_the_simplest_show_examples() {
+        let cli = Cli::command();
+        cli.clone().debug_assert();
+        for command in cli.get_subcommands().filter(|c| !c.is_hide_set()) {
+            assert!(command.get_about().is_some(), "{} has no description", command.get_name());
+            let nested = command.get_subcommands().next().is_some();
+            let shown = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(nested || shown.contains("Examples:"), "{} shows no examples", command.get_name());
+        }
+    }
+
+    #[test]
+    fn the_manual_has_a_section_for_every_command() {
+        let manual = include_str!("../../docs/cli.md");
+        for command in Cli::command().get_subcommands().filter(|c| !c.is_hide_set()) {
+            let heading = format!("### tidemill {}", command.get_name());
+            assert!(manual.contains(&heading), "docs/cli.md lacks {heading:?}");
+        }
+    }
+}

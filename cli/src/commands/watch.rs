@@ -1,0 +1,120 @@
+//! `tidemill watch`, and watching a request until its last build.
+
+use super::Connection;
+use super::follow::{self, Logs};
+use crate::api::{self, Build, BuildRequest};
+use crate::client::Client;
+use crate::error::{Failure, Result};
+use crate::exit::Exit;
+use crate::output::{Output, Style, duration};
+use crate::pages;
+use crate::sanitize;
+use std::time::Duration;
+use tidemill_model::Results;
+
+/// Follow a build live and exit with its result.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  tidemill watch 17                 by id
+  tidemill watch test/4             by builder and number
+  tidemill watch test/latest --no-log
+  tidemill watch test/latest && deploy")]
+pub struct Watch {
+    /// Id, or BUILDER/NUMBER, or BUILDER/latest
+    #[arg(value_name = "BUILD")]
+    build: String,
+    /// Show only steps and the end of failing ones, not all output
+    #[arg(long)]
+    no_log: bool,
+    /// Give up after so many seconds (exit code 10)
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<u64>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+pub async fn run(args: Watch, out: Output) -> Result<Exit> {
+    let client = args.connection.client()?;
+    let logs = if args.no_log { Logs::Failed } else { Logs::All };
+    let watching = async {
+        let build = api::build(&client, &args.build).await?;
+        let build = follow::build(&client, build.buildid, logs, out).await?;
+        Ok(end(&client, &build, out).await)
+    };
+    limited(args.timeout, watching).await
+}
+
+/// An idle worker takes a request at once; only a longer wait is worth a word.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// With the time limit of `--timeout`.
+pub async fn limited<T>(seconds: Option<u64>, work: impl Future<Output = Result<T>>) -> Result<T> {
+    match seconds {
+        None => work.await,
+        Some(seconds) => match tokio::time::timeout(Duration::from_secs(seconds), work).await {
+            Ok(done) => done,
+            Err(_) => Err(Failure::new(Exit::Timeout, format!("not done after {seconds} s"))
+                .hint("it goes on; watch it again without --timeout")),
+        },
+    }
+}
+
+/// Prints how a build ended.
+pub async fn end(client: &Client, build: &Build, out: Output) -> Exit {
+    if out.json {
+        let path = format!("builds/{}", build.buildid);
+        if let Ok(raw) = api::list_raw(client, &path, "builds").await
+            && let Some(first) = raw.first()
+        {
+            out.document(first);
+        }
+    } else {
+        let took = match (build.started_at, build.complete_at) {
+            (Some(from), Some(to)) => duration(to - from),
+            _ => String::new(),
+        };
+        let state = sanitize::line(&build.state_string);
+        let page = pages::build(client.url(), build);
+        out.line(&format!(
+            "{}  {state}  {}",
+            out.results(build.results),
+            out.paint(Style::Dim, &format!("{took}  {page}"))
+        ));
+    }
+    build.results.map_or(Exit::Exception, Exit::from)
+}
+
+/// Waits for a request's builds, one after the other where one is tried again.
+pub async fn request(client: &Client, id: i64, logs: Logs, out: Output) -> Result<Exit> {
+    let mut done = 0;
+    let begun = std::time::Instant::now();
+    let mut told = false;
+    loop {
+        let path = format!("builds?buildrequestid={id}&order=buildid&buildid__gt={done}");
+        let builds: Vec<Build> = api::list(client, &path, "builds").await?;
+        if let Some(build) = builds.into_iter().find(|b| b.buildid > done) {
+            done = build.buildid;
+            let build = follow::build(client, build.buildid, logs, out).await?;
+            let exit = end(client, &build, out).await;
+            if build.results != Some(Results::Retry) {
+                return Ok(exit);
+            }
+            eprintln!("The build was lost and is tried again.");
+            continue;
+        }
+        let found: Vec<BuildRequest> = api::list(client, &format!("buildrequests/{id}"), "buildrequests").await?;
+        if let Some(request) = found.first()
+            && request.complete
+        {
+            // Ended without a build: cancelled, skipped, or merged into another.
+            let results = request.results.unwrap_or(Results::Exception);
+            out.line(&format!("request {id}: {}", out.results(Some(results))));
+            return Ok(Exit::from(results));
+        }
+        if begun.elapsed() > PATIENCE && !std::mem::replace(&mut told, true) {
+            eprintln!("{}", out.paint(Style::Dim, &format!("waiting for a worker to take request {id}")));
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+}

@@ -1,0 +1,73 @@
+//! What changes on disk while `up` runs: the project's files, and the upstream
+//! of a mirror.
+
+use super::apply::Project;
+use crate::output::{Output, Style};
+use crate::project::git::Target;
+use std::time::Duration;
+use tidemill_service::Backoff;
+use tokio_util::sync::CancellationToken;
+
+const LOOK: Duration = Duration::from_millis(700);
+/// A remote repository is asked less often than a disk.
+const FETCH: Duration = Duration::from_secs(5);
+
+/// Applies the project again whenever its files differ, and tells the outcome.
+pub async fn project(mut project: Project, out: Output, end: CancellationToken) {
+    let mut last = project.files().ok();
+    loop {
+        tokio::select! {
+            _ = end.cancelled() => return,
+            _ = tokio::time::sleep(LOOK) => {}
+        }
+        let now = match project.files() {
+            Ok(files) => files,
+            // An editor that writes by renaming leaves a moment without the file.
+            Err(_) => continue,
+        };
+        if last.as_ref() == Some(&now) {
+            continue;
+        }
+        last = Some(now);
+        match project.apply().await {
+            Ok(applied) => out.line(&format!("{} {}", out.paint(Style::Green, "project applied"), applied.summary)),
+            Err(f) => {
+                eprintln!("{}", out.paint(Style::Red, "the project is not changed, the last good one stays:"));
+                eprintln!("{f}");
+            }
+        }
+    }
+}
+
+/// Keeps a mirror up to date.
+pub async fn upstream(target: Target, out: Output, end: CancellationToken) {
+    if target.upstream.is_none() {
+        return;
+    }
+    let mut backoff = Backoff::new(FETCH, Duration::from_secs(60));
+    let mut wait = FETCH;
+    let mut told = false;
+    loop {
+        tokio::select! {
+            _ = end.cancelled() => return,
+            _ = tokio::time::sleep(wait) => {}
+        }
+        let fetching = target.clone();
+        let done = tokio::task::spawn_blocking(move || fetching.fetch()).await;
+        match done {
+            Ok(Err(f)) => {
+                if !std::mem::replace(&mut told, true) {
+                    eprintln!("{}", out.paint(Style::Yellow, &format!("cannot fetch, trying on: {}", f.message)));
+                }
+                wait = backoff.wait();
+            }
+            _ => {
+                if std::mem::take(&mut told) {
+                    eprintln!("fetching works again");
+                }
+                backoff.reset();
+                wait = FETCH;
+            }
+        }
+    }
+}

@@ -169,3 +169,18 @@ fn decisions_are_numbered_and_have_the_parts_of_a_decision() {
     }
     none("docs/adr", wrong);
 }
+
+#[test]
+fn every_test_that_a_document_names_exists() {
+    let sources: String = files("", ".rs").into_iter().map(|f| f.text).collect();
+    let mut unknown = Vec::new();
+    for file in files("", ".md") {
+        let quoted = file.text.split('`').skip(1).step_by(2);
+        // Sentences: what has so many words is the name of a test and nothing else.
+        let names = quoted.filter(|q| {
+            q.matches('_').count() >= 5 && q.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+        });
+        unknown.extend(names.filter(|n| !sources.contains(&format!("fn {n}("))).map(|n| format!("{}: {n}", file.path)));
+    }
+    none("documents name tests that are not there", unknown);
+}

@@ -25,11 +25,12 @@ impl Db {
         Ok(Db { pool, options })
     }
 
-    /// Opens a pool without connecting: for a daemon that must come up before
-    /// its database does.
-    pub fn connect_lazy(url: &str, max_connections: u32) -> Result<Db> {
+    /// A pool for people's requests, made without connecting. A connection that
+    /// died while idle (Postgres was restarted) is found before it is used, at
+    /// the price of a round trip, so that nobody sees an error because of it.
+    pub fn connect_people(url: &str, max_connections: u32) -> Result<Db> {
         let options = connect_options(url)?;
-        let pool = pool_options(max_connections).connect_lazy_with(options.clone());
+        let pool = pool_options(max_connections).test_before_acquire(true).connect_lazy_with(options.clone());
         Ok(Db { pool, options })
     }
 

@@ -46,7 +46,7 @@ pub static WORKERS: Resource = Resource {
         json("workerinfo", concat!("coalesce(", session!("info"), ", '{}'::jsonb)"), "What it says of its machine."),
         flag("paused", "w.paused", "Whether it gets no new builds."),
         text("pause_reason", "null::text", "Always null for now."),
-        flag("graceful", "false", "Always false: a worker drains by itself."),
+        flag("graceful", "(w.id is null)", "Always false: a worker drains by itself."),
         flag("connected", connected!(), "Whether it was heard of within 45 s."),
         time!("last_seen", "(select max(x.seen_at) from worker_sessions x where x.worker_id = w.id)", "When it was last heard."),
         int("slots", session!("slots"), "How many builds it runs at once."),

@@ -1,0 +1,100 @@
+//! What handlers and loops of a replica share.
+
+use crate::live::{Live, Watched};
+use crate::loops::claim::Polls;
+use crate::loops::ingest::Ingest;
+use crate::projects::Projects;
+use crate::settings::Settings;
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::sync::Arc;
+use tidemill_model::MasterId;
+use tidemill_schema::wake::Wakes;
+use tidemill_schema::{Db, beats};
+use tidemill_service::Lifecycle;
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<Shared>);
+
+pub struct Shared {
+    pub settings: Arc<Settings>,
+    /// The address that the listener is bound to.
+    pub address: SocketAddr,
+    pub master: MasterId,
+    /// For claims, ingest and loops.
+    pub db: Db,
+    /// For pages and REST.
+    pub people: Db,
+    pub wakes: Wakes,
+    pub life: Lifecycle,
+    /// Evaluated revisions.
+    pub projects: Projects,
+    /// Polls that wait for work.
+    pub polls: Polls,
+    /// Batches that wait for a commit.
+    pub ingest: Ingest,
+    pub live: Arc<Live>,
+    /// Logs that somebody watches.
+    pub watched: Arc<Watched>,
+    form_token: String,
+}
+
+impl Deref for App {
+    type Target = Shared;
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl App {
+    pub async fn start(
+        settings: Arc<Settings>,
+        address: SocketAddr,
+        db: Db,
+        people: Db,
+        life: Lifecycle,
+    ) -> Result<App, tidemill_schema::Error> {
+        let wakes = Wakes::default();
+        wakes.start(&db, &life);
+        let url = settings.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
+        let mut c = db.pool().acquire().await?;
+        let master = beats::master_insert(&mut c, &settings.name, &url).await?;
+        beats::beat(&mut c, master).await?;
+        let form_token = beats::form_key(&mut c).await?;
+        drop(c);
+        let live = Live::start(people.clone(), wakes.clone(), life.clone());
+        let watched = Watched::start(wakes.clone(), life.clone());
+        Ok(App(Arc::new(Shared {
+            settings,
+            address,
+            master,
+            db,
+            people,
+            wakes,
+            life,
+            projects: Projects::default(),
+            polls: Polls::default(),
+            ingest: Ingest::default(),
+            live,
+            watched,
+            form_token,
+        })))
+    }
+
+    /// Proof that a form came from a page of this cluster; the same on all replicas.
+    pub fn form_token(&self) -> String {
+        self.form_token.clone()
+    }
+
+    /// Says that this replica has ended in order.
+    pub async fn stopped(&self) {
+        let result = async {
+            let mut c = self.db.pool().acquire().await?;
+            beats::master_stopped(&mut c, self.master).await
+        };
+        if let Err(error) = result.await {
+            tracing::debug!(%error, "could not record the end of this replica");
+        }
+    }
+}

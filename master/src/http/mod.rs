@@ -1,0 +1,34 @@
+//! Everything that comes in over HTTP.
+
+pub mod access;
+pub mod config;
+pub mod error;
+pub mod health;
+pub mod rest;
+pub mod routes;
+pub mod web;
+pub mod worker;
+
+use crate::app::App;
+use std::future::IntoFuture;
+
+pub use error::ApiError;
+
+/// Serves until the drain begins, and then what is still in flight.
+pub async fn serve(listener: tokio::net::TcpListener, app: App) -> std::io::Result<()> {
+    use axum::serve::ListenerExt;
+    let drain = app.life.draining().clone();
+    let stop = app.life.stopping().clone();
+    // Small answers must not wait for an acknowledgement (44 ms with Nagle).
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "no TCP_NODELAY");
+        }
+    });
+    let server =
+        axum::serve(listener, routes::router(app)).with_graceful_shutdown(async move { drain.cancelled().await });
+    tokio::select! {
+        result = server.into_future() => result,
+        _ = stop.cancelled() => Ok(()),
+    }
+}

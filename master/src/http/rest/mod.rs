@@ -1,0 +1,61 @@
+//! The REST API under `/api/v2`: the resources, field names and filters of
+//! Buildbot's data API, with problem documents for errors. docs/api.md is for
+//! people; `openapi.json` is made from the same tables that the queries use.
+//!
+//! Handlers only translate: a path into scopes, a query into bound values
+//! ([`tidemill_schema::read`]), rows into an answer. What changes something
+//! calls the write side of `schema`, commits, and only then answers and wakes.
+
+pub(crate) mod ask;
+mod answer;
+mod builders;
+mod builds;
+mod changes;
+pub(crate) mod control;
+mod controls;
+mod describe;
+mod events;
+mod hooks;
+mod log_text;
+mod logs;
+mod requests;
+mod steps;
+pub(crate) mod stream;
+mod workers;
+
+pub use hooks::hook_router;
+
+use crate::app::App;
+use axum::Router;
+use axum::http::header;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use std::sync::Arc;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+
+/// All of the API, to be nested under `/api/v2`.
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(describe::document())
+        .merge(builders::router())
+        .merge(builds::router())
+        .merge(requests::router())
+        .merge(changes::router())
+        .merge(steps::router())
+        .merge(logs::router())
+        .merge(workers::router())
+        .merge(controls::router())
+        .merge(events::router())
+}
+
+/// `openapi.json`: the description of [`router`].
+pub fn openapi_router(openapi: OpenApi) -> Router<App> {
+    let text: Arc<str> = openapi.to_json().unwrap_or_else(|_| "{}".into()).into();
+    Router::new().route(
+        "/openapi.json",
+        get(move || {
+            let text = text.clone();
+            async move { ([(header::CONTENT_TYPE, "application/json")], text.to_string()).into_response() }
+        }),
+    )
+}

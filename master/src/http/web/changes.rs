@@ -1,0 +1,72 @@
+//! `/changes`: what came in.
+
+use super::page::{Page, html};
+use super::show::{self, first_line, link, short};
+use crate::app::App;
+use crate::http::ApiError;
+use crate::http::access::Who;
+use askama::Template;
+use axum::extract::{Query, State};
+use axum::response::Response;
+use serde::Deserialize;
+use tidemill_schema::read;
+use tidemill_schema::read::changes::{self, CHANGES, Change, ChangeSource};
+use tidemill_schema::read::Scope;
+
+const ROWS: i64 = 50;
+
+#[derive(Template)]
+#[template(path = "changes.html")]
+struct Changes {
+    page: Page,
+    rows: Vec<Row>,
+    sources: Vec<ChangeSource>,
+    older: Option<i64>,
+    first_page: bool,
+}
+
+struct Row {
+    change: Change,
+    title: String,
+    revision: String,
+    link: Option<String>,
+    files: String,
+}
+
+#[derive(Deserialize)]
+pub struct Asked {
+    before: Option<i64>,
+}
+
+pub async fn page(State(app): State<App>, who: Who, asked: Query<Asked>) -> Result<Response, ApiError> {
+    let mut c = app.people.pool().acquire().await?;
+    let scope: Vec<Scope> = asked.before.map(|id| Scope::new("h.id < ", id)).into_iter().collect();
+    let query = read::Query { limit: ROWS + 1, ..read::Query::newest(&CHANGES) };
+    let mut found = changes::list(&mut c, &scope, &query).await?;
+    let sources = changes::sources(&mut c).await?.into_iter().filter(|s| s.active).collect();
+    drop(c);
+    let more = found.len() as i64 > ROWS;
+    found.truncate(ROWS as usize);
+    html(&Changes {
+        page: Page::new(&app, &who, "Changes", "changes").live("kind=changes"),
+        older: found.last().filter(|_| more).map(|h| h.changeid),
+        rows: found.into_iter().map(row).collect(),
+        sources,
+        first_page: asked.before.is_none(),
+    })
+}
+
+fn row(change: Change) -> Row {
+    let files = match change.files.as_slice() {
+        [] => String::new(),
+        [one] => one.clone(),
+        [one, rest @ ..] => format!("{one} and {} more", rest.len()),
+    };
+    Row {
+        title: first_line(&change.comments),
+        revision: change.revision.as_deref().map(short).unwrap_or_default(),
+        link: change.revlink.as_deref().and_then(link).map(str::to_owned),
+        files,
+        change,
+    }
+}

@@ -1,0 +1,39 @@
+//! Proves every few seconds that this replica can renew leases, and notes for
+//! people which sessions it hears: two small statements, whatever the number of
+//! idle workers.
+
+use crate::app::App;
+use std::sync::Arc;
+use std::time::Duration;
+use tidemill_schema::{beats, sessions};
+use tidemill_service::reconcile::{self, Next};
+use tokio::sync::Notify;
+
+/// Between two notes of who is heard.
+const SEEN: Duration = Duration::from_secs(15);
+
+pub fn start(app: &App) {
+    let this = app.clone();
+    reconcile::spawn(&app.life, "beat", beats::BEAT, Arc::new(Notify::new()), move || {
+        let app = this.clone();
+        async move {
+            let mut c = app.db.pool().acquire().await?;
+            beats::beat(&mut c, app.master).await?;
+            Ok::<_, tidemill_schema::Error>(Next::Idle)
+        }
+    });
+    let this = app.clone();
+    reconcile::spawn(&app.life, "seen", SEEN, Arc::new(Notify::new()), move || {
+        let app = this.clone();
+        async move {
+            let heard = app.polls.sessions().heard(SEEN);
+            if !heard.is_empty() {
+                let mut c = app.db.pool().acquire().await?;
+                for gone in sessions::sessions_seen(&mut c, &heard).await? {
+                    app.polls.sessions().forget(gone);
+                }
+            }
+            Ok::<_, tidemill_schema::Error>(Next::Idle)
+        }
+    });
+}

@@ -1,0 +1,350 @@
+//! The claim loop: one a replica, for all polls that wait in it.
+//!
+//! Polls wait in memory. The loop runs at a wake, takes all of them and the
+//! lanes that may hold work for them, and claims in one round trip; what comes
+//! in meanwhile gathers for the next. Idle polls cost nothing but a safety look
+//! every [`SAFETY`]: which lanes hold anything, by an index probe a lane; and,
+//! now and then, a claim that only looks for builds whose delivery was lost.
+
+use crate::app::App;
+use crate::loops::batcher::{Batcher, Dropped};
+use crate::loops::lanes::{Lanes, SWEEP};
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+use tidemill_model::wire::{Claim, Held, Stop};
+use tidemill_model::{SessionId, WorkerId};
+use tidemill_schema::active::{Eligibility, eligibility, lanes_waiting};
+use tidemill_schema::claims::{Waiting, claim_builds};
+use tidemill_schema::leases::{Renewed, leases_renew};
+use tidemill_schema::wake::Wake;
+use tidemill_service::Backoff;
+use tokio::sync::{Notify, broadcast, oneshot};
+
+/// Between two looks of a replica with idle polls and no wake.
+const SAFETY: Duration = Duration::from_secs(2);
+/// Most new builds of one round trip (queue.md: more gains nothing).
+const BATCH: u32 = 100;
+/// How long what is known of builders and workers is believed without a wake.
+const ELIGIBLE: Duration = Duration::from_secs(15);
+
+/// The polls that wait in this replica, and the sessions it knows.
+#[derive(Default)]
+pub struct Polls {
+    waiting: Mutex<HashMap<SessionId, Slot>>,
+    wake: Notify,
+    sessions: Sessions,
+    renewals: Batcher<Vec<Held>, Renewed>,
+}
+
+struct Slot {
+    waiting: Waiting,
+    worker: String,
+    answer: oneshot::Sender<Vec<Claim>>,
+    /// Ask the database even if no lane is hot: a build may have been delivered into the void.
+    unsure: bool,
+}
+
+impl Polls {
+    /// Registers a poll. A poll of the same session that still waits here is
+    /// an abandoned copy and is dropped.
+    pub fn wait(&self, waiting: Waiting, worker: String) -> oneshot::Receiver<Vec<Claim>> {
+        let (answer, answered) = oneshot::channel();
+        let unsure = self.sessions.heard_poll(waiting.session, waiting.poll, waiting.free);
+        let session = waiting.session;
+        self.waiting.lock().expect("no panic while locked").insert(session, Slot { waiting, worker, answer, unsure });
+        self.wake.notify_one();
+        answered
+    }
+
+    /// Renews leases, together with all others that come in the same moment.
+    pub async fn renew(&self, held: Vec<Held>) -> Result<Renewed, Dropped> {
+        self.renewals.submit(held).await
+    }
+
+    pub fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+}
+
+/// Sessions that were found open, and when each was last heard.
+#[derive(Default)]
+pub struct Sessions(Mutex<HashMap<SessionId, Known>>);
+
+struct Known {
+    worker: WorkerId,
+    heard: Instant,
+    free: u32,
+    last_poll: u64,
+    told: Vec<i64>,
+}
+
+impl Sessions {
+    pub fn is_open(&self, id: SessionId, worker: WorkerId) -> bool {
+        let mut known = self.0.lock().expect("no panic while locked");
+        known.get_mut(&id).is_some_and(|k| {
+            k.heard = Instant::now();
+            k.worker == worker
+        })
+    }
+
+    pub fn opened(&self, id: SessionId, worker: WorkerId) {
+        let known = Known { worker, heard: Instant::now(), free: 0, last_poll: 0, told: Vec::new() };
+        self.0.lock().expect("no panic while locked").insert(id, known);
+    }
+
+    pub fn forget(&self, id: SessionId) {
+        self.0.lock().expect("no panic while locked").remove(&id);
+    }
+
+    /// Sessions heard in the last two spans, with their free slots. Those
+    /// silent for long are forgotten: the next poll asks the row.
+    pub fn heard(&self, span: Duration) -> Vec<(SessionId, u32)> {
+        let mut known = self.0.lock().expect("no panic while locked");
+        known.retain(|_, k| k.heard.elapsed() < span * 20);
+        known
+            .iter()
+            .filter(|(_, k)| k.heard.elapsed() < span * 2 + Duration::from_secs(2))
+            .map(|(id, k)| (*id, k.free))
+            .collect()
+    }
+
+    /// Notes a poll. True if it does not follow the last one heard here, so
+    /// that the answer before it may be lost or came from another replica.
+    fn heard_poll(&self, id: SessionId, poll: u64, free: u32) -> bool {
+        let mut known = self.0.lock().expect("no panic while locked");
+        let Some(k) = known.get_mut(&id) else { return true };
+        let follows = poll == k.last_poll + 1;
+        k.last_poll = poll;
+        k.free = free;
+        !follows
+    }
+
+    /// Whether this stop was not yet told to the session by this replica.
+    pub fn stop_is_news(&self, id: SessionId, stop: &Stop) -> bool {
+        let mut known = self.0.lock().expect("no panic while locked");
+        let Some(k) = known.get_mut(&id) else { return true };
+        if k.told.contains(&stop.build) {
+            return false;
+        }
+        if k.told.len() > 1000 {
+            k.told.drain(..500);
+        }
+        k.told.push(stop.build);
+        true
+    }
+}
+
+pub fn start(app: &App) {
+    let this = app.clone();
+    app.life.spawn("claim", async move { ClaimLoop::new(this).run().await });
+    let this = app.clone();
+    app.life.spawn("renew", async move { renew_loop(this).await });
+}
+
+async fn renew_loop(app: App) {
+    loop {
+        let taken = tokio::select! {
+            t = app.polls.renewals.take(|_| true) => t,
+            // Renewals go on through the drain, until the last request is answered.
+            _ = app.life.stopping().cancelled() => return,
+            _ = drained_and_idle(&app) => return,
+        };
+        let held: Vec<Held> = taken.iter().flat_map(|(h, _)| h.clone()).collect();
+        let result = async {
+            let mut c = app.db.pool().acquire().await?;
+            leases_renew(&mut c, &held, app.settings.lease).await
+        };
+        match result.await {
+            Ok(renewed) => {
+                for (_, answer) in taken {
+                    let _ = answer.send(renewed.clone());
+                }
+            }
+            // The polls answer 503 and come again; leases run meanwhile, and the outage rule holds them.
+            Err(error) => tracing::warn!(%error, "could not renew leases"),
+        }
+    }
+}
+
+/// Some time after the drain began: what was in flight has been answered.
+pub(crate) async fn drained_and_idle(app: &App) {
+    app.life.draining().cancelled().await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+}
+
+struct ClaimLoop {
+    app: App,
+    lanes: Lanes,
+    generation: u64,
+    eligible: Eligibility,
+    eligible_at: Option<Instant>,
+    safety_at: Instant,
+    redelivery_at: Instant,
+}
+
+impl ClaimLoop {
+    fn new(app: App) -> Self {
+        let now = Instant::now();
+        ClaimLoop {
+            app,
+            lanes: Lanes::default(),
+            generation: 1,
+            eligible: Eligibility::default(),
+            eligible_at: None,
+            safety_at: now,
+            redelivery_at: now,
+        }
+    }
+
+    async fn run(mut self) {
+        let mut wakes = self.app.wakes.subscribe();
+        let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
+        loop {
+            if self.app.life.draining().is_cancelled() {
+                return;
+            }
+            self.hear_all(&mut wakes);
+            match self.round().await {
+                Ok(true) => {
+                    backoff.reset();
+                    continue;
+                }
+                Ok(false) => backoff.reset(),
+                Err(error) => {
+                    tracing::warn!(%error, "claim failed; trying again");
+                    tokio::time::sleep(backoff.wait()).await;
+                    continue;
+                }
+            }
+            let drain = self.app.life.draining().clone();
+            tokio::select! {
+                _ = self.app.polls.wake.notified() => {}
+                wake = wakes.recv() => self.hear(wake.map_err(|_| ())),
+                _ = tokio::time::sleep_until(self.safety_at.into()) => {}
+                _ = drain.cancelled() => return,
+            }
+        }
+    }
+
+    fn hear_all(&mut self, wakes: &mut broadcast::Receiver<Wake>) {
+        loop {
+            match wakes.try_recv() {
+                Ok(wake) => self.hear(Ok(wake)),
+                Err(broadcast::error::TryRecvError::Lagged(_)) => self.hear(Err(())),
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn hear(&mut self, wake: Result<Wake, ()>) {
+        match wake {
+            Ok(Wake::Work(lanes)) if !lanes.is_empty() => {
+                self.generation += 1;
+                self.lanes.mark(lanes, self.generation);
+            }
+            Ok(Wake::Work(_) | Wake::All) | Err(()) => self.safety_at = Instant::now(),
+            Ok(Wake::Config) => {
+                self.eligible_at = None;
+                self.safety_at = Instant::now();
+            }
+            Ok(_) => {}
+        }
+    }
+
+    /// One look. True if there may be more to do at once.
+    async fn round(&mut self) -> Result<bool, tidemill_schema::Error> {
+        let now = Instant::now();
+        let (any, unsure) = {
+            let mut waiting = self.app.polls.waiting.lock().expect("no panic while locked");
+            // Polls whose request is gone wait for nobody.
+            waiting.retain(|_, s| !s.answer.is_closed());
+            (!waiting.is_empty(), waiting.values().any(|s| s.unsure))
+        };
+        if !any {
+            self.safety_at = now + SAFETY;
+            return Ok(false);
+        }
+        if self.eligible_at.is_none_or(|at| at.elapsed() > ELIGIBLE) {
+            let mut c = self.app.db.pool().acquire().await?;
+            self.eligible = eligibility(&mut c).await?;
+            self.eligible_at = Some(now);
+        }
+        if now >= self.safety_at {
+            let mut c = self.app.db.pool().acquire().await?;
+            let found = lanes_waiting(&mut c).await?;
+            self.generation += 1;
+            self.lanes.mark(found, self.generation);
+            self.safety_at = now + SAFETY;
+        }
+        let redeliver = unsure || now >= self.redelivery_at;
+        let names: Vec<String> = {
+            let waiting = self.app.polls.waiting.lock().expect("no panic while locked");
+            waiting.values().filter(|s| s.waiting.free > 0).map(|s| s.worker.clone()).collect()
+        };
+        let eligible = &self.eligible;
+        let lanes = self.lanes.hot(now, |lane| names.iter().any(|w| eligible.may(w, lane)));
+        if lanes.is_empty() && !redeliver {
+            return Ok(false);
+        }
+        if redeliver {
+            self.redelivery_at = now + SWEEP;
+        }
+        self.claim(lanes).await
+    }
+
+    async fn claim(&mut self, lanes: Vec<(i64, i64)>) -> Result<bool, tidemill_schema::Error> {
+        let generation = self.generation;
+        let polls: Vec<(Waiting, String)> = {
+            let mut waiting = self.app.polls.waiting.lock().expect("no panic while locked");
+            waiting
+                .values_mut()
+                .map(|s| {
+                    s.unsure = false;
+                    (s.waiting.clone(), s.worker.clone())
+                })
+                .collect()
+        };
+        // At most a batch; the sessions come in the map's order, which is no order.
+        let mut left = BATCH;
+        let mut asked: Vec<Waiting> = Vec::new();
+        for (mut w, _) in polls.iter().cloned() {
+            w.free = w.free.min(left);
+            left -= w.free;
+            asked.push(w);
+        }
+        let started = Instant::now();
+        let claimed = {
+            let mut c = self.app.db.pool().acquire().await?;
+            claim_builds(&mut c, &asked, &lanes, self.app.settings.lease).await?
+        };
+        let mut free: HashMap<SessionId, u32> = asked.iter().map(|w| (w.session, w.free)).collect();
+        {
+            let mut waiting = self.app.polls.waiting.lock().expect("no panic while locked");
+            for (session, claims) in claimed.by_session {
+                let f = free.entry(session).or_default();
+                *f = f.saturating_sub(claims.len() as u32);
+                if let Some(slot) = waiting.remove(&session) {
+                    // If its request has just gone, the next poll gets them again.
+                    let _ = slot.answer.send(claims);
+                }
+            }
+        }
+        for (lane, highest) in &claimed.lanes {
+            self.lanes.taken(*lane, *highest, started);
+        }
+        // A lane is empty, as far as these workers go, if one of them still had a free slot for it.
+        for (lane, _) in &lanes {
+            let spare = polls
+                .iter()
+                .any(|(w, name)| free.get(&w.session).is_some_and(|f| *f > 0) && self.eligible.may(name, *lane));
+            if spare {
+                self.lanes.drained(*lane, generation);
+            }
+        }
+        if claimed.fresh > 0 {
+            self.app.wakes.send(Wake::Events);
+        }
+        Ok(claimed.fresh > 0)
+    }
+}

@@ -1,0 +1,26 @@
+//! What must not be forgotten but has time: partitions ahead, old events.
+
+use crate::app::App;
+use std::sync::Arc;
+use std::time::Duration;
+use tidemill_schema::{Error, events, log_chunks};
+use tidemill_service::reconcile::{self, Next};
+use tokio::sync::Notify;
+
+/// How long the event stream is kept, whatever the cursors.
+const EVENT_DAYS: i32 = 14;
+
+pub fn start(app: &App) {
+    let this = app.clone();
+    reconcile::spawn(&app.life, "housekeeping", Duration::from_secs(600), Arc::new(Notify::new()), move || {
+        let app = this.clone();
+        async move {
+            let ahead = log_chunks::partitions_ensure(&app.db).await?;
+            if ahead < log_chunks::AHEAD {
+                tracing::error!(ahead, "too few log partitions lie ahead; inserts of log chunks will fail soon");
+            }
+            events::events_prune(&app.db, EVENT_DAYS).await?;
+            Ok::<_, Error>(Next::Idle)
+        }
+    });
+}

@@ -1,0 +1,95 @@
+//! The group commit: batches of all builds that come in while one commit runs
+//! are the next one.
+
+use crate::app::App;
+use crate::http::ApiError;
+use crate::loops::batcher::Batcher;
+use std::collections::HashSet;
+use std::time::Duration;
+use tidemill_schema::Error;
+use tidemill_schema::ingest::{Batch, Outcome, batches_store};
+use tidemill_schema::wake::Wake;
+use tokio::sync::oneshot;
+
+/// Most bytes of log data in one commit: it stays within some tens of milliseconds.
+const GROUP_BYTES: usize = 16 << 20;
+const GROUP_BATCHES: usize = 500;
+
+type Answer = Result<Outcome, ApiError>;
+
+/// Where the handlers hand batches in.
+#[derive(Default)]
+pub struct Ingest(Batcher<Batch, Answer>);
+
+impl Ingest {
+    /// Returns after the commit.
+    pub async fn store(&self, batch: Batch) -> Answer {
+        self.0.submit(batch).await.unwrap_or_else(|_| Err(ApiError::unavailable()))
+    }
+}
+
+pub fn start(app: &App) {
+    let this = app.clone();
+    app.life.spawn("ingest", async move {
+        loop {
+            let mut builds = HashSet::new();
+            let mut bytes = 0;
+            // Two batches of one build never share a group: the second may be the first again.
+            let pick = |b: &Batch| {
+                bytes += size(b);
+                bytes <= GROUP_BYTES.max(size(b)) && builds.len() < GROUP_BATCHES && builds.insert(b.head.build)
+            };
+            let taken = tokio::select! {
+                t = this.ingest.0.take(pick) => t,
+                _ = this.life.stopping().cancelled() => return,
+                _ = super::claim::drained_and_idle(&this) => return,
+            };
+            store(&this, taken).await;
+        }
+    });
+}
+
+fn size(batch: &Batch) -> usize {
+    use tidemill_model::wire::Frame;
+    batch.frames.iter().map(|f| if let Frame::Log { chunk, .. } = f { chunk.data.len() } else { 0 }).sum()
+}
+
+async fn store(app: &App, taken: Vec<(Batch, oneshot::Sender<Answer>)>) {
+    let (batches, answers): (Vec<_>, Vec<_>) = taken.into_iter().unzip();
+    match tokio::time::timeout(Duration::from_secs(60), batches_store(&app.db, &batches)).await {
+        Ok(Ok(report)) => {
+            for (answer, outcome) in answers.into_iter().zip(report.outcomes) {
+                let _ = answer.send(Ok(outcome));
+            }
+            if report.events {
+                app.wakes.send(Wake::Events);
+            }
+            let watched = app.watched.any(&report.logs);
+            if !watched.is_empty() {
+                app.wakes.send(Wake::Logs(watched));
+            }
+        }
+        // Whether a cut commit happened is unknown; the workers send again, and once is once.
+        Ok(Err(error)) if error.is_unavailable() => {
+            tracing::warn!(%error, batches = batches.len(), "could not store what workers report");
+        }
+        Err(_) => tracing::warn!(batches = batches.len(), "storing what workers report took too long"),
+        // One batch that cannot be stored must not fail the others (F23).
+        Ok(Err(_)) if batches.len() > 1 => {
+            for pair in batches.into_iter().zip(answers) {
+                Box::pin(store(app, vec![pair])).await;
+            }
+        }
+        Ok(Err(error)) => {
+            let build = batches[0].head.build;
+            tracing::error!(%error, build.id = build, "a batch cannot be stored; its build waits");
+            for answer in answers {
+                let _ = answer.send(Err(refused(&error, build)));
+            }
+        }
+    }
+}
+
+fn refused(error: &Error, build: i64) -> ApiError {
+    ApiError::internal(format!("batch of build {build}: {error}"))
+}

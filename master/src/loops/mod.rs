@@ -1,0 +1,51 @@
+//! What a replica does without being asked.
+//!
+//! Each loop is a reconciler: it looks at the whole state and acts, at a wake
+//! or after its period. All replicas run all loops; rows taken with SKIP LOCKED
+//! or under a lease keep them out of each other's way, and two running the
+//! same one at once is correct.
+
+pub mod batcher;
+pub mod beat;
+pub mod claim;
+pub mod housekeeping;
+pub mod ingest;
+pub mod lanes;
+pub mod poll_sources;
+pub mod reap;
+pub mod schedule;
+
+use crate::app::App;
+use std::sync::Arc;
+use tidemill_schema::wake::Wake;
+use tokio::sync::{Notify, broadcast};
+
+pub fn start(app: &App) {
+    beat::start(app);
+    claim::start(app);
+    ingest::start(app);
+    schedule::start(app);
+    poll_sources::start(app);
+    reap::start(app);
+    housekeeping::start(app);
+}
+
+/// Turns wakes that `concerns` picks into a loop's own wake. A receiver that
+/// lagged has missed some, which concerns everybody.
+pub(crate) fn forward(app: &App, wake: Arc<Notify>, concerns: impl Fn(&Wake) -> bool + Send + 'static) {
+    let mut wakes = app.wakes.subscribe();
+    let drain = app.life.draining().clone();
+    app.life.spawn("wake.forward", async move {
+        loop {
+            let heard = tokio::select! {
+                w = wakes.recv() => w,
+                _ = drain.cancelled() => return,
+            };
+            match heard {
+                Ok(w) if !concerns(&w) => {}
+                Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => wake.notify_one(),
+                Err(broadcast::error::RecvError::Closed) => return,
+            }
+        }
+    });
+}

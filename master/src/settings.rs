@@ -1,0 +1,42 @@
+//! What a replica needs to know to start.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[derive(Clone)]
+pub struct Settings {
+    pub database_url: String,
+    /// Connections for claims, ingest and loops.
+    pub max_connections: u32,
+    pub listen: SocketAddr,
+    /// Name of this replica, for people.
+    pub name: String,
+    /// Address that people and workers use, if it is not the listener's.
+    pub public_url: Option<String>,
+    /// Term of a build's lease.
+    pub lease: Duration,
+    /// Lets the people of this machine control without users; see [`crate::http::access`].
+    pub local_token: Option<String>,
+    /// Where pollers keep their copies of repositories. Losing it costs time only.
+    pub cache_dir: PathBuf,
+}
+
+impl Settings {
+    /// Pages and REST have a pool of their own: however dear a page, claims keep theirs (F26).
+    pub fn people_connections(&self) -> u32 {
+        self.max_connections.div_ceil(2).max(4)
+    }
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Neither the database's address, which may hold a password, nor the token.
+        f.debug_struct("Settings")
+            .field("listen", &self.listen)
+            .field("name", &self.name)
+            .field("public_url", &self.public_url)
+            .field("lease", &self.lease)
+            .finish_non_exhaustive()
+    }
+}

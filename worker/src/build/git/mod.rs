@@ -1,0 +1,421 @@
+//! `steps.Git`: brings the work folder to the source stamp's revision.
+//!
+//! The `git` program does the work, run like any other command of a step. The
+//! same few operations serve a new folder and an old one (init, fetch, checkout,
+//! clean). A folder that the last build left in the middle of something is made
+//! usable: stale lock files go, and if the fetch or checkout fails although the
+//! remote repository answers, the folder is made anew, once.
+
+mod args;
+
+use super::step::{Done, StepError, StepRun};
+use crate::exec::env::{Environment, Layer};
+use crate::exec::run::{How, Launch, Limits};
+use crate::order::Order;
+use crate::steplog::StepLog;
+use args::{check_branch, check_revision, check_url, is_full_id, redacted, refspec};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tidemill_lang::plan::{Git, GitMode};
+use tidemill_model::Results;
+use tidemill_model::wire::LogKind;
+use tokio::time::Instant;
+
+/// Name under which properties are set.
+const SOURCE: &str = "Git";
+
+/// Git removes its lock files when it gets TERM.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Settings for every call: no processes in the background, no chatter.
+const CONFIG: [&str; 6] =
+    ["-c", "gc.autoDetach=false", "-c", "maintenance.autoDetach=false", "-c", "advice.detachedHead=false"];
+
+pub(super) async fn run(step: &mut StepRun<'_>, git: Git) -> Result<Done, StepError> {
+    let stamp = step.context.sourcestamps.iter().find(|s| s.codebase == git.codebase).cloned().unwrap_or_default();
+    let some = |text: Option<String>| text.filter(|t| !t.is_empty());
+    let url = if git.repourl.is_empty() { stamp.repository } else { git.repourl.clone() };
+    let branch = some(stamp.branch).or(some(git.branch.clone()));
+    let revision = some(stamp.revision).filter(|_| !git.always_use_latest);
+    check_url(&url).map_err(StepError::Other)?;
+    branch.as_deref().map_or(Ok(()), check_branch).map_err(StepError::Other)?;
+    revision.as_deref().map_or(Ok(()), check_revision).map_err(StepError::Other)?;
+
+    let dir = step.workdir(&git.workdir)?;
+    let env = environment(step, &dir)?;
+    let mut log = step.open_log("stdio", LogKind::Stdio);
+    log.header(&format!("update {}\n from {}\n", dir.display(), redacted(&url)));
+    let begun = Instant::now();
+    let mut checkout = Checkout { step, log, env, dir, git: &git, url, branch, revision };
+    let end = checkout.update().await;
+    let mut log = checkout.log;
+    log.header(&format!("elapsedTime={:.6}\n", begun.elapsed().as_secs_f64()));
+    log.finish();
+    let id = match end {
+        Ok(id) => id,
+        Err(Halt::Failed(note) | Halt::Missing(note)) => {
+            if step.disk_is_full() {
+                return Ok(Done::Results { results: Results::Exception, note: "the worker's disk is full".into() });
+            }
+            return Ok(Done::Results { results: Results::Failure, note });
+        }
+        Err(Halt::Stopped) => return Ok(Done::Stopped),
+        Err(Halt::Over) => return Ok(Done::Over),
+        Err(Halt::Error(error)) => return Err(error),
+    };
+    let value = got_revision(step, &git.codebase, id);
+    step.set_property("got_revision", value, SOURCE)?;
+    Ok(Done::with(Results::Success))
+}
+
+/// With named codebases the property holds one entry for each.
+fn got_revision(step: &StepRun<'_>, codebase: &str, id: String) -> serde_json::Value {
+    if codebase.is_empty() {
+        return id.into();
+    }
+    let mut all = match step.context.properties.get("got_revision") {
+        Some(serde_json::Value::Object(map)) => map.clone(),
+        _ => serde_json::Map::new(),
+    };
+    all.insert(codebase.to_owned(), id.into());
+    all.into()
+}
+
+fn environment(step: &StepRun<'_>, dir: &Path) -> Result<Environment, StepError> {
+    let mut env = step.environment(&Layer::new())?;
+    // A build's variables must not lead git to another repository.
+    for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE"] {
+        env.remove(std::ffi::OsStr::new(name));
+    }
+    env.insert("GIT_TERMINAL_PROMPT".into(), "0".into());
+    env.insert("GIT_ALLOW_PROTOCOL".into(), args::PROTOCOLS.join(":").into());
+    env.insert("GIT_CEILING_DIRECTORIES".into(), dir.parent().unwrap_or(dir).into());
+    env.insert("SSH_ASKPASS_REQUIRE".into(), "never".into());
+    if !env.contains_key(std::ffi::OsStr::new("GIT_SSH")) {
+        // Nobody is there to answer a question about a host key.
+        env.entry("GIT_SSH_COMMAND".into()).or_insert("ssh -oBatchMode=yes".into());
+    }
+    Ok(env)
+}
+
+/// Why the update does not go on.
+#[derive(Debug)]
+enum Halt {
+    /// A command failed.
+    Failed(String),
+    /// The repository does not have what is wanted; trying again changes nothing.
+    Missing(String),
+    Stopped,
+    Over,
+    Error(StepError),
+}
+
+impl From<StepError> for Halt {
+    fn from(error: StepError) -> Self {
+        Halt::Error(error)
+    }
+}
+
+type Flow<T> = Result<T, Halt>;
+
+struct Checkout<'a, 'b> {
+    step: &'a mut StepRun<'b>,
+    log: StepLog,
+    env: Environment,
+    dir: PathBuf,
+    git: &'a Git,
+    url: String,
+    branch: Option<String>,
+    revision: Option<String>,
+}
+
+impl Checkout<'_, '_> {
+    /// Gives the full id of what is checked out.
+    async fn update(&mut self) -> Flow<String> {
+        if self.git.mode == GitMode::FullClobber {
+            self.clear().await?;
+        }
+        let was_there = self.dir.join(".git").exists();
+        match self.update_once().await {
+            Err(Halt::Failed(note)) if was_there => {
+                if !self.remote_has_it().await? {
+                    return Err(Halt::Failed(note));
+                }
+                self.log.header("the repository in this folder is broken; making it anew\n");
+                self.clear().await?;
+                self.update_once().await
+            }
+            other => other,
+        }
+    }
+
+    async fn update_once(&mut self) -> Flow<String> {
+        if self.dir.join(".git").exists() {
+            self.remove_locks().await?;
+        } else {
+            self.must(&["init", "--quiet", "."]).await?;
+            self.must(&["config", "remote.origin.fetch", "+refs/heads/*:refs/remotes/origin/*"]).await?;
+        }
+        // Submodules with relative addresses, and people, look here.
+        let url = self.url.clone();
+        self.must(&["config", "remote.origin.url", &url]).await?;
+        let id = self.find().await?;
+        self.must(&["checkout", "--quiet", "--force", "--detach", &id]).await?;
+        let clean: Option<&[&str]> = match self.git.mode {
+            GitMode::Incremental | GitMode::FullClobber => None,
+            GitMode::FullFresh => Some(&["clean", "--quiet", "-d", "-f", "-f", "-x"]),
+            GitMode::FullClean => Some(&["clean", "--quiet", "-d", "-f", "-f"]),
+        };
+        if let Some(clean) = clean {
+            self.must(clean).await?;
+        }
+        if self.git.submodules {
+            self.submodules().await?;
+        }
+        match self.resolve("HEAD").await? {
+            Some(head) => Ok(head),
+            None => Err(Halt::Failed("git does not name the checked out revision".into())),
+        }
+    }
+
+    async fn submodules(&mut self) -> Flow<()> {
+        self.must(&["submodule", "sync", "--quiet", "--recursive"]).await?;
+        self.must(&["submodule", "update", "--init", "--recursive", "--force"]).await?;
+        if self.git.mode == GitMode::FullFresh {
+            self.must(&["submodule", "--quiet", "foreach", "--recursive", "git clean --quiet -d -f -f -x"]).await?;
+        }
+        Ok(())
+    }
+
+    /// The id to check out; fetches what is not there.
+    async fn find(&mut self) -> Flow<String> {
+        let Some(revision) = self.revision.clone() else {
+            self.fetch(None, true).await?;
+            let (_, local) = refspec(self.branch.as_deref());
+            return self.resolve(&local).await?.ok_or_else(|| self.missing(&local));
+        };
+        if !is_full_id(&revision) {
+            self.fetch(None, true).await?;
+            return self.resolve(&revision).await?.ok_or_else(|| self.missing(&revision));
+        }
+        if let Some(id) = self.resolve(&revision).await? {
+            self.log.header("the revision is here already\n");
+            return Ok(id);
+        }
+        // The branch may be gone while its revision is still to be had.
+        let fetched = self.fetch(None, true).await;
+        if !matches!(fetched, Ok(()) | Err(Halt::Failed(_))) {
+            fetched?;
+        } else if let Some(id) = self.resolve(&revision).await? {
+            return Ok(id);
+        } else if self.fetch(Some(&revision), false).await.is_ok()
+            && let Some(id) = self.resolve(&revision).await?
+        {
+            return Ok(id);
+        } else {
+            fetched?;
+        }
+        if self.dir.join(".git/shallow").exists() {
+            self.log.header("the revision is older than the shallow history; fetching all of it\n");
+            let (spec, _) = refspec(self.branch.as_deref());
+            let url = self.url.clone();
+            self.must(&["fetch", "--progress", "--force", "--unshallow", "--", &url, &spec]).await?;
+            if let Some(id) = self.resolve(&revision).await? {
+                return Ok(id);
+            }
+        }
+        Err(self.missing(&revision))
+    }
+
+    fn missing(&self, what: &str) -> Halt {
+        Halt::Missing(format!("{what} is not in the repository"))
+    }
+
+    /// Fetches the branch, or one object.
+    async fn fetch(&mut self, object: Option<&str>, retry: bool) -> Flow<()> {
+        let spec = object.map_or_else(|| refspec(self.branch.as_deref()).0, str::to_owned);
+        let url = self.url.clone();
+        let depth = self.git.shallow.map(|d| d.max(1).to_string());
+        // Progress, so that a long fetch is not taken for one that hangs.
+        let mut args = vec!["fetch", "--progress", "--force"];
+        if let Some(depth) = &depth {
+            args.extend(["--depth", depth]);
+        }
+        args.extend(["--", &url, &spec]);
+        let (mut left, pause) = self.git.retry.filter(|_| retry).unwrap_or((0, 0));
+        loop {
+            match self.must(&args).await {
+                Err(Halt::Failed(_)) if left > 0 => {
+                    self.log.header(&format!("trying again in {} s\n", pause as f64 / 1e6));
+                    self.pause(Duration::from_micros(pause)).await?;
+                    left -= 1;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// A pause that ends with the build.
+    async fn pause(&mut self, time: Duration) -> Flow<()> {
+        self.log.show();
+        // An order given before this step began does not concern it.
+        tokio::select! {
+            () = tokio::time::sleep(time) => Ok(()),
+            _ = self.step.orders.changed() => match &*self.step.orders.borrow() {
+                Order::Run => Ok(()),
+                Order::Stop(_) => Err(Halt::Stopped),
+                Order::Lost | Order::Quit => Err(Halt::Over),
+            }
+        }
+    }
+
+    /// Whether the remote repository answers and has the wanted ref: then the
+    /// folder is to blame for a failure.
+    async fn remote_has_it(&mut self) -> Flow<bool> {
+        let (spec, _) = refspec(self.branch.as_deref());
+        let remote = spec.trim_start_matches('+').split(':').next().unwrap_or("HEAD").to_owned();
+        let url = self.url.clone();
+        let parent = self.dir.parent().unwrap_or(&self.dir).to_owned();
+        let ran = self.git(&["ls-remote", "--", &url, &remote], &parent, Show::Nothing).await?;
+        Ok(ran.code == 0 && !ran.out.is_empty())
+    }
+
+    /// The full id of a commit, if it is there.
+    async fn resolve(&mut self, revision: &str) -> Flow<Option<String>> {
+        let commit = format!("{revision}^{{commit}}");
+        let dir = self.dir.clone();
+        let ran =
+            self.git(&["rev-parse", "--verify", "--quiet", "--end-of-options", &commit], &dir, Show::Nothing).await?;
+        // Some versions print the option itself.
+        let id = ran.out.lines().last().unwrap_or_default().trim().to_owned();
+        Ok((ran.code == 0 && is_full_id(&id)).then_some(id))
+    }
+
+    /// Empties the work folder.
+    async fn clear(&mut self) -> Flow<()> {
+        self.log.header(&format!("removing everything in {}\n", self.dir.display()));
+        let dir = self.dir.clone();
+        let cleared = tokio::task::spawn_blocking(move || clear(&dir)).await;
+        cleared
+            .map_err(std::io::Error::other)
+            .and_then(|r| r)
+            .map_err(|e| Halt::Error(StepError::Other(format!("cannot empty {}: {e}", self.dir.display()))))
+    }
+
+    /// Lock files of a git that was killed: no other git works here, as the
+    /// folder belongs to this build alone.
+    async fn remove_locks(&mut self) -> Flow<()> {
+        let git = self.dir.join(".git");
+        let removed = tokio::task::spawn_blocking(move || remove_locks(&git)).await.unwrap_or_default();
+        for path in removed {
+            self.log.header(&format!("removed the stale lock file {}\n", path.display()));
+        }
+        Ok(())
+    }
+
+    async fn must(&mut self, args: &[&str]) -> Flow<()> {
+        let dir = self.dir.clone();
+        let ran = self.git(args, &dir, Show::All).await?;
+        match ran.code {
+            0 => Ok(()),
+            _ => Err(Halt::Failed(format!("git {} failed", args[0]))),
+        }
+    }
+
+    async fn git(&mut self, args: &[&str], dir: &Path, show: Show) -> Flow<Ran> {
+        let all = matches!(show, Show::All);
+        if all {
+            let shown: Vec<_> = args.iter().map(|a| if *a == self.url { redacted(a) } else { a.to_string() }).collect();
+            self.log.header(&format!("git {}\n", shown.join(" ")));
+        }
+        let launch = Launch {
+            argv: std::iter::once("git").chain(CONFIG).chain(args.iter().copied()).map(OsString::from).collect(),
+            dir: dir.to_owned(),
+            env: self.env.clone(),
+            stdin: None,
+            limits: Limits {
+                timeout: self.git.timeout_us.map(Duration::from_micros),
+                sigterm: Some(GRACE),
+                ..Default::default()
+            },
+            want: (all, all),
+            capture: if all { 0 } else { 4096 },
+        };
+        let ended = self.step.exec(launch, &mut self.log).await.map_err(StepError::from)?;
+        let code = match ended.how {
+            How::Exit(code) => code,
+            How::Signal(signal) => {
+                self.log.header(&format!("git was ended by signal {signal}\n"));
+                -1
+            }
+            How::Limit(text) => return Err(Halt::Failed(text)),
+            How::Stopped => return Err(Halt::Stopped),
+            How::Over => return Err(Halt::Over),
+        };
+        if all && code > 0 {
+            self.log.header(&format!("program finished with exit code {code}\n"));
+        }
+        Ok(Ran { code, out: String::from_utf8_lossy(&ended.captured).into_owned() })
+    }
+}
+
+enum Show {
+    All,
+    Nothing,
+}
+
+struct Ran {
+    code: i32,
+    out: String,
+}
+
+fn clear(dir: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            remove_tree(&entry.path())?;
+        } else {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes a folder, also one with write-protected folders inside.
+fn remove_tree(dir: &Path) -> std::io::Result<()> {
+    if std::fs::remove_dir_all(dir).is_ok() {
+        return Ok(());
+    }
+    make_writable(dir);
+    std::fs::remove_dir_all(dir)
+}
+
+fn make_writable(dir: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    let _ = std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700));
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|t| t.is_dir()) {
+            make_writable(&entry.path());
+        }
+    }
+}
+
+fn remove_locks(git: &Path) -> Vec<PathBuf> {
+    let mut removed = Vec::new();
+    let mut folders = vec![(git.to_owned(), false), (git.join("refs"), true)];
+    while let Some((folder, deep)) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let (path, kind) = (entry.path(), entry.file_type());
+            if deep && kind.as_ref().is_ok_and(|t| t.is_dir()) {
+                folders.push((path, true));
+            } else if path.extension().is_some_and(|e| e == "lock")
+                && kind.is_ok_and(|t| t.is_file())
+                && std::fs::remove_file(&path).is_ok()
+            {
+                removed.push(path);
+            }
+        }
+    }
+    removed
+}

@@ -1,0 +1,440 @@
+//! One command, from start to the last byte of its output.
+//!
+//! Everything happens in one task: both pipes, the exit, time limits, orders
+//! and the log's own timers. While the spool has no room nothing is read, so the
+//! command blocks on its pipe, and time limits stand still.
+//!
+//! The exit of the command ends the step. Processes that it left in the
+//! background may live until the end of the build (a server for the next step),
+//! but if they hold its output open they are ended after [`HELD_OPEN`].
+
+use super::env::{Environment, MARKER};
+use super::process::{Processes, Started};
+use crate::order::Order;
+use crate::steplog::StepLog;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::sys::signal::Signal;
+use std::ffi::OsString;
+use std::os::fd::AsFd;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+use tidemill_model::log::Channel;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// How long output may stay open after the command's exit.
+const HELD_OPEN: Duration = Duration::from_secs(5);
+
+/// How long a stopped build's step has between TERM and KILL.
+pub(crate) const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// Longest time between TERM and KILL, whatever was configured.
+const GRACE_MAX: Duration = Duration::from_secs(3600);
+
+/// How often a tree that got TERM is looked at.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How much is read at once, and the size of the pipe of a command that writes a lot.
+const READ: usize = 64 << 10;
+const PIPE: i32 = 1 << 20;
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub(crate) struct Launch {
+    /// Program and arguments; at least the program.
+    pub argv: Vec<OsString>,
+    pub dir: PathBuf,
+    pub env: Environment,
+    pub stdin: Option<String>,
+    pub limits: Limits,
+    /// Log stdout, log stderr.
+    pub want: (bool, bool),
+    /// Keep so much of stdout for the caller.
+    pub capture: usize,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Limits {
+    pub timeout: Option<Duration>,
+    pub max_time: Option<Duration>,
+    pub max_lines: Option<u64>,
+    /// TERM first and KILL after this; none is KILL at once.
+    pub sigterm: Option<Duration>,
+}
+
+/// Who runs it, and under which orders.
+pub(crate) struct Context<'a> {
+    pub processes: &'a Arc<Processes>,
+    /// The marker's value, see [`Processes::mark`].
+    pub mark: String,
+    pub orders: &'a mut watch::Receiver<Order>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub how: How,
+    pub elapsed: Duration,
+    pub captured: Vec<u8>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum How {
+    Exit(i32),
+    Signal(i32),
+    /// A limit was hit; the text says which.
+    Limit(String),
+    /// Ended by a stop order.
+    Stopped,
+    /// Killed because nothing of the build counts any more.
+    Over,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LaunchError {
+    #[error("the command is empty")]
+    Empty,
+    #[error("{program}: not found in PATH={path}")]
+    NotFound { program: String, path: String },
+    #[error("cannot start {program}: {error}")]
+    Start { program: String, error: std::io::Error },
+}
+
+/// Runs the command; its output goes to `log`.
+pub(crate) async fn run(context: Context<'_>, launch: Launch, log: &mut StepLog) -> Result<Ended, LaunchError> {
+    if context.orders.borrow().is_over() {
+        return Ok(Ended { how: How::Over, elapsed: Duration::ZERO, captured: Vec::new() });
+    }
+    let mut started = start(&context, &launch)?;
+    let (stdout, stderr) = (started.child.stdout.take(), started.child.stderr.take());
+    if let Some((mut pipe, text)) = started.child.stdin.take().zip(launch.stdin) {
+        // Ends by itself: the pipe breaks when the last reader is gone.
+        tokio::spawn(async move {
+            let _ = pipe.write_all(text.as_bytes()).await;
+        });
+    }
+    let now = Instant::now();
+    let mut running = Running {
+        processes: context.processes,
+        mark: context.mark,
+        started,
+        limits: launch.limits,
+        begun: now,
+        idle_since: now,
+        stalled: Duration::ZERO,
+        lines: 0,
+        exit: None,
+        why: None,
+        ending: None,
+        close_by: None,
+    };
+    let mut out = Pipe::new(stdout, Channel::Stdout, launch.want.0, launch.capture);
+    let mut err = Pipe::new(stderr, Channel::Stderr, launch.want.1, 0);
+    loop {
+        if running.exit.is_some() && out.is_closed() && err.is_closed() && running.ending.is_none() {
+            break;
+        }
+        let room = log.has_room();
+        let deadline = running.deadline(room).into_iter().flatten().chain(log.deadline()).min();
+        let stall = Instant::now();
+        tokio::select! {
+            n = out.read(), if room && !out.is_closed() => running.output(&mut out, n, log, launch.limits.max_lines),
+            n = err.read(), if room && !err.is_closed() => running.output(&mut err, n, log, launch.limits.max_lines),
+            status = running.started.child.wait(), if running.exit.is_none() => running.exited(status, log),
+            changed = context.orders.changed() => {
+                let order = context.orders.borrow_and_update().clone();
+                if changed.is_err() || order.is_over() {
+                    running.kill_now().await;
+                    return Ok(Ended { how: How::Over, elapsed: running.begun.elapsed(), captured: Vec::new() });
+                }
+                if let Order::Stop(stop) = order {
+                    log.header(&format!("stopping the command: {}\n", stop.reason));
+                    running.begin_end(How::Stopped, Some(STOP_GRACE));
+                }
+            }
+            () = log.spool().room(), if !room => running.stood_still(stall.elapsed()),
+            () = sleep_until(deadline) => {
+                let now = Instant::now();
+                log.tick(now);
+                if running.due(now, room, log).await {
+                    out.close();
+                    err.close();
+                }
+            }
+        }
+        if let Some(ending) = running.ending.as_mut().filter(|e| !e.told) {
+            ending.told = true;
+            running.first_signal().await;
+        }
+    }
+    Ok(Ended { how: running.how(), elapsed: running.begun.elapsed(), captured: out.captured })
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn start(context: &Context<'_>, launch: &Launch) -> Result<Started, LaunchError> {
+    let (name, args) = launch.argv.split_first().ok_or(LaunchError::Empty)?;
+    let program = find(name, launch)?;
+    // With a path as program, and nothing to do between fork and exec, the
+    // standard library uses posix_spawn, which does not copy page tables.
+    let mut command = tokio::process::Command::new(program);
+    command
+        .arg0(name)
+        .args(args)
+        .current_dir(&launch.dir)
+        .env_clear()
+        .envs(&launch.env)
+        .env("PWD", &launch.dir)
+        .env(MARKER, &context.mark)
+        .stdin(if launch.stdin.is_some() { Stdio::piped() } else { Stdio::null() })
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    context
+        .processes
+        .start(&mut command)
+        .map_err(|error| LaunchError::Start { program: name.to_string_lossy().into_owned(), error })
+}
+
+/// The program's path, looked up as a shell would, in the PATH of the command.
+fn find(name: &OsString, launch: &Launch) -> Result<PathBuf, LaunchError> {
+    let path = Path::new(name);
+    if name.is_empty() {
+        return Err(LaunchError::Empty);
+    }
+    if path.components().count() > 1 || path.is_absolute() {
+        return Ok(launch.dir.join(path));
+    }
+    let default = OsString::from("/usr/local/bin:/usr/bin:/bin");
+    let dirs = launch.env.get(std::ffi::OsStr::new("PATH")).unwrap_or(&default);
+    std::env::split_paths(dirs)
+        .map(|dir| launch.dir.join(dir).join(path))
+        .find(|file| file.is_file() && nix::unistd::access(file, nix::unistd::AccessFlags::X_OK).is_ok())
+        .ok_or_else(|| LaunchError::NotFound {
+            program: name.to_string_lossy().into_owned(),
+            path: dirs.to_string_lossy().into_owned(),
+        })
+}
+
+/// One of the command's output pipes.
+struct Pipe<R> {
+    pipe: Option<R>,
+    channel: Channel,
+    wanted: bool,
+    buffer: Vec<u8>,
+    widened: bool,
+    capture: usize,
+    captured: Vec<u8>,
+}
+
+impl<R: AsyncRead + AsFd + Unpin> Pipe<R> {
+    fn new(pipe: Option<R>, channel: Channel, wanted: bool, capture: usize) -> Self {
+        // Small at first: most commands write little.
+        Pipe { pipe, channel, wanted, buffer: vec![0; 4096], widened: false, capture, captured: Vec::new() }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.pipe.is_none()
+    }
+
+    fn close(&mut self) {
+        self.pipe = None;
+    }
+
+    async fn read(&mut self) -> usize {
+        match &mut self.pipe {
+            // An error of a pipe's reading end is as final as its end.
+            Some(pipe) => pipe.read(&mut self.buffer).await.unwrap_or(0),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Takes note of `n` bytes in the buffer; zero is the end.
+    fn took(&mut self, n: usize) {
+        if n == 0 {
+            self.pipe = None;
+            return;
+        }
+        let keep = self.capture.saturating_sub(self.captured.len()).min(n);
+        self.captured.extend_from_slice(&self.buffer[..keep]);
+        if n < self.buffer.len() {
+            return;
+        }
+        if self.buffer.len() < READ {
+            self.buffer.resize(READ, 0);
+        } else if let Some(pipe) = self.pipe.as_ref().filter(|_| !self.widened) {
+            self.widened = true;
+            // Fewer switches between reader and writer; refused is fine.
+            let _ = fcntl(pipe.as_fd(), FcntlArg::F_SETPIPE_SZ(PIPE));
+        }
+    }
+}
+
+/// The tree is to end.
+struct Ending {
+    kill_at: Instant,
+    look_at: Instant,
+    told: bool,
+}
+
+struct Running<'a> {
+    processes: &'a Arc<Processes>,
+    mark: String,
+    started: Started,
+    limits: Limits,
+    begun: Instant,
+    idle_since: Instant,
+    /// Time that the spool's bound took.
+    stalled: Duration,
+    lines: u64,
+    exit: Option<ExitStatus>,
+    why: Option<How>,
+    ending: Option<Ending>,
+    /// When to stop waiting for the pipes to close.
+    close_by: Option<Instant>,
+}
+
+impl Running<'_> {
+    fn how(&self) -> How {
+        if let Some(why) = &self.why {
+            return why.clone();
+        }
+        match self.exit {
+            Some(status) => match (status.code(), status.signal()) {
+                (Some(code), _) => How::Exit(code),
+                (None, signal) => How::Signal(signal.unwrap_or(0)),
+            },
+            None => How::Signal(0),
+        }
+    }
+
+    fn deadline(&self, room: bool) -> [Option<Instant>; 3] {
+        let limit = self.limits_due().filter(|_| room && self.exit.is_none() && self.why.is_none());
+        let ending = self.ending.as_ref().filter(|e| e.told).map(|e| e.look_at.min(e.kill_at));
+        [limit.map(|(at, _)| at), ending, self.close_by.filter(|_| room)]
+    }
+
+    /// The limit that is hit first, and its words.
+    fn limits_due(&self) -> Option<(Instant, String)> {
+        // A time that is too large to add is no limit.
+        let due =
+            |from: Instant, limit: Option<Duration>| limit.and_then(|t| Some((from.checked_add(t)?, t.as_secs_f64())));
+        let silence = due(self.idle_since, self.limits.timeout)
+            .map(|(at, seconds)| (at, format!("timed out: {seconds} s without output")));
+        let total = due(self.begun + self.stalled, self.limits.max_time)
+            .map(|(at, seconds)| (at, format!("ran longer than {seconds} s")));
+        silence.into_iter().chain(total).min_by_key(|(at, _)| *at)
+    }
+
+    fn output<R: AsyncRead + AsFd + Unpin>(
+        &mut self,
+        pipe: &mut Pipe<R>,
+        n: usize,
+        log: &mut StepLog,
+        max_lines: Option<u64>,
+    ) {
+        let bytes = &pipe.buffer[..n];
+        if n > 0 {
+            self.idle_since = Instant::now();
+            if pipe.wanted {
+                log.write(pipe.channel, bytes);
+            }
+            if let Some(max) = max_lines.filter(|_| self.why.is_none()) {
+                self.lines += memchr::memchr_iter(b'\n', bytes).count() as u64;
+                if self.lines > max {
+                    self.limit(format!("wrote more than {max} lines"), log);
+                }
+            }
+        }
+        pipe.took(n);
+    }
+
+    fn exited(&mut self, status: std::io::Result<ExitStatus>, log: &mut StepLog) {
+        // Waiting fails only if somebody else reaped the process; its end is certain then.
+        self.exit = Some(status.unwrap_or_else(|error| {
+            log.header(&format!("the exit code was lost: {error}\n"));
+            ExitStatus::from_raw(255 << 8)
+        }));
+        self.close_by = Some(Instant::now() + HELD_OPEN);
+    }
+
+    fn stood_still(&mut self, span: Duration) {
+        self.stalled += span;
+        self.idle_since += span;
+        if let Some(at) = &mut self.close_by {
+            *at += span;
+        }
+    }
+
+    fn limit(&mut self, text: String, log: &mut StepLog) {
+        log.header(&format!("the command {text}; ending it and its children\n"));
+        let grace = self.limits.sigterm;
+        self.begin_end(How::Limit(text), grace);
+    }
+
+    /// Remembers why, if the command did not end by itself before.
+    fn begin_end(&mut self, why: How, grace: Option<Duration>) {
+        if self.exit.is_none() {
+            self.why = Some(why);
+        }
+        let now = Instant::now();
+        let grace = grace.unwrap_or_default().min(GRACE_MAX);
+        self.ending = Some(Ending { kill_at: now + grace, look_at: now + LOOK, told: false });
+    }
+
+    async fn first_signal(&mut self) {
+        if self.ending.as_ref().is_some_and(|e| e.kill_at <= Instant::now()) {
+            return self.kill_now().await;
+        }
+        self.started.signal_group(Signal::SIGTERM);
+        self.processes.signal(self.mark.clone(), Signal::SIGTERM).await;
+    }
+
+    /// KILL to everything of this step.
+    async fn kill_now(&mut self) {
+        self.started.signal_group(Signal::SIGKILL);
+        self.processes.end(self.mark.clone()).await;
+        self.ending = None;
+        self.close_by = self.close_by.map(|at| at.min(Instant::now() + Duration::from_secs(1)));
+    }
+
+    /// A deadline passed. True if the pipes are to be closed whatever they hold.
+    async fn due(&mut self, now: Instant, room: bool, log: &mut StepLog) -> bool {
+        if let Some(ending) = &mut self.ending {
+            if ending.kill_at <= now {
+                self.kill_now().await;
+            } else if ending.look_at <= now {
+                ending.look_at = now + LOOK;
+                if self.exit.is_some() && !self.processes.any(self.mark.clone()).await {
+                    self.ending = None;
+                }
+            }
+            return false;
+        }
+        if room && self.exit.is_none() && self.why.is_none() {
+            if let Some((at, text)) = self.limits_due()
+                && at <= now
+            {
+                self.limit(text, log);
+            }
+            return false;
+        }
+        if room && self.close_by.is_some_and(|at| at <= now) {
+            if self.processes.any(self.mark.clone()).await {
+                log.header("processes that the command left hold its output open; ending them\n");
+                self.kill_now().await;
+                self.close_by = Some(Instant::now() + Duration::from_secs(1));
+                return false;
+            }
+            return true;
+        }
+        false
+    }
+}

@@ -1,0 +1,11 @@
+//! The worker on real processes, against a small master that keeps to the
+//! protocol and can be told to misbehave. The real master and the worker meet in
+//! the journeys of the crate `tests`.
+
+mod builds;
+mod crash;
+mod git;
+mod master;
+mod processes;
+mod protocol;
+mod worker;

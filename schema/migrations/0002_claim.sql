@@ -10,6 +10,17 @@
 -- Order. Builders by their highest waiting priority, then by their oldest
 -- request; within a builder by priority, then age; a random free slot (D-42).
 
+-- The sources of a buildset as the worker gets them.
+create function buildset_stamps(buildset bigint) returns jsonb
+language sql stable
+as $$
+    select coalesce(jsonb_agg(jsonb_build_object(
+               'codebase', ss.codebase, 'repository', ss.repository, 'project', ss.project,
+               'branch', ss.branch, 'revision', ss.revision) order by ss.codebase), '[]')
+      from buildset_sourcestamps x join sourcestamps ss on ss.id = x.sourcestamp_id
+     where x.buildset_id = buildset
+$$;
+
 create type claim_row as (
     build_id     bigint,
     session_id   bigint,
@@ -44,6 +55,7 @@ declare
     v_left      int;
     v_revision  bigint;
     v_level     int;
+    v_hash      text;
     v_redeliver bigint[] := '{}';
     v_slots     int[];
     v_n         int;
@@ -52,9 +64,8 @@ declare
     -- what was taken, element by element
     t_lane bigint[] := '{}';  t_ticket bigint[] := '{}';  t_request bigint[] := '{}';
     t_attempt int[] := '{}';  t_builder bigint[] := '{}'; t_slot int[] := '{}';
-    v_builds bigint[];
 begin
-    select a.revision_id, c.vocabulary into v_revision, v_level
+    select a.revision_id, c.vocabulary, c.hash into v_revision, v_level, v_hash
       from active_revision a join config_revisions c on c.id = a.revision_id;
 
     -- The row locks come first, in id order; what is read after them is current.
@@ -123,7 +134,7 @@ begin
                         where w.builder_id = r.builder_id and w.worker_name = v_names[i])
                  order by random() limit v_left) x;
             continue when v_slots is null;
-            for took in
+            with gone as (
                 delete from request_queue d
                  where d.lane = r.lane and d.ticket = any(array(
                        select c.ticket from request_queue c
@@ -131,73 +142,77 @@ begin
                         order by c.ticket limit cardinality(v_slots)
                           for update skip locked))
                 returning d.ticket, d.request_id, d.attempt
-            loop
-                t_lane := t_lane || r.lane;
-                t_ticket := t_ticket || took.ticket;
-                t_request := t_request || took.request_id;
-                t_attempt := t_attempt || took.attempt;
-                t_builder := t_builder || r.builder_id;
-                v_n := v_slots[cardinality(v_slots)];
-                v_slots := trim_array(v_slots, 1);
-                t_slot := t_slot || v_n;
-                v_free[v_n] := v_free[v_n] - 1;
-                v_left := v_left - 1;
+            )
+            select count(*)::int as n, array_agg(ticket) as tickets, array_agg(request_id) as requests,
+                   array_agg(attempt) as attempts
+              into took from gone;
+            continue when took.n = 0;
+            t_ticket := t_ticket || took.tickets;
+            t_request := t_request || took.requests;
+            t_attempt := t_attempt || took.attempts;
+            t_lane := t_lane || array_fill(r.lane, array[took.n]);
+            t_builder := t_builder || array_fill(r.builder_id, array[took.n]);
+            t_slot := t_slot || v_slots[1:took.n];
+            for i in 1 .. took.n loop
+                v_free[v_slots[i]] := v_free[v_slots[i]] - 1;
             end loop;
+            v_left := v_left - took.n;
         end loop;
     end if;
 
     if cardinality(t_request) > 0 then
-        with taken as (
-            select t.request_id, t.attempt, t.builder_id, t.slot, t.ord,
-                   p_sessions[t.slot] as session_id, build_number_next(t.builder_id) as number
-              from unnest(t_request, t_attempt, t_builder, t_slot) with ordinality
-                   as t(request_id, attempt, builder_id, slot, ord)
-             order by t.ord
-        ), made as (
-            insert into builds (builder_id, number, request_id, worker_id, session_id, poll,
-                                attempt, token, revision_id, properties)
-            select t.builder_id, t.number, t.request_id, v_workers[t.slot], t.session_id, p_polls[t.slot],
-                   t.attempt, p_tokens[t.ord], v_revision,
-                   b.default_properties || s.properties || b.properties || jsonb_build_object(
-                       'buildername', jsonb_build_array(b.name, 'Builder'),
-                       'builderid', jsonb_build_array(b.id, 'Builder'),
-                       'workername', jsonb_build_array(v_names[t.slot], 'Worker'),
-                       'buildnumber', jsonb_build_array(t.number, 'Build'))
-              from taken t
+        return query
+        with taken as materialized (
+            select nextval('builds_id_seq') as id, build_number_next(t.builder_id) as number,
+                   t.request_id, t.attempt, t.builder_id, b.name as builder, t.slot, t.lane, t.ticket,
+                   p_sessions[t.slot] as session_id, p_tokens[t.ord] as token,
+                   b.default_properties || s.properties || b.properties as properties, s.reason,
+                   buildset_stamps(s.id) as sourcestamps
+              from unnest(t_request, t_attempt, t_builder, t_slot, t_lane, t_ticket) with ordinality
+                   as t(request_id, attempt, builder_id, slot, lane, ticket, ord)
               join build_requests q on q.id = t.request_id
               join buildsets s on s.id = q.buildset_id
               join builders b on b.id = t.builder_id
-             order by t.ord
-            returning id, session_id, token, builder_id, number, request_id
+        ), made as materialized (
+            select t.*, t.properties || jsonb_build_object(
+                       'buildername', jsonb_build_array(t.builder, 'Builder'),
+                       'builderid', jsonb_build_array(t.builder_id, 'Builder'),
+                       'workername', jsonb_build_array(v_names[t.slot], 'Worker'),
+                       'buildnumber', jsonb_build_array(t.number, 'Build')) as all_properties
+              from taken t
+        ), stored as (
+            insert into builds (id, builder_id, number, request_id, worker_id, session_id, poll,
+                                attempt, token, revision_id, properties)
+            select m.id, m.builder_id, m.number, m.request_id, v_workers[m.slot], m.session_id, p_polls[m.slot],
+                   m.attempt, m.token, v_revision, m.all_properties
+              from made m
         ), leased as (
             insert into leases (build_id, session_id, token, expires_at)
-            select id, session_id, token, tidemill_now() + p_term from made
+            select m.id, m.session_id, m.token, tidemill_now() + p_term from made m
         ), told as (
             insert into events (kind, builder_id, build_id, data)
-            select 'builds.new', builder_id, id, jsonb_build_object('number', number, 'buildrequestid', request_id)
-              from made
+            select 'builds.new', m.builder_id, m.id,
+                   jsonb_build_object('number', m.number, 'buildrequestid', m.request_id)
+              from made m
         )
-        select array_agg(id) into v_builds from made;
+        select m.id, m.session_id, m.token, m.attempt, m.builder_id, m.builder, m.number, m.request_id,
+               v_hash, m.all_properties, m.sourcestamps, m.reason, true, m.lane, m.ticket
+          from made m;
+        get diagnostics v_n = row_count;
+        if v_n <> cardinality(t_request) then
+            raise exception 'claimed % queue rows but found % of their requests', cardinality(t_request), v_n;
+        end if;
     end if;
 
-    return query
-    select b.id, b.session_id, b.token, b.attempt, b.builder_id, bu.name, b.number, b.request_id,
-           c.hash, b.properties,
-           (select coalesce(jsonb_agg(jsonb_build_object(
-                       'codebase', ss.codebase, 'repository', ss.repository, 'project', ss.project,
-                       'branch', ss.branch, 'revision', ss.revision) order by ss.codebase), '[]')
-              from buildset_sourcestamps x join sourcestamps ss on ss.id = x.sourcestamp_id
-             where x.buildset_id = q.buildset_id),
-           s.reason,
-           f.fresh, t.lane, t.ticket
-      from (select unnest(v_redeliver), false
-            union all
-            select unnest(v_builds), true) as f(build, fresh)
-      join builds b on b.id = f.build
-      join builders bu on bu.id = b.builder_id
-      join config_revisions c on c.id = b.revision_id
-      join build_requests q on q.id = b.request_id
-      join buildsets s on s.id = q.buildset_id
-      left join unnest(t_request, t_lane, t_ticket) as t(request_id, lane, ticket)
-        on f.fresh and t.request_id = b.request_id;
+    if cardinality(v_redeliver) > 0 then
+        return query
+        select b.id, b.session_id, b.token, b.attempt, b.builder_id, u.name, b.number, b.request_id,
+               c.hash, b.properties, buildset_stamps(s.id), s.reason, false, null::bigint, null::bigint
+          from builds b
+          join builders u on u.id = b.builder_id
+          join config_revisions c on c.id = b.revision_id
+          join build_requests q on q.id = b.request_id
+          join buildsets s on s.id = q.buildset_id
+         where b.id = any(v_redeliver);
+    end if;
 end $$;

@@ -17,10 +17,16 @@ pub struct Db {
 }
 
 impl Db {
-    /// Opens a pool. The first connection is made now, so that a wrong address
+    /// Opens a pool for hot statements. The first connection is made now, so that a wrong address
     /// fails here.
     pub async fn connect(url: &str, max_connections: u32) -> Result<Db> {
-        let options = connect_options(url)?;
+        // Hot statements touch few rows of large tables by their keys. A plan made
+        // while a table was small, and kept, must not scan it when it has grown.
+        let options = connect_options(url)?.options([
+            ("enable_seqscan", "off"),
+            ("enable_hashjoin", "off"),
+            ("enable_mergejoin", "off"),
+        ]);
         let pool = pool_options(max_connections).connect_with(options.clone()).await?;
         Ok(Db { pool, options })
     }

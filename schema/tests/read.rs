@@ -228,7 +228,8 @@ async fn a_line_of_ten_mebibytes_is_shown_by_its_beginning_and_does_not_hide_its
     long[5] = 0;
     long[6] = 0xff;
     long.push(b'\n');
-    let pieces: [(Channel, &[u8]); 3] = [(Channel::Header, b"$ cmd\n"), (Channel::Stdout, &long), (Channel::Stderr, b"last")];
+    let pieces: [(Channel, &[u8]); 3] =
+        [(Channel::Header, b"$ cmd\n"), (Channel::Stdout, &long), (Channel::Stderr, b"last")];
     let log = log_of(&test.db, &pieces, None, false).await;
     let head = cut(&test.db, log, Start::Line(0), 10).await;
     assert_eq!(head.lines[0].text(), "$ cmd");

@@ -91,11 +91,15 @@ fn sql_stands_in_schema_and_nowhere_else() {
 /// Whether a literal looks like a statement that writes.
 fn changes_rows(text: &str) -> bool {
     let words: Vec<String> = text.split_whitespace().take(4000).map(str::to_lowercase).collect();
-    words.windows(3).any(|w| match (w[0].as_str(), w[1].as_str(), w[2].as_str()) {
-        ("insert", "into", _) | ("delete", "from", _) | ("truncate", "table", _) => true,
-        ("create" | "alter" | "drop", "table" | "index" | "schema", _) => true,
-        ("update", _, "set") => true,
-        _ => false,
+    words.windows(3).any(|w| {
+        matches!(
+            (w[0].as_str(), w[1].as_str(), w[2].as_str()),
+            ("insert", "into", _)
+                | ("delete", "from", _)
+                | ("truncate", "table", _)
+                | ("create" | "alter" | "drop", "table" | "index" | "schema", _)
+                | ("update", _, "set")
+        )
     })
 }
 

@@ -3,9 +3,11 @@
 
 mod access;
 mod commit;
+mod horizon;
 mod logs;
 mod masters_die;
 mod network;
+mod polls;
 mod postgres_dies;
 mod project;
 mod worker_dies;

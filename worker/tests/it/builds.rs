@@ -1,7 +1,7 @@
 //! Builds: steps in order, results, logs, environment.
 
 use crate::master::{Master, project, sh};
-use crate::worker::Worker;
+use crate::worker::{Program, Worker};
 use tidemill_model::log::{Channel, decode};
 use tidemill_model::wire::{Event, Frame};
 use tidemill_model::{Results, SourceStamp};
@@ -229,4 +229,34 @@ async fn builds_of_one_builder_at_once_keep_out_of_each_others_folder() {
     master.finished(a).await;
     master.finished(b).await;
     worker.end(&master).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_stays_flat_however_much_a_command_writes_without_a_newline() {
+    let master = Master::start().await;
+    let base = tempfile::tempdir().unwrap();
+    let worker = Program::start(&master, base.path());
+    let build = master.build(&sh("head -c 400000000 /dev/zero"));
+    let (results, bytes) = master
+        .until("the build ends", |m| {
+            let record = m.builds.get(&build)?;
+            // Looks at the last batch only: there are many.
+            let (_, frames) = record.batches.values().last()?;
+            let end = frames.iter().find_map(|f| match f {
+                Frame::Event(Event::BuildFinished { results, .. }) => Some(*results),
+                _ => None,
+            })?;
+            let sum = record.events().into_iter().find_map(|e| match e {
+                Event::LogFinished { sum, .. } => Some(sum.bytes),
+                _ => None,
+            });
+            Some((end, sum.unwrap_or(0)))
+        })
+        .await;
+    assert_eq!(results, Results::Success);
+    assert!(bytes > 400_000_000);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", worker.id())).unwrap();
+    let peak =
+        status.lines().find_map(|l| l.strip_prefix("VmHWM:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    assert!(peak.unwrap() < 100_000, "{status}");
 }

@@ -24,8 +24,12 @@ pub struct Pointer {
     pub pid: u32,
 }
 
-/// Where all state of this user lies: `/var/lib/tidemill` for root.
+/// Where all state of this user lies: `TIDEMILL_STATE_HOME`, else
+/// `/var/lib/tidemill` for root and the XDG folder for others.
 pub fn state_home() -> Result<PathBuf> {
+    if let Some(home) = std::env::var_os("TIDEMILL_STATE_HOME").filter(|v| !v.is_empty()) {
+        return Ok(PathBuf::from(home));
+    }
     if Uid::effective().is_root() {
         return Ok(PathBuf::from("/var/lib/tidemill"));
     }

@@ -30,18 +30,15 @@ fn main() -> ExitCode {
     let exit = match run(cli, out) {
         Ok(exit) => exit,
         Err(failure) => {
-            report(&failure);
+            report(&failure, out);
             failure.exit
         }
     };
     ExitCode::from(exit.code())
 }
 
-fn report(failure: &Failure) {
-    use std::io::IsTerminal;
-    let bright =
-        Output { colour: std::io::stderr().is_terminal() && output::colour_wanted(), json: false, terminal: true };
-    eprintln!("{} {}", bright.paint(Style::Red, "error:"), failure.message);
+fn report(failure: &Failure, out: Output) {
+    eprintln!("{} {}", out.err().paint(Style::Red, "error:"), failure.message);
     if let Some(hint) = &failure.hint {
         eprintln!("{hint}");
     }
@@ -70,7 +67,12 @@ fn run(cli: Cli, out: Output) -> Result<Exit> {
             // SAFETY: no handler is installed, only the default action restored.
             let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
             telemetry::init(telemetry::Format::Text, "error");
-            on_this_thread(simple(command, layers, out))
+            commands::direct::set_layers(layers.clone());
+            on_this_thread(async {
+                let outcome = simple(command, layers, out).await;
+                commands::direct::end().await;
+                outcome
+            })
         }
     }
 }

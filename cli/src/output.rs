@@ -14,6 +14,8 @@ pub struct Output {
     /// Whether stdout is a terminal: then what comes from outside is made safe.
     pub terminal: bool,
     pub colour: bool,
+    /// The same for stderr.
+    pub talk_colour: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +32,13 @@ pub enum Style {
 impl Output {
     pub fn new(json: bool) -> Output {
         let terminal = std::io::stdout().is_terminal();
-        Output { json, terminal, colour: terminal && colour_wanted() }
+        let wanted = colour_wanted();
+        Output { json, terminal, colour: terminal && wanted, talk_colour: std::io::stderr().is_terminal() && wanted }
+    }
+
+    /// For painting what goes to stderr.
+    pub fn err(self) -> Output {
+        Output { colour: self.talk_colour, ..self }
     }
 
     pub fn paint(&self, style: Style, text: &str) -> String {
@@ -107,7 +115,7 @@ impl Output {
 }
 
 /// NO_COLOR (any value but empty) switches colour off, as does a dumb terminal.
-pub fn colour_wanted() -> bool {
+fn colour_wanted() -> bool {
     let no = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
     let dumb = std::env::var_os("TERM").is_some_and(|v| v == "dumb");
     !no && !dumb
@@ -152,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_result_is_a_word_even_without_colour() {
-        let plain = Output { json: false, terminal: false, colour: false };
+        let plain = Output { json: false, terminal: false, colour: false, talk_colour: false };
         assert_eq!(plain.results(Some(Results::Failure)), "failure");
         let bright = Output { colour: true, ..plain };
         assert_eq!(bright.results(Some(Results::Failure)), "\x1b[31mfailure\x1b[0m");

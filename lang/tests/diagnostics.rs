@@ -382,8 +382,7 @@ fn loading_says_what_is_missing() {
     let all = |path: &str, name: &str| {
         let root = "load(\"lib/x.star\", \"x\")\nc = {}\n";
         let lib = format!("load({path:?}, {name:?})\nx = 1\n");
-        let all =
-            files(&[("master.star", root), ("lib/x.star", &lib), ("lib/helper.star", "def help():\n    pass\n")]);
+        let all = files(&[("master.star", root), ("lib/x.star", &lib), ("lib/helper.star", "def help():\n    pass\n")]);
         Project::evaluate(&all, &Limits::default()).unwrap_err().0.remove(0)
     };
     assert_eq!(

@@ -14,6 +14,7 @@ let last = 0;
 let busy = false;
 let again = false;
 let lost = false;
+const touched = new Set();
 
 function connect() {
   if (source || !main.dataset.events || document.hidden) return;
@@ -94,8 +95,8 @@ function morph(old, fresh) {
 }
 
 function attributes(old, fresh) {
-  // Whether details are open is the reader's choice, except that what opens by itself may.
-  const keep = (name) => (name === 'open' && old.nodeName === 'DETAILS') || (name === 'value' && old.nodeName === 'INPUT' && old.type !== 'hidden');
+  // Once the reader opened or closed details, that is theirs to say.
+  const keep = (name) => (name === 'open' && touched.has(old.id)) || (name === 'value' && old.nodeName === 'INPUT' && old.type !== 'hidden');
   for (const { name, value } of fresh.attributes) {
     if (!keep(name) && old.getAttribute(name) !== value) old.setAttribute(name, value);
   }
@@ -127,6 +128,11 @@ function children(old, fresh) {
     at = next;
   }
 }
+
+document.addEventListener('click', (event) => {
+  const details = event.target.closest?.('summary')?.parentElement;
+  if (details?.id) touched.add(details.id);
+});
 
 // Times that pass.
 function tick() {

@@ -16,21 +16,22 @@ function start() {
 function follow(log, url) {
   if (document.hidden) return;
   const full = log.classList.contains('full');
+  const rows = log.querySelector(':scope > .rows');
   const most = Number(log.dataset.rowsMax || 1000);
   const source = new EventSource(url);
   following.set(log, source);
-  if (!full) log.scrollTop = log.scrollHeight;
   source.addEventListener('lines', (event) => {
     const piece = JSON.parse(event.data);
-    const pinned = full ? atPageEnd() : log.scrollHeight - log.scrollTop - log.clientHeight < 40;
-    log.querySelector(':scope > [data-open]:last-child')?.remove();
-    if (piece.skipped) log.insertAdjacentHTML('beforeend', '<div class="l"><a></a><span class="gap">[lines left out here: too many at once; load the page again to see them]</span></div>');
-    log.insertAdjacentHTML('beforeend', piece.html + piece.partial);
-    while (log.childElementCount > most) log.firstElementChild.remove();
+    const pinned = full && atPageEnd();
+    rows.querySelector(':scope > [data-open]:last-child')?.remove();
+    if (piece.skipped) rows.insertAdjacentHTML('beforeend', '<div class="l"><a></a><span class="gap">[lines left out here: too many at once; load the page again to see them]</span></div>');
+    rows.insertAdjacentHTML('beforeend', piece.html + piece.partial);
+    while (rows.childElementCount > most) rows.firstElementChild.remove();
     // Where to begin when the tab comes back.
     log.dataset.follow = url.replace(/([?&]offset=)\d+/, `$1${piece.next}`);
-    if (full) facts(log);
-    if (pinned) full ? window.scrollTo(0, document.documentElement.scrollHeight) : (log.scrollTop = log.scrollHeight);
+    if (full) facts(rows);
+    // A log inside a page stays at its end by its style.
+    if (pinned) window.scrollTo(0, document.documentElement.scrollHeight);
   });
   source.addEventListener('end', () => {
     source.close();
@@ -39,8 +40,8 @@ function follow(log, url) {
   });
 }
 
-function facts(log) {
-  const number = log.lastElementChild?.querySelector('a')?.dataset.n;
+function facts(rows) {
+  const number = rows.lastElementChild?.querySelector('a')?.dataset.n;
   for (const id of ['log-last', 'log-total']) {
     const e = document.getElementById(id);
     if (e && number) e.textContent = number;

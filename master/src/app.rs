@@ -1,5 +1,6 @@
 //! What handlers and loops of a replica share.
 
+use crate::http::worker::KnownWorkers;
 use crate::live::{Live, Watched};
 use crate::loops::claim::Polls;
 use crate::loops::ingest::Ingest;
@@ -30,6 +31,7 @@ pub struct Shared {
     pub life: Lifecycle,
     /// Evaluated revisions.
     pub projects: Projects,
+    pub known_workers: KnownWorkers,
     /// Polls that wait for work.
     pub polls: Polls,
     /// Batches that wait for a commit.
@@ -74,6 +76,7 @@ impl App {
             wakes,
             life,
             projects: Projects::default(),
+            known_workers: KnownWorkers::default(),
             polls: Polls::default(),
             ingest: Ingest::default(),
             live,

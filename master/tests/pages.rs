@@ -14,9 +14,8 @@ fn all(page: &str, selector: &str) -> Vec<String> {
 }
 
 fn attribute(page: &str, selector: &str, name: &str) -> Vec<String> {
-    let page = Html::parse_document(page);
-    let found = page.select(&Selector::parse(selector).unwrap()).filter_map(|e| e.attr(name).map(str::to_owned));
-    found.collect()
+    let (page, selector) = (Html::parse_document(page), Selector::parse(selector).unwrap());
+    page.select(&selector).filter_map(|e| e.attr(name).map(str::to_owned)).collect()
 }
 
 /// What our policy would block, and what would be markup out of data.
@@ -41,7 +40,8 @@ async fn each_page_is_there_and_text_of_others_never_becomes_markup() {
     running.write(world.db(), Channel::Stderr, b"\x1b[31mred\x1b]0;title\x07\n").await;
     let log = running.log(world.db()).await;
     let m = world.one();
-    m.post("/api/v2/changes", serde_json::json!({"author": EVIL, "comments": EVIL, "revlink": "javascript:alert(1)"})).await;
+    m.post("/api/v2/changes", serde_json::json!({"author": EVIL, "comments": EVIL, "revlink": "javascript:alert(1)"}))
+        .await;
     submit(world.db(), EVIL, EVIL).await;
     let builder = format!("/builders/{}", percent(EVIL));
     for path in [
@@ -73,12 +73,17 @@ async fn each_page_is_there_and_text_of_others_never_becomes_markup() {
     let (_, home) = m.page("/").await;
     assert_eq!(all(&home, "#recent .badge").len(), 1);
     let by_id = m.get("/builds/1").await;
-    assert_eq!((by_id.status().as_u16(), by_id.headers()["location"].to_str().unwrap()), (303, &*format!("{builder}/builds/1")));
+    assert_eq!(
+        (by_id.status().as_u16(), by_id.headers()["location"].to_str().unwrap()),
+        (303, &*format!("{builder}/builds/1"))
+    );
     world.end().await;
 }
 
 fn percent(text: &str) -> String {
-    text.bytes().map(|b| if b.is_ascii_alphanumeric() { (b as char).to_string() } else { format!("%{b:02X}") }).collect()
+    text.bytes()
+        .map(|b| if b.is_ascii_alphanumeric() { (b as char).to_string() } else { format!("%{b:02X}") })
+        .collect()
 }
 
 #[tokio::test]

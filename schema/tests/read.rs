@@ -191,7 +191,7 @@ async fn log_of(db: &Db, pieces: &[(Channel, &[u8])], gap: Option<(usize, u64)>,
 
 async fn cut(db: &Db, log: LogId, start: Start, lines: i64) -> Window {
     let bounds = Bounds { lines, line_bytes: 200, read_bytes: 1 << 20 };
-    window(&mut *db.pool().acquire().await.unwrap(), log, start, bounds).await.unwrap()
+    window(&mut db.pool().acquire().await.unwrap(), log, start, bounds).await.unwrap()
 }
 
 fn numbers(window: &Window) -> (i64, i64) {

@@ -61,7 +61,13 @@ c["builders"] = [util.BuilderConfig(name = "b", workernames = ["*"], factory = f
     vec![
         Line::time(NAME, "post to claim, p50, against three bare commits", percentile(&mut claimed, 0.5), "ms", floor),
         Line::alone(NAME, "post to claim, p99", percentile(&mut claimed, 0.99), "ms"),
-        Line::time(NAME, "post to first step, p50, against three bare commits", percentile(&mut started, 0.5), "ms", floor),
+        Line::time(
+            NAME,
+            "post to first step, p50, against three bare commits",
+            percentile(&mut started, 0.5),
+            "ms",
+            floor,
+        ),
         Line::alone(NAME, "post to first step, p99", percentile(&mut started, 0.99), "ms"),
     ]
 }

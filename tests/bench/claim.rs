@@ -75,7 +75,8 @@ impl Setup {
         for part in (0..n).step_by(5_000) {
             let count = (n - part).min(5_000);
             let builder = BuilderId(self.builders[(part / 5_000) % self.builders.len()]);
-            run_tx!(self.t.db, "bench", |c| requests_insert_bulk(c, self.buildset, builder, count).await).expect("queued");
+            run_tx!(self.t.db, "bench", |c| requests_insert_bulk(c, self.buildset, builder, count).await)
+                .expect("queued");
         }
     }
 
@@ -189,7 +190,13 @@ pub async fn floor(size: Size) -> Vec<Line> {
         bare.push(bare_rate(&s, batches).await);
     }
     let median = |v: &mut Vec<f64>| crate::meter::percentile(v, 0.5);
-    vec![Line::rate("claim-floor", "claims in batches of 100, one claimer, against the bare statement", median(&mut ours), "claims/s", median(&mut bare))]
+    vec![Line::rate(
+        "claim-floor",
+        "claims in batches of 100, one claimer, against the bare statement",
+        median(&mut ours),
+        "claims/s",
+        median(&mut bare),
+    )]
 }
 
 pub async fn depth(size: Size) -> Vec<Line> {
@@ -208,7 +215,13 @@ pub async fn depth(size: Size) -> Vec<Line> {
         full.push(claim_rate(&mut s, batches).await);
     }
     let median = |v: &mut Vec<f64>| crate::meter::percentile(v, 0.5);
-    vec![Line::rate("claim-depth", format!("claims with {deep} pending, against 1,000"), median(&mut full), "claims/s", median(&mut shallow))]
+    vec![Line::rate(
+        "claim-depth",
+        format!("claims with {deep} pending, against 1,000"),
+        median(&mut full),
+        "claims/s",
+        median(&mut shallow),
+    )]
 }
 
 /// Cycles (enqueue, claim, renew, finish) a second over a span.
@@ -238,8 +251,18 @@ async fn cycle_rate(s: &mut Setup, lows: &mut Lows, span: Duration) -> f64 {
         let batches: Vec<Batch> = claims
             .iter()
             .map(|c| Batch {
-                head: BatchHead { session: s.session.0, build: c.build, token: c.token.clone(), batch: 1, sent_at_us: 0 },
-                frames: vec![Frame::Event(Event::BuildFinished { results: Results::Success, summary: "ok".into(), at_us: 0 })],
+                head: BatchHead {
+                    session: s.session.0,
+                    build: c.build,
+                    token: c.token.clone(),
+                    batch: 1,
+                    sent_at_us: 0,
+                },
+                frames: vec![Frame::Event(Event::BuildFinished {
+                    results: Results::Success,
+                    summary: "ok".into(),
+                    at_us: 0,
+                })],
             })
             .collect();
         batches_store(s.db(), &batches).await.expect("finished");

@@ -69,7 +69,12 @@ c["builders"] = [util.BuilderConfig(name = "b", workernames = ["*"], factory = f
     let done = statements(&t).await - before - 1;
     let used = (cpu_tree(pid) - cpu).as_secs_f64() * 1000.0 / seconds as f64;
     let lines = vec![
-        Line::alone(NAME, format!("transactions with {n} idle workers (beats, reaper, safety looks of one replica)"), done as f64 / seconds as f64, "a second"),
+        Line::alone(
+            NAME,
+            format!("transactions with {n} idle workers (beats, reaper, safety looks of one replica)"),
+            done as f64 / seconds as f64,
+            "a second",
+        ),
         Line::alone(NAME, "master memory", memory_mib(pid, "VmRSS"), "MiB"),
         Line::alone(NAME, "master CPU", used, "ms a second"),
     ];

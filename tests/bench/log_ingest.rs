@@ -43,7 +43,13 @@ c["builders"] = [util.BuilderConfig(name = "b", workernames = ["*"], factory = f
         .expect("the log is whole");
     let rate = stored as f64 / 1e6 / seconds;
     vec![
-        Line::rate(NAME, "to committed rows, against inserting the same compressed chunks directly", rate, "MB/s", floor),
+        Line::rate(
+            NAME,
+            "to committed rows, against inserting the same compressed chunks directly",
+            rate,
+            "MB/s",
+            floor,
+        ),
         Line::alone(NAME, "worker, most memory", memory_mib(t.workers[w].process.pid(), "VmHWM"), "MiB"),
         Line::alone(NAME, "master, most memory", memory_mib(t.masters[m].process.pid(), "VmHWM"), "MiB"),
     ]
@@ -59,7 +65,16 @@ fn lines(mb: usize) -> Vec<u8> {
         x ^= x >> 7;
         x ^= x << 17;
         i += 1;
-        out.extend(format!("[{i:>8}] cc -O2 -c src/module_{}/file_{:x}.c -o build/{:x}.o  # {} warnings\n", x % 97, x >> 40, x >> 20, x % 7).bytes());
+        out.extend(
+            format!(
+                "[{i:>8}] cc -O2 -c src/module_{}/file_{:x}.c -o build/{:x}.o  # {} warnings\n",
+                x % 97,
+                x >> 40,
+                x >> 20,
+                x % 7
+            )
+            .bytes(),
+        );
     }
     out
 }

@@ -59,9 +59,13 @@ impl Line {
 
 const BENCHES: &[(&str, &str, Run)] = &[
     ("noop-builds", "builds of `true` on 4 workers: builds/s, CPU a build", |s| Box::pin(noop_builds::run(s))),
-    ("claim-floor", "the claim against a bare statement that writes as many indexed rows", |s| Box::pin(claim::floor(s))),
+    ("claim-floor", "the claim against a bare statement that writes as many indexed rows", |s| {
+        Box::pin(claim::floor(s))
+    }),
     ("claim-depth", "the claim with 1 M against 1 k pending requests", |s| Box::pin(claim::depth(s))),
-    ("claim-snapshot", "the whole cycle while a snapshot is held open, on 1 and 1,000 lanes", |s| Box::pin(claim::snapshot(s))),
+    ("claim-snapshot", "the whole cycle while a snapshot is held open, on 1 and 1,000 lanes", |s| {
+        Box::pin(claim::snapshot(s))
+    }),
     ("change-latency", "a posted change to its build's first step, idle", |s| Box::pin(change_latency::run(s))),
     ("log-ingest", "one step that prints 100 MB: MB/s to committed rows, memory", |s| Box::pin(log_ingest::run(s))),
     ("idle-workers", "1,000 idle workers: transactions, master memory", |s| Box::pin(idle_workers::run(s))),

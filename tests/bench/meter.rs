@@ -42,7 +42,9 @@ fn stat(pid: i32) -> Option<Vec<u64>> {
 /// A line of /proc/PID/status in MiB: `VmRSS` now, `VmHWM` at most so far.
 pub fn memory_mib(pid: i32, line: &str) -> f64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let kib = text.lines().find_map(|l| l.strip_prefix(line)?.strip_prefix(':')?.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok());
+    let kib = text
+        .lines()
+        .find_map(|l| l.strip_prefix(line)?.strip_prefix(':')?.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok());
     kib.unwrap_or(0.0) / 1024.0
 }
 

@@ -55,7 +55,13 @@ c["builders"] = [util.BuilderConfig(name = "b", workernames = ["*"], factory = f
     let took = started.elapsed().as_secs_f64();
     let rate = n as f64 / took;
     let mut lines = vec![
-        Line::rate(NAME, "builds, against bare enqueue+claim+complete cycles of one row on 4 connections", rate, "builds/s", floor),
+        Line::rate(
+            NAME,
+            "builds, against bare enqueue+claim+complete cycles of one row on 4 connections",
+            rate,
+            "builds/s",
+            floor,
+        ),
         Line::alone(NAME, "transactions", (commits(&t).await - transactions) as f64 / n as f64, "a build"),
     ];
     let mut total = 0.0;

@@ -25,10 +25,7 @@ impl Api {
     pub async fn list(&self, path: &str) -> Result<Vec<Value>, String> {
         let answer = self.get(path).await?;
         let lists = answer.as_object().into_iter().flatten().filter(|(k, _)| *k != "meta");
-        lists
-            .filter_map(|(_, v)| v.as_array().cloned())
-            .next()
-            .ok_or_else(|| format!("{path}: no list in {answer}"))
+        lists.filter_map(|(_, v)| v.as_array().cloned()).next().ok_or_else(|| format!("{path}: no list in {answer}"))
     }
 
     pub async fn bytes(&self, path: &str) -> Result<Vec<u8>, String> {

@@ -4,18 +4,51 @@
 use tidemill_schema::Db;
 
 const BROKEN: &[(&str, &str)] = &[
-    ("a request with two builds that count", "select request_id from builds where state = 'finished' and results <> 5 group by 1 having count(*) > 1"),
-    ("a request complete and still waiting", "select r.id from build_requests r where r.complete_at is not null and (exists (select 1 from request_queue q where q.request_id = r.id) or exists (select 1 from request_waits w where w.request_id = r.id))"),
-    ("an open request that nobody will build", "select r.id from build_requests r where r.complete_at is null and not exists (select 1 from request_queue q where q.request_id = r.id) and not exists (select 1 from request_waits w where w.request_id = r.id) and not exists (select 1 from builds b join leases l on l.build_id = b.id where b.request_id = r.id)"),
-    ("a request queued twice", "select request_id from (select request_id from request_queue union all select request_id from request_waits) q group by 1 having count(*) > 1"),
-    ("a final build with a lease", "select b.id from builds b join leases l on l.build_id = b.id where b.state = 'finished'"),
-    ("an open build without a lease", "select b.id from builds b where b.state <> 'finished' and not exists (select 1 from leases l where l.build_id = b.id)"),
-    ("a complete buildset with an open request", "select s.id from buildsets s join build_requests r on r.buildset_id = s.id where s.complete_at is not null and r.complete_at is null"),
-    ("an open buildset without an open request", "select s.id from buildsets s where s.complete_at is null and not exists (select 1 from build_requests r where r.buildset_id = s.id and r.complete_at is null)"),
+    (
+        "a request with two builds that count",
+        "select request_id from builds where state = 'finished' and results <> 5 group by 1 having count(*) > 1",
+    ),
+    (
+        "a request complete and still waiting",
+        "select r.id from build_requests r where r.complete_at is not null and (exists (select 1 from request_queue q where q.request_id = r.id) or exists (select 1 from request_waits w where w.request_id = r.id))",
+    ),
+    (
+        "an open request that nobody will build",
+        "select r.id from build_requests r where r.complete_at is null and not exists (select 1 from request_queue q where q.request_id = r.id) and not exists (select 1 from request_waits w where w.request_id = r.id) and not exists (select 1 from builds b join leases l on l.build_id = b.id where b.request_id = r.id)",
+    ),
+    (
+        "a request queued twice",
+        "select request_id from (select request_id from request_queue union all select request_id from request_waits) q group by 1 having count(*) > 1",
+    ),
+    (
+        "a final build with a lease",
+        "select b.id from builds b join leases l on l.build_id = b.id where b.state = 'finished'",
+    ),
+    (
+        "an open build without a lease",
+        "select b.id from builds b where b.state <> 'finished' and not exists (select 1 from leases l where l.build_id = b.id)",
+    ),
+    (
+        "a complete buildset with an open request",
+        "select s.id from buildsets s join build_requests r on r.buildset_id = s.id where s.complete_at is not null and r.complete_at is null",
+    ),
+    (
+        "an open buildset without an open request",
+        "select s.id from buildsets s where s.complete_at is null and not exists (select 1 from build_requests r where r.buildset_id = s.id and r.complete_at is null)",
+    ),
     ("a step run twice in a build", "select build_id from steps group by build_id, name having count(*) > 1"),
-    ("a log with a hole", "select log_id from (select log_id, first_byte, lag(first_byte + bytes, 1, 0::bigint) over (partition by log_id order by first_byte) as expected from log_chunks) c where first_byte <> expected"),
-    ("a log marked incomplete of a build that was not lost", "select l.id from logs l join builds b on b.id = l.build_id where l.incomplete and b.results <> 5"),
-    ("an event of a build's end twice", "select build_id from events where kind = 'builds.finished' group by 1 having count(*) > 1"),
+    (
+        "a log with a hole",
+        "select log_id from (select log_id, first_byte, lag(first_byte + bytes, 1, 0::bigint) over (partition by log_id order by first_byte) as expected from log_chunks) c where first_byte <> expected",
+    ),
+    (
+        "a log marked incomplete of a build that was not lost",
+        "select l.id from logs l join builds b on b.id = l.build_id where l.incomplete and b.results <> 5",
+    ),
+    (
+        "an event of a build's end twice",
+        "select build_id from events where kind = 'builds.finished' group by 1 having count(*) > 1",
+    ),
 ];
 
 /// Panics with what is broken.

@@ -88,8 +88,12 @@ pub fn program(name: &str) -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| {
         let exe = std::env::current_exe().expect("a test knows its own path");
-        // target/<profile>/deps/<test>
-        let folder = exe.parent().and_then(Path::parent).expect("a test lies below target/").to_owned();
+        // target/<profile>/deps/<test>, or target/<profile>/bench, which `./bench` built together with the rest.
+        let folder = exe.parent().expect("a file has a folder");
+        if !folder.ends_with("deps") {
+            return folder.to_owned();
+        }
+        let folder = folder.parent().expect("a test lies below target/").to_owned();
         let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         build.args(["build", "--quiet", "-p", "tidemill-cli", "-p", "tidemill-worker", "--bins"]);
         if folder.ends_with("release") {

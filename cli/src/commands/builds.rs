@@ -26,7 +26,7 @@ pub struct Builds {
 }
 
 pub async fn run(args: Builds, out: Output) -> Result<Exit> {
-    let client = args.connection.client()?;
+    let client = args.connection.client().await?;
     let path = match &args.builder {
         Some(name) => {
             let builder = api::builder(&client, name).await?;

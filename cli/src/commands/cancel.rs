@@ -28,7 +28,7 @@ pub struct Cancel {
 }
 
 pub async fn run(args: Cancel, out: Output) -> Result<Exit> {
-    let client = args.connection.client()?;
+    let client = args.connection.client().await?;
     let body = json!({ "reason": args.reason });
     let (path, what) = match (&args.build, args.request) {
         (_, Some(id)) => (format!("buildrequests/{id}/cancel"), format!("request {id} is cancelled")),

@@ -43,7 +43,7 @@ pub async fn run(args: CheckConfig, out: Output) -> Result<Exit> {
             Severity::Note => Style::Dim,
         };
         let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
-        eprintln!("{}\n{rest}\n", out.paint(style, first));
+        eprintln!("{}\n{rest}\n", out.err().paint(style, first));
     }
     match &looked.definition {
         Some(definition) => out.line(&format!("{}: {}", out.paint(Style::Green, "good"), summary(definition))),

@@ -48,7 +48,7 @@ pub struct Force {
 }
 
 pub async fn run(args: Force, out: Output) -> Result<Exit> {
-    let client = args.connection.client()?;
+    let client = args.connection.client().await?;
     let builder = api::builder(&client, &args.builder).await?;
     let mut body = json!({ "reason": args.reason, "priority": args.priority });
     let optional = [

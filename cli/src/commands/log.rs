@@ -41,7 +41,7 @@ pub struct LogArgs {
 }
 
 pub async fn run(args: LogArgs, out: Output) -> Result<Exit> {
-    let client = args.connection.client()?;
+    let client = args.connection.client().await?;
     let build = api::build(&client, &args.build).await?;
     let mut steps = api::steps(&client, build.buildid).await?;
     if let Some(wanted) = &args.step {
@@ -54,7 +54,7 @@ pub async fn run(args: LogArgs, out: Output) -> Result<Exit> {
     for step in &steps {
         if !single && !step.hidden {
             let result = out.results(step.results);
-            eprintln!("{} {}: {result}", out.paint(Style::Cyan, "──"), sanitize::line(&step.name));
+            eprintln!("{} {}: {result}", out.err().paint(Style::Cyan, "──"), sanitize::line(&step.name));
         }
         let logs = api::logs(&client, step.stepid).await?;
         match logs.iter().find(|l| l.name == args.name || l.slug == args.name) {

@@ -5,6 +5,7 @@ pub mod builds;
 pub mod cancel;
 pub mod checkconfig;
 pub mod completion;
+pub mod direct;
 pub mod follow;
 pub mod force;
 pub mod init;
@@ -29,11 +30,17 @@ pub struct Connection {
     /// Address of any master [default: the running `tidemill up`, else http://127.0.0.1:8480]
     #[arg(long, value_name = "URL", env = "TIDEMILL_MASTER")]
     pub master: Option<String>,
+    /// Ask the database itself, without a running master; alone it is the one of the settings
+    #[arg(long, value_name = "URL", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub database: Option<String>,
 }
 
 impl Connection {
-    pub fn client(&self) -> Result<Client> {
-        Client::find(self.master.as_deref().filter(|m| !m.is_empty()))
+    pub async fn client(&self) -> Result<Client> {
+        match &self.database {
+            Some(url) => direct::client(url).await,
+            None => Client::find(self.master.as_deref().filter(|m| !m.is_empty())),
+        }
     }
 }
 

@@ -40,7 +40,7 @@ pub struct Reconfig {
 pub async fn run(args: Reconfig, out: Output) -> Result<Exit> {
     let files = files::from_folder(&folder(&args.dir))?;
     let new = checked::evaluate(&files).await?.definition;
-    let client = args.connection.client()?;
+    let client = args.connection.client().await?;
     let active: Option<Value> = client.find_one("config").await?;
     let old = match &active {
         Some(active) => {

@@ -51,7 +51,7 @@ pub struct SendChange {
 
 pub async fn run(args: SendChange, out: Output) -> Result<Exit> {
     use crate::error::{Doing, Failure};
-    let client = args.connection.client()?;
+    let client = args.connection.client().await?;
     let comments = match args.comments.as_str() {
         "-" => std::io::read_to_string(std::io::stdin()).doing(|| "read the message from the standard input".into())?,
         _ => args.comments,

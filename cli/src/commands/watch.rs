@@ -35,7 +35,7 @@ pub struct Watch {
 }
 
 pub async fn run(args: Watch, out: Output) -> Result<Exit> {
-    let client = args.connection.client()?;
+    let client = args.connection.client().await?;
     let logs = if args.no_log { Logs::Failed } else { Logs::All };
     let watching = async {
         let build = api::build(&client, &args.build).await?;
@@ -113,7 +113,7 @@ pub async fn request(client: &Client, id: i64, logs: Logs, out: Output) -> Resul
             return Ok(Exit::from(results));
         }
         if begun.elapsed() > PATIENCE && !std::mem::replace(&mut told, true) {
-            eprintln!("{}", out.paint(Style::Dim, &format!("waiting for a worker to take request {id}")));
+            eprintln!("{}", out.err().paint(Style::Dim, &format!("waiting for a worker to take request {id}")));
         }
         tokio::time::sleep(Duration::from_millis(300)).await;
     }

@@ -3,6 +3,7 @@
 use crate::error::{Failure, Result};
 use crate::exit::Exit;
 use crate::sanitize;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tidemill_model::NewChange;
@@ -195,6 +196,29 @@ impl Target {
         }
         git(&self.git_dir, &["status", "--porcelain", "-z"])
             .map_or(0, |t| t.split('\0').filter(|l| !l.is_empty()).count())
+    }
+
+    /// A git configuration for daemons, if the repository belongs to another
+    /// user: git refuses such ones unless configured, and does not hand `-c`
+    /// on to the other end of a clone. It holds the person's own settings too.
+    pub fn trusting_config(&self) -> Option<String> {
+        let me = nix::unistd::Uid::effective().as_raw();
+        let git_dir = self.git_dir.join(".git");
+        let foreign = [&self.git_dir, &git_dir].iter().any(|p| std::fs::metadata(p).is_ok_and(|m| m.uid() != me));
+        if !foreign {
+            return None;
+        }
+        let quoted = |path: &Path| path.display().to_string().replace('\\', "\\\\").replace('"', "\\\"");
+        let mut text = String::from("# Written by `tidemill up` at each start.\n[include]\n");
+        let home = std::env::var_os("HOME").map(PathBuf::from);
+        let xdg = std::env::var_os("XDG_CONFIG_HOME").filter(|v| !v.is_empty()).map(PathBuf::from);
+        let xdg = xdg.or_else(|| home.as_ref().map(|h| h.join(".config"))).map(|d| d.join("git/config"));
+        for path in xdg.into_iter().chain(home.map(|h| h.join(".gitconfig"))) {
+            text.push_str(&format!("\tpath = \"{}\"\n", quoted(&path)));
+        }
+        text.push_str(&format!("[safe]\n\tdirectory = \"{}\"\n", quoted(&self.git_dir)));
+        text.push_str(&format!("\tdirectory = \"{}\"\n", quoted(&git_dir)));
+        Some(text)
     }
 
     /// Brings the mirror up to date.

@@ -51,7 +51,7 @@ impl Database {
         let how = if cluster.adopted() { "is already running" } else { "runs" };
         eprintln!(
             "{}",
-            out.paint(
+            out.err().paint(
                 Style::Dim,
                 &format!("PostgreSQL {} {how} (process {})", cluster.binaries().major, cluster.pid())
             )
@@ -84,7 +84,7 @@ async fn keep(options: Options, mut cluster: Cluster, stop: Stop, out: Output) -
         if cluster.alive() {
             continue;
         }
-        eprintln!("{}", out.paint(Style::Yellow, "PostgreSQL ended; starting it again"));
+        eprintln!("{}", out.err().paint(Style::Yellow, "PostgreSQL ended; starting it again"));
         cluster = loop {
             let options = options.clone();
             match blocking(move || Cluster::open(&options)).await {
@@ -99,7 +99,7 @@ async fn keep(options: Options, mut cluster: Cluster, stop: Stop, out: Output) -
             }
         };
         backoff.reset();
-        eprintln!("{}", out.paint(Style::Dim, &format!("PostgreSQL runs again (process {})", cluster.pid())));
+        eprintln!("{}", out.err().paint(Style::Dim, &format!("PostgreSQL runs again (process {})", cluster.pid())));
     }
 }
 

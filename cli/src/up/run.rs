@@ -72,7 +72,7 @@ impl Running {
         self.tasks.cancel();
         stop.drain.cancel();
         if !self.workers.is_empty() && !stop.now.is_cancelled() {
-            eprintln!("{}", out.paint(Style::Dim, "finishing what runs; Ctrl-C stops it at once"));
+            eprintln!("{}", out.err().paint(Style::Dim, "finishing what runs; Ctrl-C stops it at once"));
         }
         let mut workers: Vec<_> = self.workers.drain(..).map(|w| Box::pin(w.end(&stop.now))).collect();
         for worker in &mut workers {
@@ -116,8 +116,8 @@ fn open(args: &Up) -> Result<(State, Target)> {
 fn greet(args: &Up, target: &Target, state: &State, out: Output) {
     eprintln!(
         "Building {}  {}",
-        out.paint(Style::Bold, &target.shown),
-        out.paint(Style::Dim, &format!("state in {}", state.dir.display()))
+        out.err().paint(Style::Bold, &target.shown),
+        out.err().paint(Style::Dim, &format!("state in {}", state.dir.display()))
     );
     let uncommitted = target.uncommitted();
     if uncommitted > 0 && !args.once {
@@ -160,14 +160,17 @@ async fn run(
     let db = Db::connect(&database.url, 2).await?;
     let report = tidemill_schema::migrate::migrate(&db).await?;
     if report.applied > 0 {
-        eprintln!("{}", out.paint(Style::Dim, &format!("applied {}", plural(report.applied, "migration"))));
+        eprintln!("{}", out.err().paint(Style::Dim, &format!("applied {}", plural(report.applied, "migration"))));
     }
 
-    let address = listen::choose(args.listen, settings.master.listen)?;
+    let address = listen::choose(args.listen, settings.master.listen, &state.path("address")).await?;
     let url = listen::reach(address);
     let token_file = control_token(state, &db, address.ip().is_loopback()).await?;
     let token = std::fs::read_to_string(&token_file).doing(|| format!("read {}", token_file.display()))?;
-    running.master = Some(Supervised::start(master_plan(state, database, address, &token_file), out));
+    let git = git_environment(state, target)?;
+    let mut plan = master_plan(state, database, address, &token_file);
+    plan.environment.extend(git.clone());
+    running.master = Some(Supervised::start(plan, out));
     let client =
         Client::new(Location { url: url.clone(), token: Some(token.trim().to_owned()), origin: "tidemill up" })?;
     ready(&client, running.master.as_ref(), stop).await?;
@@ -182,7 +185,8 @@ async fn run(
     let names = worker_names(&applied.definition);
     let slots = args.workers.or(settings.worker.slots).unwrap_or_else(processors);
     for name in &names {
-        let plan = worker_plan(state, &db, name, &url, slots, settings.worker.spool_max_bytes).await?;
+        let mut plan = worker_plan(state, &db, name, &url, slots, settings.worker.spool_max_bytes).await?;
+        plan.environment.extend(git.clone());
         running.workers.push(Supervised::start(plan, out));
     }
     db.pool().close().await;
@@ -237,6 +241,14 @@ async fn control_token(state: &State, db: &Db, loopback: bool) -> Result<PathBuf
     Ok(path)
 }
 
+/// For a repository of another user, see [`Target::trusting_config`].
+fn git_environment(state: &State, target: &Target) -> Result<Option<(String, String)>> {
+    let Some(text) = target.trusting_config() else { return Ok(None) };
+    let path = state.path("gitconfig");
+    std::fs::write(&path, text).doing(|| format!("write {}", path.display()))?;
+    Ok(Some(("GIT_CONFIG_GLOBAL".to_owned(), path.display().to_string())))
+}
+
 fn master_plan(state: &State, database: &Database, address: std::net::SocketAddr, token_file: &Path) -> Plan {
     let mut environment = vec![
         // Not an argument: it may hold a password, and the process list is for all.
@@ -252,15 +264,19 @@ fn master_plan(state: &State, database: &Database, address: std::net::SocketAddr
         environment,
         without: NOT_INHERITED.map(str::to_owned).to_vec(),
         log: state.path("master.log"),
+        lock: None,
     }
 }
 
 async fn worker_plan(state: &State, db: &Db, name: &str, url: &str, slots: u32, spool: u64) -> Result<Plan> {
-    let secret = tidemill_schema::workers::worker_enrol(db, name).await?;
     let folder = state.folder("workers")?.join(name);
     std::fs::create_dir_all(&folder).doing(|| format!("create {}", folder.display()))?;
     let token_file = state.path(&format!("workers/{name}.token"));
-    write_secret(&token_file, &secret)?;
+    // The old token stays if it is good: a worker of an earlier `up` may use it.
+    let old = std::fs::read_to_string(&token_file).unwrap_or_default();
+    if !enrolled(db, name, old.trim()).await? {
+        write_secret(&token_file, &tidemill_schema::workers::worker_enrol(db, name).await?)?;
+    }
     let settings = [
         ("MASTER", url.to_owned()),
         ("NAME", name.to_owned()),
@@ -275,7 +291,14 @@ async fn worker_plan(state: &State, db: &Db, name: &str, url: &str, slots: u32, 
         environment: settings.map(|(k, v)| (format!("TIDEMILL_WORKER_{k}"), v)).to_vec(),
         without: NOT_INHERITED.map(str::to_owned).to_vec(),
         log: state.path(&format!("worker-{name}.log")),
+        lock: Some(folder.join("lock")),
     })
+}
+
+async fn enrolled(db: &Db, name: &str, secret: &str) -> Result<bool> {
+    let mut c = db.pool().acquire().await.map_err(tidemill_schema::Error::from)?;
+    let found = tidemill_schema::workers::worker_by_token(&mut c, secret).await?;
+    Ok(found.is_some_and(|(_, owner)| owner == name))
 }
 
 async fn ready(client: &Client, master: Option<&Supervised>, stop: &Stop) -> Result<()> {

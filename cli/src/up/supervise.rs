@@ -8,9 +8,12 @@ use super::state;
 use super::stop::Stop;
 use crate::output::{Output, Style, duration};
 use crate::sanitize;
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use std::path::PathBuf;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -30,6 +33,9 @@ pub struct Plan {
     /// Variables of ours that are not for this child.
     pub without: Vec<String>,
     pub log: PathBuf,
+    /// A file that the child holds locked while it lives. One of an earlier
+    /// `up` that was killed may still finish its work: it is waited for.
+    pub lock: Option<PathBuf>,
 }
 
 /// A supervised child.
@@ -72,6 +78,11 @@ impl Supervised {
 async fn supervise(plan: Plan, out: Output, ends: Arc<AtomicU32>, stop: Stop) {
     let mut backoff = Backoff::new(Duration::from_millis(300), Duration::from_secs(20));
     loop {
+        if let Some(lock) = &plan.lock
+            && !earlier_ended(&plan.name, lock, out, &stop).await
+        {
+            return;
+        }
         let begun = Instant::now();
         let (how, said) = match spawn(&plan) {
             Ok(mut child) => tokio::select! {
@@ -91,7 +102,7 @@ async fn supervise(plan: Plan, out: Output, ends: Arc<AtomicU32>, stop: Stop) {
         ends.fetch_add(1, Ordering::Relaxed);
         let wait = backoff.wait();
         let head = format!("{} ended ({how}); starting it again in {}", plan.name, duration(wait.as_secs() as i64 + 1));
-        eprintln!("{}", out.paint(Style::Yellow, &head));
+        eprintln!("{}", out.err().paint(Style::Yellow, &head));
         for line in sanitize::text(&said).lines() {
             eprintln!("  {line}");
         }
@@ -99,6 +110,43 @@ async fn supervise(plan: Plan, out: Output, ends: Arc<AtomicU32>, stop: Stop) {
             _ = tokio::time::sleep(wait) => {}
             _ = stop.drain.cancelled() => return,
         }
+    }
+}
+
+/// Waits until nobody holds the lock. False if we are to end meanwhile: then
+/// the one who holds it has ended, or was told to stop.
+async fn earlier_ended(name: &str, lock: &Path, out: Output, stop: &Stop) -> bool {
+    let mut told = false;
+    while let Some(pid) = holder(lock) {
+        if !std::mem::replace(&mut told, true) {
+            let text =
+                format!("{name} of an earlier `up` (process {pid}) still finishes its work; a new one follows it");
+            eprintln!("{}", out.err().paint(Style::Dim, &text));
+        }
+        if stop.now.is_cancelled() {
+            // It is draining since its parent died; this is the second word.
+            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+            return false;
+        }
+        tokio::select! {
+            _ = stop.now.cancelled() => {}
+            _ = tokio::time::sleep(Duration::from_millis(200)) => {}
+        }
+    }
+    !stop.drain.is_cancelled()
+}
+
+/// Who holds a lock: the process that wrote its number into the file.
+fn holder(lock: &Path) -> Option<i32> {
+    let file = std::fs::File::open(lock).ok()?;
+    match Flock::lock(file, FlockArg::LockSharedNonblock) {
+        Ok(_) => None,
+        Err((mut file, Errno::EWOULDBLOCK)) => {
+            let mut text = String::new();
+            file.read_to_string(&mut text).ok()?;
+            text.trim().parse().ok().filter(|pid| *pid > 1)
+        }
+        Err(_) => None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! What changes on disk while `up` runs: the project's files, and the upstream
 //! of a mirror.
 
-use super::apply::Project;
+use super::apply::{Project, Source};
 use crate::output::{Output, Style};
 use crate::project::git::Target;
 use std::time::Duration;
@@ -15,6 +15,7 @@ const FETCH: Duration = Duration::from_secs(5);
 /// Applies the project again whenever its files differ, and tells the outcome.
 pub async fn project(mut project: Project, out: Output, end: CancellationToken) {
     let mut last = project.files().ok();
+    let mut source = project.source.clone();
     loop {
         tokio::select! {
             _ = end.cancelled() => return,
@@ -25,6 +26,12 @@ pub async fn project(mut project: Project, out: Output, end: CancellationToken) 
             // An editor that writes by renaming leaves a moment without the file.
             Err(_) => continue,
         };
+        if project.source != source {
+            source.clone_from(&project.source);
+            if let Source::Written(path) = &source {
+                out.line(&format!("the project file is now {path}"));
+            }
+        }
         if last.as_ref() == Some(&now) {
             continue;
         }
@@ -32,7 +39,7 @@ pub async fn project(mut project: Project, out: Output, end: CancellationToken) 
         match project.apply().await {
             Ok(applied) => out.line(&format!("{} {}", out.paint(Style::Green, "project applied"), applied.summary)),
             Err(f) => {
-                eprintln!("{}", out.paint(Style::Red, "the project is not changed, the last good one stays:"));
+                eprintln!("{}", out.err().paint(Style::Red, "the project is not changed, the last good one stays:"));
                 eprintln!("{f}");
             }
         }
@@ -57,7 +64,7 @@ pub async fn upstream(target: Target, out: Output, end: CancellationToken) {
         match done {
             Ok(Err(f)) => {
                 if !std::mem::replace(&mut told, true) {
-                    eprintln!("{}", out.paint(Style::Yellow, &format!("cannot fetch, trying on: {}", f.message)));
+                    eprintln!("{}", out.err().paint(Style::Yellow, &format!("cannot fetch, trying on: {}", f.message)));
                 }
                 wait = backoff.wait();
             }

@@ -93,7 +93,8 @@ impl Live {
         self.events.wanted.notify_one();
         // The reader's start must be settled before this client reads by itself.
         let mut at = self.events.at.subscribe();
-        let started = tokio::time::timeout(Duration::from_secs(5), async { at.wait_for(Option::is_some).await.is_ok() });
+        let started =
+            tokio::time::timeout(Duration::from_secs(5), async { at.wait_for(Option::is_some).await.is_ok() });
         if started.await != Ok(true) {
             return Err(Error::Unavailable(sqlx::Error::PoolTimedOut));
         }

@@ -40,8 +40,7 @@ impl Rule {
             if !state.collected.is_empty() {
                 decisions.push(fire(&mut state));
             }
-            decisions
-                .extend(changes.iter().filter(|c| c.important).map(|c| Decision { changes: vec![c.change.id] }));
+            decisions.extend(changes.iter().filter(|c| c.important).map(|c| Decision { changes: vec![c.change.id] }));
             return Decided { decisions, state: State::default(), next_at: None };
         };
         // What was due before these changes came is not delayed by them, if the
@@ -59,7 +58,8 @@ impl Rule {
         if due(&state, now) {
             decisions.push(fire(&mut state));
         }
-        let next_at = state.fires_at_us.and_then(|us| OffsetDateTime::from_unix_timestamp_nanos(us as i128 * 1000).ok());
+        let next_at =
+            state.fires_at_us.and_then(|us| OffsetDateTime::from_unix_timestamp_nanos(us as i128 * 1000).ok());
         Decided { decisions, state, next_at }
     }
 }

@@ -331,13 +331,8 @@ impl Running {
     /// Begun, with one step that has one log.
     pub async fn begin(db: &Db, claim: Claim, step: &str) -> Running {
         let mut running = Running { claim, writer: ChunkWriter::new(), batch: 0 };
-        let log = Event::LogOpened {
-            log: 0,
-            step: 0,
-            name: "stdio".into(),
-            slug: "stdio".into(),
-            kind: LogKind::Stdio,
-        };
+        let log =
+            Event::LogOpened { log: 0, step: 0, name: "stdio".into(), slug: "stdio".into(), kind: LogKind::Stdio };
         let events = vec![Event::StepStarted { step: 0, name: step.into(), at_us: 0 }, log];
         running.report(db, events.into_iter().map(Frame::Event).collect()).await;
         running

@@ -93,6 +93,11 @@ pub fn by_id(id: i64) -> Scope {
     Scope::new("h.id = ", id)
 }
 
+/// Those of smaller ids: the next page of a list by falling id.
+pub fn before(id: i64) -> Scope {
+    Scope::new("h.id < ", id)
+}
+
 /// The blame list of a build: what its buildset was decided for.
 pub fn of_build(build: i64) -> Scope {
     Scope::within(

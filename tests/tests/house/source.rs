@@ -71,6 +71,18 @@ fn lang_and_model_touch_no_file_no_net_no_process_and_no_clock_of_the_day() {
 }
 
 #[test]
+fn a_program_ends_by_returning_from_main() {
+    none(
+        "process::exit skips the drain and every drop: return from main (service::Lifecycle)",
+        rust_files()
+            .iter()
+            .filter(|f| f.is_src())
+            .filter(|f| ["process::exit(", "process::abort("].iter().any(|w| parts(&f.text).code.contains(w)))
+            .map(|f| f.path.clone()),
+    );
+}
+
+#[test]
 fn sql_stands_in_schema_and_nowhere_else() {
     let mut wrong = Vec::new();
     for file in rust_files().iter().filter(|f| f.is_src() && !["schema", "tests"].contains(&f.member())) {

@@ -25,11 +25,17 @@ async fn every_changing_route_is_refused_without_a_token_through_a_proxy_and_to_
         }
     }
     assert!(routes.len() > 20, "the description lists the routes: {routes:?}");
-    for (method, path) in [("POST", "/api/v2/config"), ("POST", "/change_hook/base"), ("POST", "/builders/b/force"), ("DELETE", "/api/v2/builders")] {
+    for (method, path) in [
+        ("POST", "/api/v2/config"),
+        ("POST", "/change_hook/base"),
+        ("POST", "/builders/b/force"),
+        ("DELETE", "/api/v2/builders"),
+    ] {
         routes.push((method.into(), path.into()));
     }
     for (method, path) in routes {
-        let concrete: String = path.split('/').map(|s| if s.starts_with('{') { "1" } else { s }).collect::<Vec<_>>().join("/");
+        let concrete: String =
+            path.split('/').map(|s| if s.starts_with('{') { "1" } else { s }).collect::<Vec<_>>().join("/");
         let request = || client.request(method.parse().unwrap(), format!("{url}{concrete}")).json(&json!({}));
         if method == "GET" {
             assert_eq!(status(request().bearer_auth(&worker_token)).await, 403, "a worker's token reads {path}");
@@ -54,8 +60,16 @@ async fn odd_forms_of_a_path_open_nothing() {
     let url = t.master_url(m);
     let client = reqwest::Client::new();
     for path in [
-        "/api/v2/config;x", "//api/v2/config", "/api/v2//config", "/api/v2/./config", "/API/V2/config", "/api/v2/config.",
-        "/api/v2/config/", "/api/v2/%63onfig", "/worker/v1/../../api/v2/config", "/worker/v1/%2e%2e/%2e%2e/api/v2/config",
+        "/api/v2/config;x",
+        "//api/v2/config",
+        "/api/v2//config",
+        "/api/v2/./config",
+        "/API/V2/config",
+        "/api/v2/config.",
+        "/api/v2/config/",
+        "/api/v2/%63onfig",
+        "/worker/v1/../../api/v2/config",
+        "/worker/v1/%2e%2e/%2e%2e/api/v2/config",
     ] {
         let code = status(client.post(format!("{url}{path}")).json(&json!({ "files": { "master.star": "" } }))).await;
         assert!(matches!(code, 401 | 403 | 404 | 405), "{path}: {code}");

@@ -44,8 +44,10 @@ async fn a_pushed_commit_is_built_with_no_human_act_and_shows_on_the_page_in_the
     repo.commit("README", "elsewhere\n", "not for main");
 
     let build = wait_until("the build to be final", || async {
-        let row: Option<(i64, i16)> =
-            sqlx::query_as("select id, results from builds where state = 'finished'").fetch_optional(t.db.pool()).await.map_err(|e| e.to_string())?;
+        let row: Option<(i64, i16)> = sqlx::query_as("select id, results from builds where state = 'finished'")
+            .fetch_optional(t.db.pool())
+            .await
+            .map_err(|e| e.to_string())?;
         row.ok_or_else(|| "none yet".to_owned())
     })
     .await;
@@ -91,7 +93,11 @@ async fn a_pushed_commit_is_built_with_no_human_act_and_shows_on_the_page_in_the
             .env("TIDEMILL_TOKEN", &t.token)
             .output()
             .unwrap();
-        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned(), String::from_utf8_lossy(&output.stderr).into_owned())
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
     };
     let (code, out, err) = cli(&["watch", "check/1"]);
     assert_eq!(code, Some(0), "{out}{err}");
@@ -125,7 +131,9 @@ c["builders"] = [util.BuilderConfig(name = "b", workernames = ["*"], factory = f
     let mut posts = tokio::task::JoinSet::new();
     for i in 0..100 {
         let api = if i % 2 == 0 { one.clone() } else { two.clone() };
-        posts.spawn(async move { api.post("changes", serde_json::json!({ "revision": format!("r{i}"), "comments": "c" })).await });
+        posts.spawn(async move {
+            api.post("changes", serde_json::json!({ "revision": format!("r{i}"), "comments": "c" })).await
+        });
     }
     while let Some(posted) = posts.join_next().await {
         posted.unwrap().unwrap();
@@ -138,10 +146,12 @@ c["builders"] = [util.BuilderConfig(name = "b", workernames = ["*"], factory = f
         if n == 100 { Ok(()) } else { Err(format!("{n} are final")) }
     })
     .await;
-    let twice: i64 = sqlx::query_scalar("select count(*) from (select change_id from buildset_changes group by 1 having count(*) <> 1) x")
-        .fetch_one(t.db.pool())
-        .await
-        .unwrap();
+    let twice: i64 = sqlx::query_scalar(
+        "select count(*) from (select change_id from buildset_changes group by 1 having count(*) <> 1) x",
+    )
+    .fetch_one(t.db.pool())
+    .await
+    .unwrap();
     assert_eq!(twice, 0);
     invariants::check(&t.db).await;
 }

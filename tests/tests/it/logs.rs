@@ -48,8 +48,10 @@ async fn a_log_is_followed_live_on_another_replica_than_the_one_that_stores_it()
     let request = t.force(a, "b").await;
     t.build_of(request, "running").await;
     let id: i64 = tidemill_tests::wait_until("the log to open", || async {
-        let id: Option<i64> =
-            sqlx::query_scalar("select id from logs where slug = 'stdio'").fetch_optional(t.db.pool()).await.map_err(|e| e.to_string())?;
+        let id: Option<i64> = sqlx::query_scalar("select id from logs where slug = 'stdio'")
+            .fetch_optional(t.db.pool())
+            .await
+            .map_err(|e| e.to_string())?;
         id.ok_or_else(|| "none".to_owned())
     })
     .await;

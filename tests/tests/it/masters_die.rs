@@ -22,7 +22,10 @@ async fn a_build_outlives_every_master_and_its_log_is_byte_equal() {
     let request = t.force(a, "b").await;
     let build = t.build_of(request, "running").await;
     wait_until("some of the log", || async {
-        let n: i64 = sqlx::query_scalar("select count(*) from log_chunks").fetch_one(t.db.pool()).await.map_err(|e| e.to_string())?;
+        let n: i64 = sqlx::query_scalar("select count(*) from log_chunks")
+            .fetch_one(t.db.pool())
+            .await
+            .map_err(|e| e.to_string())?;
         if n > 2 { Ok(()) } else { Err(format!("{n} chunks")) }
     })
     .await;
@@ -31,10 +34,11 @@ async fn a_build_outlives_every_master_and_its_log_is_byte_equal() {
     }
     // Dead for longer than a lease: by the database's clock, with nobody to beat.
     wait_until("the leases to be past their time", || async {
-        let past: bool = sqlx::query_scalar("select bool_and(expires_at < tidemill_now() - interval '2 seconds') from leases")
-            .fetch_one(t.db.pool())
-            .await
-            .map_err(|e| e.to_string())?;
+        let past: bool =
+            sqlx::query_scalar("select bool_and(expires_at < tidemill_now() - interval '2 seconds') from leases")
+                .fetch_one(t.db.pool())
+                .await
+                .map_err(|e| e.to_string())?;
         if past { Ok(()) } else { Err("not yet".to_owned()) }
     })
     .await;

@@ -10,7 +10,9 @@ pub fn steps(steps: &str) -> String {
 
 /// One builder `b` that runs a line of shell as its step `run`.
 pub fn shell(line: &str) -> String {
-    steps(&format!("        steps.ShellCommand(name = \"run\", command = [\"sh\", \"-c\", {line:?}], haltOnFailure = True),"))
+    steps(&format!(
+        "        steps.ShellCommand(name = \"run\", command = [\"sh\", \"-c\", {line:?}], haltOnFailure = True),"
+    ))
 }
 
 /// Prints a line every 50 ms for so many seconds: what a build of some length looks like.

@@ -17,12 +17,20 @@ async fn a_killed_workers_build_is_built_again_and_is_no_test_failure() {
 
     assert_eq!(t.result_of(request).await, 0);
     let attempts: Vec<(i64, i16, String, i32)> =
-        sqlx::query_as("select id, results, state_string, attempt from builds order by id").fetch_all(t.db.pool()).await.unwrap();
+        sqlx::query_as("select id, results, state_string, attempt from builds order by id")
+            .fetch_all(t.db.pool())
+            .await
+            .unwrap();
     assert_eq!(attempts.len(), 2, "{attempts:?}");
     assert_eq!((attempts[0].0, attempts[0].1), (lost, 5));
-    assert!(attempts[0].2.contains("first") && attempts[0].2.contains("lost"), "the lost attempt says why: {}", attempts[0].2);
+    assert!(
+        attempts[0].2.contains("first") && attempts[0].2.contains("lost"),
+        "the lost attempt says why: {}",
+        attempts[0].2
+    );
     assert_eq!((attempts[1].1, attempts[1].3), (0, 2));
-    let failures: i64 = sqlx::query_scalar("select count(*) from builds where results = 2").fetch_one(t.db.pool()).await.unwrap();
+    let failures: i64 =
+        sqlx::query_scalar("select count(*) from builds where results = 2").fetch_one(t.db.pool()).await.unwrap();
     assert_eq!(failures, 0);
     invariants::check(&t.db).await;
 }
@@ -41,10 +49,11 @@ async fn a_worker_restarted_after_a_kill_reports_its_build_lost_long_before_the_
     // Within the patience of a wait, which is longer than the lease only by half: the lease of 60 s
     // plus the back-off would still be seen as success, so the lost build's end is compared with it.
     assert_eq!(t.result_of(request).await, 0);
-    let early: bool = sqlx::query_scalar("select complete_at - started_at < interval '40 seconds' from builds order by id limit 1")
-        .fetch_one(t.db.pool())
-        .await
-        .unwrap();
+    let early: bool =
+        sqlx::query_scalar("select complete_at - started_at < interval '40 seconds' from builds order by id limit 1")
+            .fetch_one(t.db.pool())
+            .await
+            .unwrap();
     assert!(early, "the build was returned by its lease, not by the worker");
     invariants::check(&t.db).await;
 }
@@ -66,8 +75,11 @@ async fn a_worker_stopped_past_its_lease_is_fenced_and_its_processes_die() {
     .await;
     t.workers[first].process.signal(Signal::SIGSTOP);
     wait_until("the lease to be lost", || async {
-        let state: String =
-            sqlx::query_scalar("select state from builds where id = $1").bind(lost).fetch_one(t.db.pool()).await.map_err(|e| e.to_string())?;
+        let state: String = sqlx::query_scalar("select state from builds where id = $1")
+            .bind(lost)
+            .fetch_one(t.db.pool())
+            .await
+            .map_err(|e| e.to_string())?;
         if state == "finished" { Ok(()) } else { Err(state) }
     })
     .await;
@@ -75,7 +87,10 @@ async fn a_worker_stopped_past_its_lease_is_fenced_and_its_processes_die() {
     t.worker("second", &t.master_url(m), 1).await;
     assert_eq!(t.result_of(request).await, 0);
     let before: Vec<(i64, Option<i16>, String)> =
-        sqlx::query_as("select id, results, state_string from builds order by id").fetch_all(t.db.pool()).await.unwrap();
+        sqlx::query_as("select id, results, state_string from builds order by id")
+            .fetch_all(t.db.pool())
+            .await
+            .unwrap();
 
     t.workers[first].process.signal(Signal::SIGCONT);
     wait_until("the fenced worker's command to be dead", || async {
@@ -86,7 +101,10 @@ async fn a_worker_stopped_past_its_lease_is_fenced_and_its_processes_die() {
     })
     .await;
     let after: Vec<(i64, Option<i16>, String)> =
-        sqlx::query_as("select id, results, state_string from builds order by id").fetch_all(t.db.pool()).await.unwrap();
+        sqlx::query_as("select id, results, state_string from builds order by id")
+            .fetch_all(t.db.pool())
+            .await
+            .unwrap();
     assert_eq!(before, after, "nothing that the fenced worker wrote counts");
     // It is a good worker again: it takes the next build.
     t.workers[1].process.terminate();

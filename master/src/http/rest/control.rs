@@ -11,12 +11,12 @@ use std::collections::BTreeMap;
 use tidemill_lang::definition::{Branches, ChangeSourceDef, ChangeSourceKind};
 use tidemill_model::problem::kinds;
 use tidemill_model::{BuildId, ChangeId, NewChange, Properties, RequestId, Results, SourceStamp};
-use tidemill_schema::{Error, run_tx};
 use tidemill_schema::builds::build_stop;
 use tidemill_schema::changes::{change_insert_once, changes_insert};
 use tidemill_schema::read::control::{self, RequestState};
 use tidemill_schema::requests::{NewBuildset, Submitted, buildset_insert, requests_cancel};
 use tidemill_schema::wake::Wake;
+use tidemill_schema::{Error, run_tx};
 
 /// Source of properties that a person gives, as in Buildbot.
 const FORCE: &str = "Force Build Form";

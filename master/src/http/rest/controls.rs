@@ -48,7 +48,13 @@ const CHANGE: &[(&str, &str)] = &[
 
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::default()
-        .routes(describe::control("/changes", "201", "Announce a change; Idempotency-Key makes it once", CHANGE, post(change)))
+        .routes(describe::control(
+            "/changes",
+            "201",
+            "Announce a change; Idempotency-Key makes it once",
+            CHANGE,
+            post(change),
+        ))
         .routes(describe::control("/builders/{builder}/force", "201", "Build it now", FORCE, post(force)))
         .routes(describe::control("/builds/{buildid}/stop", "202", "Stop a build", REASON, post(stop)))
         .routes(describe::control("/builds/{buildid}/rebuild", "201", "The same again", &[], post(rebuild)))
@@ -73,11 +79,7 @@ impl Reason {
     }
 }
 
-async fn change(
-    State(app): State<App>,
-    headers: HeaderMap,
-    Body(new): Body<NewChange>,
-) -> Result<Response, ApiError> {
+async fn change(State(app): State<App>, headers: HeaderMap, Body(new): Body<NewChange>) -> Result<Response, ApiError> {
     let key = match headers.get("idempotency-key") {
         None => None,
         Some(key) => match key.to_str() {

@@ -33,9 +33,7 @@ pub fn document() -> OpenApi {
                 .build(),
         )
         .servers(Some([Server::new("/api/v2")]))
-        .components(Some(
-            ComponentsBuilder::new().security_scheme("token", token).schema("Problem", problem()).build(),
-        ))
+        .components(Some(ComponentsBuilder::new().security_scheme("token", token).schema("Problem", problem()).build()))
         .build()
 }
 
@@ -43,7 +41,11 @@ pub fn document() -> OpenApi {
 pub fn list(path: &str, resource: &'static Resource, summary: &str, handler: MethodRouter<App>) -> Route {
     let mut op = read(path, resource, summary);
     for (name, doc, kind) in [
-        ("limit", format!("Rows in the answer, 0 to {}; {} if not given.", query::LIMIT_MAX, query::LIMIT_DEFAULT), Kind::Int),
+        (
+            "limit",
+            format!("Rows in the answer, 0 to {}; {} if not given.", query::LIMIT_MAX, query::LIMIT_DEFAULT),
+            Kind::Int,
+        ),
         ("offset", "Rows to leave out first; `meta.next` is the better way.".to_owned(), Kind::Int),
         ("order", "A field, or `-field` for the other way; may be given again.".to_owned(), Kind::Text),
     ] {
@@ -83,7 +85,10 @@ pub fn other(path: &str, summary: &str, media: &str, parameters: &[(&str, &str)]
 /// Something that changes something. `body` is name and meaning of each field.
 pub fn control(path: &str, status: &str, summary: &str, body: &[(&str, &str)], handler: MethodRouter<App>) -> Route {
     let fields = body.iter().fold(ObjectBuilder::new(), |o, (name, doc)| {
-        o.property(*name, ObjectBuilder::new().schema_type(utoipa::openapi::schema::SchemaType::AnyValue).description(Some(*doc)))
+        o.property(
+            *name,
+            ObjectBuilder::new().schema_type(utoipa::openapi::schema::SchemaType::AnyValue).description(Some(*doc)),
+        )
     });
     let wanted = RequestBodyBuilder::new()
         .content("application/json", Content::new(Some(Schema::from(fields.build()))))
@@ -175,7 +180,8 @@ fn resource_schema(resource: &'static Resource) -> (String, RefOr<Schema>) {
 }
 
 fn field_schema(field: &Field) -> Schema {
-    let nullable = |t: Type| ObjectBuilder::new().schema_type(utoipa::openapi::schema::SchemaType::from_iter([t, Type::Null]));
+    let nullable =
+        |t: Type| ObjectBuilder::new().schema_type(utoipa::openapi::schema::SchemaType::from_iter([t, Type::Null]));
     let described = match field.kind {
         Kind::Int | Kind::Time => nullable(Type::Integer).format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64))),
         Kind::Bool => ObjectBuilder::new().schema_type(Type::Boolean),
@@ -195,9 +201,7 @@ fn field_schema(field: &Field) -> Schema {
 }
 
 fn problem() -> Schema {
-    let wrong = ObjectBuilder::new()
-        .property("field", of_type(Type::String))
-        .property("detail", of_type(Type::String));
+    let wrong = ObjectBuilder::new().property("field", of_type(Type::String)).property("detail", of_type(Type::String));
     ObjectBuilder::new()
         .description(Some("RFC 9457"))
         .property("type", of_type(Type::String))

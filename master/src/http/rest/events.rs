@@ -169,6 +169,7 @@ mod tests {
         let filter = Filter { builds: vec![7], ..Filter::default() };
         assert!(filter.wants(&event("builds.updated", Some(1), Some(7))));
         assert!(!filter.wants(&event("changes.new", None, None)));
-        assert_eq!(data(&event("builds.new", Some(1), Some(7))), r#"{"at":0,"buildid":7,"builderid":1,"kind":"builds.new","number":3}"#);
+        let sent: Value = serde_json::from_str(&data(&event("builds.new", Some(1), Some(7)))).unwrap();
+        assert_eq!(sent, json!({"at": 0, "buildid": 7, "builderid": 1, "kind": "builds.new", "number": 3}));
     }
 }

@@ -30,7 +30,9 @@ async fn base(State(app): State<App>, request: Request) -> Result<Response, ApiE
     let fields = match is_json {
         true => serde_json::from_slice::<Map<String, Value>>(&bytes)
             .map_err(|e| ApiError::bad_request(format!("the body is not a JSON object: {e}")))?,
-        false => url::form_urlencoded::parse(&bytes).map(|(k, v)| (k.into_owned(), Value::String(v.into_owned()))).collect(),
+        false => {
+            url::form_urlencoded::parse(&bytes).map(|(k, v)| (k.into_owned(), Value::String(v.into_owned()))).collect()
+        }
     };
     if fields.is_empty() {
         return Err(ApiError::bad_request("there are no fields: give at least `author` or `comments`"));
@@ -139,7 +141,9 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named() {
-        for (bad, field) in [("files=x", "files"), ("when=soon", "when"), ("autor=me", "autor"), ("properties=[]", "properties")] {
+        for (bad, field) in
+            [("files=x", "files"), ("when=soon", "when"), ("autor=me", "autor"), ("properties=[]", "properties")]
+        {
             let problem = form(bad).unwrap_err();
             assert_eq!(problem.problem().errors[0].field, field);
         }

@@ -115,26 +115,22 @@ pub fn stream(app: &App, log: &Log, ops: &Operators, headers: &HeaderMap) -> Ans
     let ping = tokio::time::interval(PING);
     let events = stream::unfold(Some((tail, ping, room)), |state| async move {
         let (mut tail, mut ping, room) = state?;
-        loop {
-            tokio::select! {
-                _ = ping.tick() => {
-                    return Some((Ok::<_, Infallible>(Event::default().comment("ping")), Some((tail, ping, room))));
+        tokio::select! {
+            _ = ping.tick() => Some((Ok::<_, Infallible>(Event::default().comment("ping")), Some((tail, ping, room)))),
+            grown = tail.next() => match grown? {
+                Ok(Some(grown)) => {
+                    let runs: Vec<_> = grown.runs.iter().map(run).collect();
+                    let data = json!({ "next": grown.next, "runs": runs }).to_string();
+                    let event = Event::default().event("runs").id(grown.next.to_string()).data(data);
+                    Some((Ok(event), Some((tail, ping, room))))
                 }
-                grown = tail.next() => match grown? {
-                    Ok(Some(grown)) => {
-                        let runs: Vec<_> = grown.runs.iter().map(run).collect();
-                        let data = json!({ "next": grown.next, "runs": runs }).to_string();
-                        let event = Event::default().event("runs").id(grown.next.to_string()).data(data);
-                        return Some((Ok(event), Some((tail, ping, room))));
-                    }
-                    Ok(None) => return Some((Ok(Event::default().event("end").data("{}")), None)),
-                    Err(error) => {
-                        // The client comes back; until then nothing of its place is lost.
-                        tracing::debug!(%error, "log stream cut");
-                        return None;
-                    }
-                },
-            }
+                Ok(None) => Some((Ok(Event::default().event("end").data("{}")), None)),
+                Err(error) => {
+                    // The client comes back; until then nothing of its place is lost.
+                    tracing::debug!(%error, "log stream cut");
+                    None
+                }
+            },
         }
     });
     Ok(sse(events))

@@ -6,8 +6,8 @@
 //! ([`tidemill_schema::read`]), rows into an answer. What changes something
 //! calls the write side of `schema`, commits, and only then answers and wakes.
 
-pub(crate) mod ask;
 mod answer;
+pub(crate) mod ask;
 mod builders;
 mod builds;
 mod changes;

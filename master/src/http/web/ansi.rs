@@ -47,7 +47,10 @@ impl Renderer {
         // Writing to a String does not fail.
         let _ = match self.anchors {
             Anchors::Here => {
-                write!(out, "<div class=\"l\" id=\"L{n}\"{open}><a href=\"?line={n}#L{n}\" data-n=\"{n}\" aria-label=\"line {n}\"></a><span>")
+                write!(
+                    out,
+                    "<div class=\"l\" id=\"L{n}\"{open}><a href=\"?line={n}#L{n}\" data-n=\"{n}\" aria-label=\"line {n}\"></a><span>"
+                )
             }
             Anchors::Log(log) => write!(
                 out,
@@ -133,7 +136,11 @@ fn push(c: char, out: &mut String) {
             let _ = write!(out, "<span class=\"ctl\">{picture}</span>");
         }
         '\x7f' => out.push_str("<span class=\"ctl\">\u{2421}</span>"),
-        '\u{80}'..='\u{9f}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+        '\u{80}'..='\u{9f}'
+        | '\u{61c}'
+        | '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}'
         | '\u{feff}' => {
             let _ = write!(out, "<span class=\"ctl\">U+{:04X}</span>", c as u32);
         }
@@ -283,8 +290,8 @@ fn nearest(r: u16, g: u16, b: u16) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tidemill_schema::read::text::Lines;
     use tidemill_model::log::Run;
+    use tidemill_schema::read::text::Lines;
 
     fn shown(bytes: &[u8]) -> String {
         let mut lines = Lines::new(0, 0, 0, 1000);
@@ -294,7 +301,11 @@ mod tests {
         for line in lines.done.iter().chain(lines.partial()) {
             renderer.line(line, &mut out);
         }
-        out.split("<span>").skip(1).map(|l| l.split("</span></div>").next().unwrap().to_owned()).collect::<Vec<_>>().join("|")
+        out.split("<span>")
+            .skip(1)
+            .map(|l| l.split("</span></div>").next().unwrap().to_owned())
+            .collect::<Vec<_>>()
+            .join("|")
     }
 
     #[test]
@@ -308,7 +319,10 @@ mod tests {
             shown(b"\x1b[1;31mred\nstill\x1b[0m plain\n"),
             "<span class=\"f1 b\">red</span>|<span class=\"f1 b\">still</span> plain"
         );
-        assert_eq!(shown(b"\x1b[38;5;196mx\x1b[38;2;0;255;0my\n"), "<span class=\"f1\">x</span><span class=\"f2\">y</span>");
+        assert_eq!(
+            shown(b"\x1b[38;5;196mx\x1b[38;2;0;255;0my\n"),
+            "<span class=\"f1\">x</span><span class=\"f2\">y</span>"
+        );
     }
 
     #[test]
@@ -316,8 +330,14 @@ mod tests {
         // Clear screen, a title, the clipboard, a hyperlink, a cursor move.
         let text = b"\x1b[2Ja\x1b]0;title\x07b\x1b]52;c;ZXZpbA==\x1b\\c\x1b]8;;http://x\x07d\x1b[5Ae\n";
         assert_eq!(shown(text), "abcde");
-        assert_eq!(shown(b"a\x08b\x00\r\n"), "a<span class=\"ctl\">\u{2408}</span>b<span class=\"ctl\">\u{2400}</span>");
-        assert_eq!(shown("50%\r100%\u{202e}x\n".as_bytes()), "50%<span class=\"ctl\">\u{240d}</span>100%<span class=\"ctl\">U+202E</span>x");
+        assert_eq!(
+            shown(b"a\x08b\x00\r\n"),
+            "a<span class=\"ctl\">\u{2408}</span>b<span class=\"ctl\">\u{2400}</span>"
+        );
+        assert_eq!(
+            shown("50%\r100%\u{202e}x\n".as_bytes()),
+            "50%<span class=\"ctl\">\u{240d}</span>100%<span class=\"ctl\">U+202E</span>x"
+        );
     }
 
     #[test]

@@ -56,7 +56,7 @@ fn send(file: &EmbeddedFile, headers: &HeaderMap, cache: &'static str) -> Respon
     if known {
         return (StatusCode::NOT_MODIFIED, kept).into_response();
     }
-    let kind = HeaderValue::try_from(file.metadata.mimetype())
-        .unwrap_or(HeaderValue::from_static("application/octet-stream"));
+    let kind =
+        HeaderValue::try_from(file.metadata.mimetype()).unwrap_or(HeaderValue::from_static("application/octet-stream"));
     (kept, [(header::CONTENT_TYPE, kind)], file.data.to_vec()).into_response()
 }

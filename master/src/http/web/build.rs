@@ -35,6 +35,8 @@ struct BuildPage {
     badge: Badge,
     builder_path: String,
     stamps: Vec<StampRow>,
+    /// Some source names its codebase.
+    codebases: bool,
     changes: Vec<ChangeRow>,
     properties: Vec<(String, Property)>,
     steps: Vec<StepRow>,
@@ -110,7 +112,11 @@ pub async fn page(
         page: if build.complete { page } else { page.live(format!("buildid={}", build.buildid)) },
         badge: Badge::of(build.results),
         builder_path: builder_path(&build.buildername),
-        stamps: stamps.into_iter().map(|stamp| StampRow { link: link(&stamp.repository).map(str::to_owned), stamp }).collect(),
+        codebases: stamps.iter().any(|s| !s.codebase.is_empty()),
+        stamps: stamps
+            .into_iter()
+            .map(|stamp| StampRow { link: link(&stamp.repository).map(str::to_owned), stamp })
+            .collect(),
         changes: changes.into_iter().map(change_row).collect(),
         properties: build.properties.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
         steps,

@@ -63,9 +63,7 @@ impl Asked {
     /// The same question from another place on.
     fn query(&self, tag: Option<&str>, after: Option<&str>) -> String {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
-        for (name, value) in
-            [("tag", tag), ("q", self.q.as_deref()), ("old", self.old.as_deref()), ("after", after)]
-        {
+        for (name, value) in [("tag", tag), ("q", self.q.as_deref()), ("old", self.old.as_deref()), ("after", after)] {
             if let Some(value) = value.filter(|v| !v.is_empty()) {
                 query.append_pair(name, value);
             }

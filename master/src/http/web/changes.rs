@@ -10,8 +10,8 @@ use axum::extract::{Query, State};
 use axum::response::Response;
 use serde::Deserialize;
 use tidemill_schema::read;
-use tidemill_schema::read::changes::{self, CHANGES, Change, ChangeSource};
 use tidemill_schema::read::Scope;
+use tidemill_schema::read::changes::{self, CHANGES, Change, ChangeSource};
 
 const ROWS: i64 = 50;
 
@@ -40,7 +40,7 @@ pub struct Asked {
 
 pub async fn page(State(app): State<App>, who: Who, asked: Query<Asked>) -> Result<Response, ApiError> {
     let mut c = app.people.pool().acquire().await?;
-    let scope: Vec<Scope> = asked.before.map(|id| Scope::new("h.id < ", id)).into_iter().collect();
+    let scope: Vec<Scope> = asked.before.map(changes::before).into_iter().collect();
     let query = read::Query { limit: ROWS + 1, ..read::Query::newest(&CHANGES) };
     let mut found = changes::list(&mut c, &scope, &query).await?;
     let sources = changes::sources(&mut c).await?.into_iter().filter(|s| s.active).collect();

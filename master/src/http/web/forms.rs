@@ -83,12 +83,7 @@ pub async fn stop(
     Ok(Redirect::to(&format!("/builds/{build}")).into_response())
 }
 
-pub async fn cancel(
-    State(app): State<App>,
-    who: Who,
-    At(id): At<i64>,
-    request: Request,
-) -> Result<Response, ApiError> {
+pub async fn cancel(State(app): State<App>, who: Who, At(id): At<i64>, request: Request) -> Result<Response, ApiError> {
     let reason = Fields::of(request).await?.reason(&who);
     let to = match control::cancel(&app, id, &reason).await? {
         Cancelled::Now => format!("/buildrequests/{id}"),

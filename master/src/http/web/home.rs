@@ -8,9 +8,9 @@ use crate::http::access::Who;
 use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
+use tidemill_schema::read::Query;
 use tidemill_schema::read::builds::{self, BUILDS, Build};
 use tidemill_schema::read::overview::{self, Now, PENDING_MAX};
-use tidemill_schema::read::Query;
 
 #[derive(Template)]
 #[template(path = "home.html")]

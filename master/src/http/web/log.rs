@@ -168,13 +168,11 @@ impl Follow {
     }
 
     async fn rows(&mut self, grown: Grown) -> Event {
-        let lines = self
-            .lines
-            .get_or_insert_with(|| {
-                // After a jump the first line is the rest of one.
-                let from = grown.first_line + i64::from(std::mem::take(&mut self.jumped));
-                Lines::new(grown.first_byte, grown.first_line, from, LINE_BYTES)
-            });
+        let lines = self.lines.get_or_insert_with(|| {
+            // After a jump the first line is the rest of one.
+            let from = grown.first_line + i64::from(std::mem::take(&mut self.jumped));
+            Lines::new(grown.first_byte, grown.first_line, from, LINE_BYTES)
+        });
         for run in &grown.runs {
             lines.push(run);
         }

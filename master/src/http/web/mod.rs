@@ -67,7 +67,8 @@ async fn for_people(request: Request<axum::body::Body>, next: Next) -> Response 
     secured(errors::answer(response, wants_page).await)
 }
 
-const POLICY: &str = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'";
+const POLICY: &str =
+    "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'";
 
 fn secured(mut response: Response) -> Response {
     let headers = response.headers_mut();

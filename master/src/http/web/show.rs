@@ -50,7 +50,11 @@ impl Badge {
 
 impl Display for Badge {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        write!(f, "<span class=\"badge {}\"><span aria-hidden=\"true\">{}</span> {}</span>", self.class, self.sign, self.word)
+        write!(
+            f,
+            "<span class=\"badge {}\"><span aria-hidden=\"true\">{}</span> {}</span>",
+            self.class, self.sign, self.word
+        )
     }
 }
 impl HtmlSafe for Badge {}
@@ -89,7 +93,8 @@ impl Display for When {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         let Ok(at) = OffsetDateTime::from_unix_timestamp(self.0) else { return f.write_str("some time") };
         let machine = at.format(&Rfc3339).unwrap_or_default();
-        let exact = at.format(format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC")).unwrap_or_default();
+        let exact =
+            at.format(format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC")).unwrap_or_default();
         write!(f, "<time datetime=\"{machine}\" title=\"{exact}\" data-ago>{}</time>", ago(now() - self.0, &exact))
     }
 }
@@ -197,8 +202,9 @@ mod tests {
     #[test]
     fn lengths_are_for_people() {
         let text = |ms| Took(ms).to_string();
-        assert_eq!([text(12), text(1234), text(59_000), text(61_000), text(3_700_000)], [
-            "12 ms", "1.2 s", "59 s", "1 min 1 s", "1 h 1 min"
-        ]);
+        assert_eq!(
+            [text(12), text(1234), text(59_000), text(61_000), text(3_700_000)],
+            ["12 ms", "1.2 s", "59 s", "1 min 1 s", "1 h 1 min"]
+        );
     }
 }

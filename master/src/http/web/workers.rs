@@ -8,8 +8,8 @@ use crate::http::access::Who;
 use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
-use tidemill_schema::read::workers::{self, Worker};
 use tidemill_schema::read::Query;
+use tidemill_schema::read::workers::{self, Worker};
 
 const ROWS: i64 = 1000;
 

@@ -26,8 +26,27 @@ pub struct Worker {
 /// How long a token that was good is believed: the most time that a withdrawn
 /// one still works for requests to this replica.
 const BELIEVED: Duration = Duration::from_secs(10);
+/// Tokens remembered before the old ones are looked through.
+const REMEMBERED: usize = 10_000;
 
-static KNOWN: Mutex<Option<HashMap<Vec<u8>, (Worker, Instant)>>> = Mutex::new(None);
+/// Workers' tokens that were found good a moment ago, by hash.
+#[derive(Default)]
+pub struct KnownWorkers(Mutex<HashMap<Vec<u8>, (Worker, Instant)>>);
+
+impl KnownWorkers {
+    fn get(&self, hash: &[u8]) -> Option<Worker> {
+        let known = self.0.lock().expect("no panic while locked");
+        known.get(hash).filter(|(_, since)| since.elapsed() < BELIEVED).map(|(worker, _)| worker.clone())
+    }
+
+    fn insert(&self, hash: Vec<u8>, worker: Worker) {
+        let mut known = self.0.lock().expect("no panic while locked");
+        if known.len() > REMEMBERED {
+            known.retain(|_, (_, since)| since.elapsed() < BELIEVED);
+        }
+        known.insert(hash, (worker, Instant::now()));
+    }
+}
 
 impl FromRequestParts<App> for Worker {
     type Rejection = ApiError;
@@ -38,25 +57,16 @@ impl FromRequestParts<App> for Worker {
         if !secret.starts_with(Kind::Worker.prefix()) {
             return Err(ApiError::forbidden("the worker API takes workers' tokens only (tmw_…)"));
         }
-        // Keyed by hash and replica: several replicas may live in one process (tests).
-        let mut key = token::hash(secret);
-        key.extend(app.master.0.to_le_bytes());
-        if let Some((worker, since)) = KNOWN.lock().expect("no panic while locked").get_or_insert_default().get(&key)
-            && since.elapsed() < BELIEVED
-        {
-            return Ok(worker.clone());
+        let hash = token::hash(secret);
+        if let Some(worker) = app.known_workers.get(&hash) {
+            return Ok(worker);
         }
         let mut c = app.db.pool().acquire().await?;
         let (id, name) = tidemill_schema::workers::worker_by_token(&mut c, secret).await?.ok_or_else(|| {
             ApiError::unauthorized("the worker's token is unknown; enrol it with `tidemill worker add NAME`")
         })?;
         let worker = Worker { id, name };
-        let mut known = KNOWN.lock().expect("no panic while locked");
-        let known = known.get_or_insert_default();
-        if known.len() > 10_000 {
-            known.retain(|_, (_, since)| since.elapsed() < BELIEVED);
-        }
-        known.insert(key, (worker.clone(), Instant::now()));
+        app.known_workers.insert(hash, worker.clone());
         Ok(worker)
     }
 }

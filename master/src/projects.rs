@@ -83,7 +83,8 @@ pub enum ApartError {
 /// Evaluates files in a child process of this binary, under limits of address
 /// space and processor time.
 pub async fn evaluate_apart(files: &Files) -> Result<Evaluated, ApartError> {
-    let mut child = tokio::process::Command::new(std::env::current_exe()?)
+    // By this link the same program is started also after its file was replaced by an upgrade.
+    let mut child = tokio::process::Command::new("/proc/self/exe")
         .arg(EVALUATE_COMMAND)
         // Nothing of the master's environment (database address, tokens) is the child's business.
         .env_clear()

@@ -141,7 +141,7 @@ const KEYS: &[Key] = &[
     key("worker.base", None, "folder of builds and spool"),
     key("worker.slots", None, "builds at once (default: number of processors)"),
     key("worker.token_file", None, "file with the worker's token"),
-    key("worker.spool_max_bytes", Some("1073741824"), "most bytes that wait on disk for a master"),
+    key("worker.spool_max_bytes", Some("2147483648"), "most bytes that wait on disk for a master"),
     key("log.format", Some("text"), "text or json"),
 ];
 

@@ -39,9 +39,9 @@ struct Args {
     #[arg(long, env = "TIDEMILL_WORKER_BASE", value_name = "FOLDER")]
     base: PathBuf,
 
-    /// Builds at once
-    #[arg(long, env = "TIDEMILL_WORKER_SLOTS", default_value_t = 1)]
-    slots: u32,
+    /// Builds at once (default: the number of processors)
+    #[arg(long, env = "TIDEMILL_WORKER_SLOTS")]
+    slots: Option<u32>,
 
     /// Most output kept on disk while no master answers, in MiB; then commands wait
     #[arg(long, env = "TIDEMILL_WORKER_SPOOL_MAX", value_name = "MIB", default_value_t = SPOOL_MAX >> 20)]
@@ -95,7 +95,7 @@ fn work(args: Args) -> anyhow::Result<()> {
         token,
         name: args.name,
         base: args.base,
-        slots: args.slots,
+        slots: args.slots.unwrap_or_else(processors),
         spool_max: args.spool_max << 20,
     };
     let threads = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(1, 4));
@@ -112,4 +112,8 @@ fn work(args: Args) -> anyhow::Result<()> {
     // What still runs on blocking threads must not hold up the end.
     runtime.shutdown_background();
     result
+}
+
+fn processors() -> u32 {
+    std::thread::available_parallelism().map_or(1, |n| n.get() as u32)
 }

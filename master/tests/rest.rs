@@ -190,7 +190,6 @@ async fn people_can_force_cancel_stop_and_build_again() {
     assert_eq!(set["buildsets"][0]["sourcestamps"][0]["branch"], "topic");
     assert_eq!(set["buildsets"][0]["scheduler"], "force");
     let claim = claim(world.db(), session).await;
-    eprintln!("{claim:?}");
     assert_eq!(claim.sourcestamps[0].branch.as_deref(), Some("topic"));
     let running = Running::begin(world.db(), claim.clone(), "s").await;
     let request = forced["buildrequestids"][0].as_i64().unwrap();

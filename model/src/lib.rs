@@ -10,6 +10,7 @@ pub mod ids;
 pub mod log;
 pub mod problem;
 pub mod properties;
+pub mod repository;
 pub mod results;
 pub mod revision;
 pub mod sourcestamp;

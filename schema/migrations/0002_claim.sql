@@ -166,9 +166,9 @@ begin
                      where x.buildset_id = s.id) as sourcestamps
               from unnest(t_request, t_attempt, t_builder, t_slot, t_lane, t_ticket) with ordinality
                    as t(request_id, attempt, builder_id, slot, lane, ticket, ord)
-              join build_requests q on q.id = t.request_id
-              join buildsets s on s.id = q.buildset_id
-              join builders b on b.id = t.builder_id
+              join build_requests q on q.id = any(t_request) and q.id = t.request_id
+             cross join lateral (select * from buildsets k where k.id = q.buildset_id limit 1) s
+             cross join lateral (select * from builders k where k.id = t.builder_id limit 1) b
         ), made as materialized (
             select t.*, t.properties || jsonb_build_object(
                        'buildername', jsonb_build_array(t.builder, 'Builder'),

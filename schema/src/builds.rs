@@ -47,10 +47,12 @@ pub async fn builds_finish(c: &mut PgConnection, finishes: &[Finish]) -> Result<
              delete from build_batches where build_id = any($1)
          ), done as (
              update builds b
-                set state = 'finished', results = u.results, state_string = u.summary, last_batch = u.batch,
+                set state = 'finished', state_string = u.summary, last_batch = u.batch,
+                    -- What was asked to end is not tried again, however its worker ended.
+                    results = case when u.results = 5 then coalesce(b.stop_results, 5) else u.results end,
                     complete_at = greatest(b.started_at, least(coalesce(u.at, tidemill_now()), tidemill_now()))
                from u join unleased l on l.build_id = u.id
-              where b.id = u.id and b.state in ('claimed', 'running')
+              where b.id = any($1) and b.id = u.id and b.state in ('claimed', 'running')
              returning b.id, b.builder_id, b.number, b.request_id, b.attempt, b.results
          ), told as (
              insert into events (kind, builder_id, build_id, data)
@@ -58,7 +60,7 @@ pub async fn builds_finish(c: &mut PgConnection, finishes: &[Finish]) -> Result<
                     jsonb_build_object('number', number, 'results', results, 'buildrequestid', request_id)
                from done
          )
-         select d.id, d.request_id, d.attempt, d.builder_id, bu.max_attempts from done d join builders bu on bu.id = d.builder_id
+         select d.id, d.request_id, d.attempt, d.results, bu.max_attempts from done d join builders bu on bu.id = d.builder_id
           order by d.id"#,
         &ids,
         &results,
@@ -75,7 +77,8 @@ pub async fn builds_finish(c: &mut PgConnection, finishes: &[Finish]) -> Result<
     for row in &rows {
         let Some(finish) = finishes.iter().find(|f| f.build.0 == row.id) else { continue };
         let request = RequestId(row.request_id);
-        match finish.results {
+        let results = row.results.and_then(|code| Results::try_from(code).ok()).unwrap_or(finish.results);
+        match results {
             Results::Retry if finish.counts && row.attempt >= row.max_attempts => {
                 closing.push((request, Results::Exception))
             }
@@ -93,7 +96,7 @@ async fn steps_close(c: &mut PgConnection, builds: &[i64]) -> Result<()> {
     sqlx::query!(
         "with ended as (
              update steps s set complete_at = greatest(s.started_at, b.complete_at), results = b.results
-               from builds b where b.id = s.build_id and s.build_id = any($1) and s.complete_at is null
+               from builds b where b.id = s.build_id and b.id = any($1) and s.build_id = any($1) and s.complete_at is null
          )
          update logs l set complete = true, incomplete = true,
                 bytes = coalesce((select first_byte + c.bytes from log_chunks c where c.log_id = l.id order by first_byte desc limit 1), 0),
@@ -125,7 +128,7 @@ async fn requests_retry(c: &mut PgConnection, again: &[(RequestId, i32, bool)]) 
         "insert into request_waits (request_id, lane, attempt, why, until)
          select r.id, l.id, u.attempt, 'back-off', tidemill_now() + u.wait * interval '1 second'
            from unnest($1::bigint[], $2::int[], $3::float8[]) u(id, attempt, wait)
-           join build_requests r on r.id = u.id and r.complete_at is null
+           join build_requests r on r.id = any($1) and r.id = u.id and r.complete_at is null
            join lanes l on l.builder_id = r.builder_id and l.priority = r.priority",
         &ids,
         &next,

@@ -1,13 +1,14 @@
 //! The claim: requests out of the queue into the hands of waiting polls. The
 //! statement, its guarantees and its order stand in migrations/0002_claim.sql.
 
+use crate::Result;
 use crate::beats::interval;
-use crate::{Error, Result};
 use sqlx::PgConnection;
+use sqlx::types::Json;
 use std::collections::HashMap;
 use std::time::Duration;
 use tidemill_model::wire::Claim;
-use tidemill_model::{SessionId, SourceStamp};
+use tidemill_model::{Properties, SessionId, SourceStamp};
 
 /// A poll that waits in this replica.
 #[derive(Clone, Debug)]
@@ -50,7 +51,7 @@ pub async fn claim_builds(
     let rows = sqlx::query!(
         r#"select build_id as "build_id!", session_id as "session_id!", token as "token!", attempt as "attempt!",
                   builder_id as "builder_id!", builder as "builder!", number as "number!", request_id as "request_id!",
-                  revision as "revision!", properties as "properties!", sourcestamps as "sourcestamps!",
+                  revision as "revision!", properties as "properties!: Json<Properties>", sourcestamps as "sourcestamps!: Json<Vec<SourceStamp>>",
                   reason as "reason!", fresh as "fresh!", lane, ticket
              from claim_builds($1, $2, $3, $4, $5, $6, $7, $8)"#,
         &sessions,
@@ -66,15 +67,11 @@ pub async fn claim_builds(
     .await?;
     let mut claimed = Claimed::default();
     for r in rows {
-        let bad =
-            |what: &str, e: serde_json::Error| Error::Inconsistent(format!("{what} of build {}: {e}", r.build_id));
         if let (true, Some(lane), Some(ticket)) = (r.fresh, r.lane, r.ticket) {
             claimed.fresh += 1;
             let highest = claimed.lanes.entry(lane).or_insert(ticket);
             *highest = ticket.max(*highest);
         }
-        let sourcestamps: Vec<SourceStamp> =
-            serde_json::from_value(r.sourcestamps).map_err(|e| bad("source stamps", e))?;
         let claim = Claim {
             build: r.build_id,
             token: r.token,
@@ -84,8 +81,8 @@ pub async fn claim_builds(
             number: r.number,
             request: r.request_id,
             revision: r.revision,
-            properties: serde_json::from_value(r.properties).map_err(|e| bad("properties", e))?,
-            sourcestamps,
+            properties: r.properties.0,
+            sourcestamps: r.sourcestamps.0,
             reason: r.reason,
         };
         claimed.by_session.entry(SessionId(r.session_id)).or_default().push(claim);

@@ -158,7 +158,9 @@ async fn schedulers_reconcile(c: &mut PgConnection, wanted: &[(String, Value)]) 
          on conflict (name) do update
             set definition = excluded.definition, active = true,
                 cursor_xid = case when s.active then s.cursor_xid else excluded.cursor_xid end,
-                cursor_id = case when s.active then s.cursor_id else excluded.cursor_id end",
+                cursor_id = case when s.active then s.cursor_id else excluded.cursor_id end,
+                state = case when s.active then s.state else '{}' end,
+                next_at = case when s.active then s.next_at end",
         &names,
         &definitions
     )
@@ -178,16 +180,25 @@ async fn change_sources_reconcile(c: &mut PgConnection, wanted: &[(String, Value
         "insert into change_sources as s (name, definition)
          select n, d from unnest($1::text[], $2::jsonb[]) u(n, d)
          on conflict (name) do update
-            set definition = excluded.definition, active = true, next_at = tidemill_now(), error = null, errors = 0
+            set definition = excluded.definition, active = true, next_at = tidemill_now(), error = null, errors = 0,
+                -- A poll that runs now asked by the old definition: what it finds is not stored.
+                holder = null, held_until = null,
+                -- Another repository begins anew (D-38).
+                cursor = case when jsonb_path_query_first(s.definition, '$.**.repourl')
+                                   = jsonb_path_query_first(excluded.definition, '$.**.repourl') then s.cursor end
           where s.definition <> excluded.definition or not s.active",
         &names,
         &definitions
     )
     .execute(&mut *c)
     .await?;
-    sqlx::query!("update change_sources set active = false where active and name <> all($1)", &names)
-        .execute(&mut *c)
-        .await?;
+    sqlx::query!(
+        "update change_sources set active = false, holder = null, held_until = null
+          where active and name <> all($1)",
+        &names
+    )
+    .execute(&mut *c)
+    .await?;
     Ok(())
 }
 

@@ -41,6 +41,13 @@ impl Error {
         matches!(self, Error::Unavailable(_))
     }
 
+    /// Whether the values themselves are what cannot be stored (SQLSTATE classes
+    /// 22, 23, 54): the same again will be refused again.
+    pub fn is_data(&self) -> bool {
+        matches!(self, Error::Driver(_))
+            && self.code().is_some_and(|c| ["22", "23", "54"].iter().any(|class| c.starts_with(class)))
+    }
+
     fn code(&self) -> Option<Cow<'_, str>> {
         match self {
             Error::Unavailable(sqlx::Error::Database(e)) | Error::Driver(sqlx::Error::Database(e)) => e.code(),

@@ -1,7 +1,7 @@
 //! Ingest: what workers report, committed for many builds at once.
 //!
-//! The transaction first locks the leases it writes for, by id and token, FOR
-//! SHARE; batches whose lease is gone get [`Outcome::LeaseLost`] and never
+//! The transaction first locks the leases it writes for, by id and token;
+//! two copies of one batch at two replicas thereby wait for each other. Batches whose lease is gone get [`Outcome::LeaseLost`] and never
 //! fail the others. A batch is unique by (build, number): one that was
 //! committed before, its answer lost, is acknowledged again and not applied
 //! again. The last batch of a build makes it final through
@@ -87,14 +87,17 @@ async fn store(c: &mut PgConnection, batches: &[Batch]) -> Result<Report> {
 
 /// Leases that stand, each with a wish to stop.
 async fn leases_lock(c: &mut PgConnection, batches: &[Batch]) -> Result<HashMap<i64, Option<Stop>>> {
-    let builds: Vec<i64> = batches.iter().map(|b| b.head.build).collect();
-    let tokens: Vec<String> = batches.iter().map(|b| b.head.token.replace('\0', "")).collect();
+    // Locked in id order, each key looked up by itself (see leases_renew).
+    let mut heads: Vec<&BatchHead> = batches.iter().map(|b| &b.head).collect();
+    heads.sort_by_key(|h| h.build);
+    let builds: Vec<i64> = heads.iter().map(|h| h.build).collect();
+    let tokens: Vec<String> = heads.iter().map(|h| h.token.replace('\0', "")).collect();
     let rows = sqlx::query!(
         r#"select l.build_id, b.stop_reason, b.stop_results
-             from leases l
-             join unnest($1::bigint[], $2::text[]) u(build_id, token) on l.build_id = u.build_id and l.token = u.token
-             join builds b on b.id = l.build_id
-            order by l.build_id for share of l"#,
+             from unnest($1::bigint[], $2::text[]) u(build_id, token)
+            cross join lateral (
+                  select k.build_id from leases k where k.build_id = u.build_id and k.token = u.token for update) l
+            cross join lateral (select stop_reason, stop_results from builds where id = l.build_id limit 1) b"#,
         &builds,
         &tokens
     )
@@ -159,7 +162,7 @@ async fn finals_repeated(
     let rows = sqlx::query_scalar!(
         "select b.id from builds b join unnest($1::bigint[], $2::text[], $3::bigint[]) u(id, token, batch)
              on b.id = u.id and b.token = u.token and b.last_batch >= u.batch
-          where b.state = 'finished'",
+          where b.id = any($1) and b.state = 'finished'",
         &builds,
         &tokens,
         &numbers
@@ -305,7 +308,7 @@ impl Rows {
                         urls = s.urls || u.urls
                    from unnest($1::bigint[], $2::int[], $3::timestamptz[], $4::smallint[], $5::text[], $6::bool[], $7::jsonb[])
                         u(build_id, number, complete_at, results, summary, hidden, urls)
-                  where s.build_id = u.build_id and s.number = u.number and s.complete_at is null",
+                  where s.build_id = any($1) and s.build_id = u.build_id and s.number = u.number and s.complete_at is null",
                 &columns.builds,
                 &columns.numbers,
                 &columns.complete as &[Option<OffsetDateTime>],
@@ -363,7 +366,8 @@ impl Rows {
             r#"with u as (
                  select l.id, u.* from unnest($1::bigint[], $2::int[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])
                      u(build_id, number, bytes, lines, chunks, check_sum)
-                   join logs l on l.build_id = u.build_id and l.number = u.number
+                  cross join lateral (
+                       select k.id from logs k where k.build_id = u.build_id and k.number = u.number limit 1) l
              ), done as (
                  update logs l set complete = true, bytes = coalesce(h.bytes, 0), lines = coalesce(h.lines, 0),
                         incomplete = (coalesce(h.bytes, 0), coalesce(h.lines, 0), coalesce(h.chunks, 0), coalesce(h.check_sum, 0))
@@ -372,7 +376,7 @@ impl Rows {
                         select sum(k.bytes)::bigint as bytes, sum(k.lines)::bigint as lines, count(*) as chunks,
                                sum(k.crc)::bigint as check_sum
                           from log_chunks k where k.log_id = u.id) h on true
-                  where l.id = u.id and not l.complete
+                  where l.id = any(array(select id from u)) and l.id = u.id and not l.complete
                  returning l.id, l.incomplete
              )
              select id as "id!" from done where incomplete"#,
@@ -434,13 +438,13 @@ impl Rows {
                  select * from unnest($1::bigint[], $2::text[], $3::bool[]) u(id, summary, moved)
              ), taken as (
                  update builds b set state = 'running', state_string = coalesce(u.summary, b.state_string)
-                   from u where b.id = u.id and b.state in ('claimed', 'running')
+                   from u where b.id = any($1) and b.id = u.id and b.state in ('claimed', 'running')
                     and (b.state = 'claimed' or u.summary is not null)
                  returning b.id
              )
              insert into events (kind, builder_id, build_id)
              select 'builds.updated', b.builder_id, b.id from u join builds b on b.id = u.id
-              where u.moved or u.id in (select id from taken)",
+              where b.id = any($1) and (u.moved or u.id in (select id from taken))",
             &builds,
             &summaries as &[Option<String>],
             &moved

@@ -19,19 +19,25 @@ pub struct Renewed {
 /// backwards. What is not in `alive` is lost: the token is old or the build is
 /// final.
 pub async fn leases_renew(c: &mut PgConnection, held: &[Held], term: Duration) -> Result<Renewed> {
+    // In id order, so that two replicas wait for each other's locks in one order.
+    let mut held: Vec<&Held> = held.iter().collect();
+    held.sort_by_key(|h| h.build);
     let builds: Vec<i64> = held.iter().map(|h| h.build).collect();
     let tokens: Vec<String> = held.iter().map(|h| h.token.replace('\0', "")).collect();
+    // Each key is looked up by itself: a plan that walks the table, chosen while
+    // it was small, would walk over all dead rows while a snapshot is held.
     let rows = sqlx::query!(
-        r#"with mine as (
-             select l.build_id from leases l join unnest($1::bigint[], $2::text[]) u(build_id, token)
-                 on l.build_id = u.build_id and l.token = u.token
-              order by l.build_id for update of l
+        r#"with mine as materialized (
+             select l.build_id from unnest($1::bigint[], $2::text[]) u(build_id, token)
+              cross join lateral (
+                   select k.build_id from leases k where k.build_id = u.build_id and k.token = u.token for update) l
          ), done as (
              update leases l set expires_at = greatest(l.expires_at, tidemill_now() + $3::interval)
-               from mine where l.build_id = mine.build_id
+              where l.build_id = any(array(select build_id from mine))
              returning l.build_id
          )
-         select b.id as "id!", b.stop_reason, b.stop_results from builds b join done d on d.build_id = b.id"#,
+         select b.id as "id!", b.stop_reason, b.stop_results from builds b
+          where b.id = any(array(select build_id from done))"#,
         &builds,
         &tokens,
         interval(term)

@@ -89,7 +89,8 @@ pub(crate) async fn chunks_insert(c: &mut PgConnection, chunks: &[NewChunk]) -> 
              select l.id, u.first_byte, u.bytes, u.first_line, u.lines, u.crc, u.data
                from unnest($1::bigint[], $2::int[], $3::bigint[], $4::int[], $5::bigint[], $6::int[], $7::bigint[], $8::bytea[])
                     u(build_id, number, first_byte, bytes, first_line, lines, crc, data)
-               join logs l on l.build_id = u.build_id and l.number = u.number
+              cross join lateral (
+                   select k.id from logs k where k.build_id = u.build_id and k.number = u.number limit 1) l
              on conflict (log_id, first_byte) do nothing
              returning log_id
          )

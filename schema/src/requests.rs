@@ -239,7 +239,8 @@ pub(crate) async fn requests_complete(
     // The buildset rows are locked before anything is read of them: of two
     // transactions that complete the last two requests, the second sees the first.
     let buildsets = sqlx::query_scalar!(
-        "select id from buildsets where id in (select buildset_id from build_requests where id = any($1))
+        "select id from buildsets
+          where id = any(array(select buildset_id from build_requests where id = any($1)))
           order by id for update",
         &ids
     )
@@ -249,7 +250,7 @@ pub(crate) async fn requests_complete(
         "with done as (
              update build_requests r set complete_at = tidemill_now(), results = u.results
                from unnest($1::bigint[], $2::smallint[]) u(id, results)
-              where r.id = u.id and r.complete_at is null
+              where r.id = any($1) and r.id = u.id and r.complete_at is null
              returning r.id, r.builder_id, r.results
          ), told as (
              insert into events (kind, builder_id, data)
@@ -273,7 +274,8 @@ pub(crate) async fn requests_complete(
                                          where r.buildset_id = s.id and r.results <> 3
                                          order by results_rank(r.results) desc limit 1), 0)
               where s.id = any($1) and s.complete_at is null
-                and not exists (select 1 from build_requests r where r.buildset_id = s.id and r.complete_at is null)
+                and (select r.id from build_requests r
+                      where r.buildset_id = s.id and r.complete_at is null limit 1) is null
              returning s.id, s.results
          )
          insert into events (kind, data)

@@ -27,7 +27,8 @@ pub async fn session_open(
         r#"select instance, seen_at > tidemill_now() - $2::interval as "alive!" from worker_sessions
           where worker_id = $1 and state = 'open'"#,
         worker.0,
-        interval(term)
+        // It is written every 15 s only.
+        interval(term.max(Duration::from_secs(40)))
     )
     .fetch_optional(&mut *c)
     .await?;

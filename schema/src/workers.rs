@@ -30,6 +30,13 @@ pub async fn worker_by_token(c: &mut PgConnection, secret: &str) -> Result<Optio
     Ok(row.map(|r| (WorkerId(r.id), r.name)))
 }
 
+/// Which of these token hashes are still a worker's.
+pub async fn tokens_good(c: &mut PgConnection, hashes: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
+    Ok(sqlx::query_scalar!(r#"select token_hash as "hash!" from workers where token_hash = any($1)"#, hashes)
+        .fetch_all(c)
+        .await?)
+}
+
 fn check_name(name: &str) -> Result<()> {
     let good = !name.is_empty()
         && name.len() <= 100

@@ -357,3 +357,46 @@ async fn a_result_code_travels_into_its_column() {
     }
     t.drop().await;
 }
+
+#[tokio::test]
+async fn a_build_whose_end_was_asked_for_is_not_built_again_when_its_worker_dies() {
+    let t = TestDb::new().await;
+    let c = claimed(&t).await;
+    let mut conn = t.db.pool().acquire().await.unwrap();
+    builds::build_stop(&mut conn, BuildId(c.build), "enough", Cancelled).await.unwrap();
+    drop(conn);
+    finish(&t.db, &c, Retry).await;
+    assert_eq!(scalar::<i16>(&t, "select results from build_requests").await, Cancelled.code());
+    assert_eq!(scalar::<i64>(&t, "select count(*) from request_waits").await, 0);
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn the_last_batch_at_two_replicas_at_once_is_stored_once_and_acknowledged_twice() {
+    let t = TestDb::new().await;
+    project(&t.db, &["linux"]).await;
+    let session = worker(&t.db, "w").await;
+    let mut newest = 0;
+    for poll in 1..=20 {
+        submit(&t.db, "linux").await;
+        let c = claim(&t.db, session, poll, 1, newest).await.remove(0);
+        newest = c.build;
+        let (a, b) = tokio::join!(finish(&t.db, &c, Success), finish(&t.db, &c, Success));
+        assert_eq!((a, b), (Outcome::Stored { stop: None }, Outcome::Stored { stop: None }));
+    }
+    assert_eq!(scalar::<i64>(&t, "select count(*) from events where kind = 'builds.finished'").await, 20);
+    assert_eq!(scalar::<i64>(&t, "select deadlocks from pg_stat_database where datname = current_database()").await, 0);
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn what_no_column_can_hold_is_told_apart_from_a_database_in_trouble() {
+    let t = TestDb::new().await;
+    let c = claimed(&t).await;
+    // Not compressible, and longer than an index entry may be.
+    let long = tidemill_service::token::random_hex(4_000);
+    let event = Event::PropertySet { name: long, value: 1.into(), source: "s".into() };
+    let error = batches_store(&t.db, &[batch(&c, 1, vec![event])]).await.unwrap_err();
+    assert!(error.is_data() && !error.is_unavailable(), "{error}");
+    t.drop().await;
+}

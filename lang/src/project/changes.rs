@@ -8,6 +8,7 @@ use crate::values::convert::{boolean, optional_text, seconds, text, texts};
 use crate::values::descriptor::{Descriptor, Trees};
 use crate::values::spec::Kind;
 use crate::values::tree::Tree;
+use tidemill_model::repository::public_url;
 
 /// Ten minutes, as in Buildbot.
 const POLL_INTERVAL_US: u64 = 600_000_000;
@@ -35,7 +36,7 @@ fn git_poller(descriptor: &Descriptor<'_>, collector: &Collector) -> Entry<Chang
         repourl,
     };
     let definition = ChangeSourceDef {
-        name: trees.get("name", text).unwrap_or_else(|| format!("GitPoller {}", poller.repourl)),
+        name: trees.get("name", text).unwrap_or_else(|| format!("GitPoller {}", public_url(&poller.repourl))),
         kind: ChangeSourceKind::GitPoller(poller),
         location: descriptor.site.location(),
     };

@@ -86,7 +86,11 @@ enum Proof {
 }
 
 async fn identify(app: &App, headers: &HeaderMap) -> Result<Proof, ApiError> {
-    let loopback = app.address.ip().is_loopback() && loopback_host(headers) && !proxied(headers);
+    // Without a local token nobody said that the people of this machine are trusted.
+    let loopback = app.settings.local_token.is_some()
+        && app.address.ip().is_loopback()
+        && loopback_host(headers)
+        && !proxied(headers);
     match bearer(headers) {
         None if loopback => Ok(Proof::Loopback),
         None => Ok(Proof::None),

@@ -32,6 +32,7 @@ pub fn router(app: App) -> Router {
         .route("/readyz", get(health::readyz))
         .fallback(web::not_found)
         .layer(axum::middleware::from_fn_with_state(app.clone(), access::guard))
+        .layer(axum::middleware::from_fn(web::for_people))
         // A body that trickles in for longer than this is cut off (A21).
         .layer(RequestBodyTimeoutLayer::new(Duration::from_secs(30)))
         .layer(CatchPanicLayer::custom(panicked))

@@ -41,7 +41,8 @@ impl<T, R> Batcher<T, R> {
                 let mut waiting = self.waiting.lock().expect("no panic while locked");
                 let mut rest = Vec::new();
                 let mut taken = Vec::new();
-                for entry in waiting.drain(..) {
+                // Whose caller is gone will be sent again.
+                for entry in waiting.drain(..).filter(|(_, answer)| !answer.is_closed()) {
                     if pick(&entry.0) { taken.push(entry) } else { rest.push(entry) }
                 }
                 *waiting = rest;

@@ -1,11 +1,11 @@
 //! Proves every few seconds that this replica can renew leases, and notes for
-//! people which sessions it hears: two small statements, whatever the number of
-//! idle workers.
+//! people which sessions it hears, and whether their tokens are still good: three
+//! small statements, whatever the number of idle workers.
 
 use crate::app::App;
 use std::sync::Arc;
 use std::time::Duration;
-use tidemill_schema::{beats, sessions};
+use tidemill_schema::{beats, sessions, workers};
 use tidemill_service::reconcile::{self, Next};
 use tokio::sync::Notify;
 
@@ -32,6 +32,12 @@ pub fn start(app: &App) {
                 for gone in sessions::sessions_seen(&mut c, &heard).await? {
                     app.polls.sessions().forget(gone);
                 }
+            }
+            let hashes = app.known_workers.hashes();
+            if !hashes.is_empty() {
+                let mut c = app.db.pool().acquire().await?;
+                let good = workers::tokens_good(&mut c, &hashes).await?;
+                app.known_workers.keep(&hashes, &good);
             }
             Ok::<_, tidemill_schema::Error>(Next::Idle)
         }

@@ -76,7 +76,8 @@ struct Known {
     heard: Instant,
     free: u32,
     last_poll: u64,
-    told: Vec<i64>,
+    /// Builds whose stop was said, and in the answer to which poll.
+    told: HashMap<i64, u64>,
 }
 
 impl Sessions {
@@ -89,7 +90,7 @@ impl Sessions {
     }
 
     pub fn opened(&self, id: SessionId, worker: WorkerId) {
-        let known = Known { worker, heard: Instant::now(), free: 0, last_poll: 0, told: Vec::new() };
+        let known = Known { worker, heard: Instant::now(), free: 0, last_poll: 0, told: HashMap::new() };
         self.0.lock().expect("no panic while locked").insert(id, known);
     }
 
@@ -120,17 +121,19 @@ impl Sessions {
         !follows
     }
 
-    /// Whether this stop was not yet told to the session by this replica.
-    pub fn stop_is_news(&self, id: SessionId, stop: &Stop) -> bool {
+    /// Whether this stop is to be said in the answer to this poll. Once it was
+    /// said, later polls wait again; the same poll once more means that the
+    /// answer did not arrive.
+    pub fn stop_is_news(&self, id: SessionId, poll: u64, stop: &Stop) -> bool {
         let mut known = self.0.lock().expect("no panic while locked");
         let Some(k) = known.get_mut(&id) else { return true };
-        if k.told.contains(&stop.build) {
+        if k.told.get(&stop.build).is_some_and(|at| poll > *at) {
             return false;
         }
         if k.told.len() > 1000 {
-            k.told.drain(..500);
+            k.told.clear();
         }
-        k.told.push(stop.build);
+        k.told.insert(stop.build, poll);
         true
     }
 }
@@ -177,6 +180,7 @@ struct ClaimLoop {
     app: App,
     lanes: Lanes,
     generation: u64,
+    turn: usize,
     eligible: Eligibility,
     eligible_at: Option<Instant>,
     safety_at: Instant,
@@ -190,6 +194,7 @@ impl ClaimLoop {
             app,
             lanes: Lanes::default(),
             generation: 1,
+            turn: 0,
             eligible: Eligibility::default(),
             eligible_at: None,
             safety_at: now,
@@ -290,10 +295,10 @@ impl ClaimLoop {
         if redeliver {
             self.redelivery_at = now + SWEEP;
         }
-        self.claim(lanes).await
+        self.claim(lanes, redeliver).await
     }
 
-    async fn claim(&mut self, lanes: Vec<(i64, i64)>) -> Result<bool, tidemill_schema::Error> {
+    async fn claim(&mut self, lanes: Vec<(i64, i64)>, redeliver: bool) -> Result<bool, tidemill_schema::Error> {
         let generation = self.generation;
         let polls: Vec<(Waiting, String)> = {
             let mut waiting = self.app.polls.waiting.lock().expect("no panic while locked");
@@ -305,13 +310,24 @@ impl ClaimLoop {
                 })
                 .collect()
         };
-        // At most a batch; the sessions come in the map's order, which is no order.
+        // At most a batch, for those who may build what is hot; from another place
+        // each time, so that whom the batch left out is first some day. Who gets
+        // nothing is asked about only when lost deliveries are looked for: every
+        // session of a claim costs a row lock.
+        self.turn = self.turn.wrapping_add(7);
+        let first = self.turn % polls.len().max(1);
         let mut left = BATCH;
         let mut asked: Vec<Waiting> = Vec::new();
-        for (mut w, _) in polls.iter().cloned() {
-            w.free = w.free.min(left);
+        for (mut w, name) in polls[first..].iter().chain(&polls[..first]).cloned() {
+            let may = lanes.iter().any(|(lane, _)| self.eligible.may(&name, *lane));
+            w.free = if may { w.free.min(left) } else { 0 };
             left -= w.free;
-            asked.push(w);
+            if w.free > 0 || redeliver {
+                asked.push(w);
+            }
+        }
+        if asked.is_empty() {
+            return Ok(false);
         }
         let started = Instant::now();
         let claimed = {

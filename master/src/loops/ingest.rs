@@ -91,5 +91,9 @@ async fn store(app: &App, taken: Vec<(Batch, oneshot::Sender<Answer>)>) {
 }
 
 fn refused(error: &Error, build: i64) -> ApiError {
+    if error.is_data() {
+        // The worker gives the build up, and its lease ends it.
+        return ApiError::bad_request(format!("a batch of build {build} holds what cannot be stored"));
+    }
     ApiError::internal(format!("batch of build {build}: {error}"))
 }

@@ -55,9 +55,16 @@ async fn poll(app: &App, due: Due) -> Result<()> {
     match found.await {
         Ok((found, interval)) => {
             let cursor = serde_json::to_value(&found.heads).unwrap_or_default();
-            run_tx!(app.db, "poll", |c| {
+            let stored = run_tx!(app.db, "poll", |c| {
                 change_source_polled(c, due.id, app.master, &found.changes, &cursor, interval).await
-            })?;
+            });
+            if let Err(error) = stored {
+                // If it was committed after all, the row is no longer ours and this changes nothing.
+                let mut c = app.db.pool().acquire().await?;
+                let pause = Duration::from_secs(5);
+                change_source_failed(&mut c, due.id, app.master, &error.to_string(), pause).await?;
+                return Err(error);
+            }
             if !found.changes.is_empty() {
                 tracing::info!(source = %due.name, changes = found.changes.len(), "found changes");
                 app.wakes.send(Wake::Changes);

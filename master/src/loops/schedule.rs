@@ -14,7 +14,7 @@ use sqlx::PgConnection;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tidemill_lang::Project;
 use tidemill_lang::definition::{SchedulerDef, SchedulerKind};
 use tidemill_model::{Change, Properties, SourceStamp};
@@ -104,6 +104,7 @@ async fn pass(c: &mut PgConnection, project: &Arc<Project>) -> Result<Pass> {
     let end = page.changes.last().map(|(cursor, _)| *cursor);
     let mut lanes = Vec::new();
     let mut advances = Vec::new();
+    let mut cut = false;
     for scheduler in &schedulers {
         let changes: Vec<(Cursor, Change)> =
             page.changes.iter().filter(|(at, _)| *at > scheduler.cursor).cloned().collect();
@@ -116,11 +117,12 @@ async fn pass(c: &mut PgConnection, project: &Arc<Project>) -> Result<Pass> {
             }
             continue;
         }
-        let advance = decide(c, project, scheduler, changes, cursor, now, &mut lanes).await?;
-        advances.push(advance);
+        let decided = decide(c, project, scheduler, changes, cursor, now, &mut lanes).await?;
+        cut |= decided.cursor < cursor;
+        advances.push(decided);
     }
     schedulers_advance(c, &advances).await?;
-    let look = match (full, page.more_above_horizon) {
+    let look = match (full || cut, page.more_above_horizon) {
         (true, _) => Look::More,
         (false, true) => Look::Behind,
         (false, false) => Look::Until(Duration::from_millis(1)),
@@ -144,8 +146,11 @@ async fn decide(
         let state = scheduler.state.clone();
         return Ok(Advance { id: scheduler.id, cursor, state, next_at: None });
     }
-    let changes: Vec<Change> = changes.into_iter().map(|(_, change)| change).collect();
-    let classified = classify(project.clone(), def.clone(), changes.clone()).await?;
+    let (at, mut changes): (Vec<Cursor>, Vec<Change>) = changes.into_iter().unzip();
+    let (classified, looked) = classify(project.clone(), def.clone(), changes.clone()).await?;
+    // A slow filter gets fewer changes at a time; the rest in the next transaction.
+    let cursor = if looked < changes.len() { at[looked - 1] } else { cursor };
+    changes.truncate(looked);
     let SchedulerKind::SingleBranch { tree_stable_us, only_important } = def.kind;
     let rule = Rule { tree_stable: tree_stable_us.map(|us| time::Duration::microseconds(us as i64)), only_important };
     let state: State = serde_json::from_value(scheduler.state.clone()).map_err(bad)?;
@@ -159,29 +164,42 @@ async fn decide(
     Ok(Advance { id: scheduler.id, cursor, state, next_at: decided.next_at })
 }
 
-/// Runs the filter and fileIsImportant over changes, off the async threads.
-async fn classify(project: Arc<Project>, def: SchedulerDef, changes: Vec<Change>) -> Result<Vec<Classified>> {
+/// How long the functions of a project may hold the schedulers' rows, which
+/// nobody else can take meanwhile.
+const BUDGET: Duration = Duration::from_millis(200);
+
+/// Runs the filter and fileIsImportant over changes, off the async threads. Also
+/// says at how many it looked before the budget was used up: one at least, if
+/// there is any.
+async fn classify(project: Arc<Project>, def: SchedulerDef, changes: Vec<Change>) -> Result<(Vec<Classified>, usize)> {
+    let declared = |def: &SchedulerDef, codebase: &str| {
+        if def.codebases.is_empty() { codebase.is_empty() } else { def.codebases.iter().any(|c| c == codebase) }
+    };
     tokio::task::spawn_blocking(move || {
-        let declared = |codebase: &str| {
-            if def.codebases.is_empty() { codebase.is_empty() } else { def.codebases.iter().any(|c| c == codebase) }
-        };
-        changes
-            .into_iter()
-            .filter(|change| declared(&change.new.codebase))
-            .filter(|change| {
-                project.change_matches(&def.name, change).unwrap_or_else(|error| {
-                    tracing::warn!(scheduler = %def.name, change.id = change.id.0, %error, "change filter failed; the change counts as matching");
-                    true
-                })
-            })
-            .map(|change| {
+        let begun = Instant::now();
+        let mut classified = Vec::new();
+        let mut looked = 0;
+        for change in changes {
+            if looked > 0 && begun.elapsed() > BUDGET {
+                break;
+            }
+            looked += 1;
+            if !declared(&def, &change.new.codebase) {
+                continue;
+            }
+            let matches = project.change_matches(&def.name, &change).unwrap_or_else(|error| {
+                tracing::warn!(scheduler = %def.name, change.id = change.id.0, %error, "change filter failed; the change counts as matching");
+                true
+            });
+            if matches {
                 let important = project.change_is_important(&def.name, &change).unwrap_or_else(|error| {
                     tracing::warn!(scheduler = %def.name, change.id = change.id.0, %error, "fileIsImportant failed; the change counts as important");
                     true
                 });
-                Classified { change, important }
-            })
-            .collect()
+                classified.push(Classified { change, important });
+            }
+        }
+        (classified, looked)
     })
     .await
     .map_err(|e| Error::Inconsistent(format!("classifying changes: {e}")))

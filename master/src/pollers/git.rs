@@ -20,6 +20,7 @@ use std::process::Stdio;
 use std::time::Duration;
 use tidemill_lang::definition::{Branches, GitPollerDef};
 use tidemill_model::NewChange;
+use tidemill_model::repository::public_url;
 use time::OffsetDateTime;
 
 /// Longest run of one git command; the lease of a poll is longer.
@@ -39,8 +40,18 @@ pub struct Found {
     pub heads: Heads,
 }
 
-/// Asks the repository. `cursor` is none at the first poll.
+/// Asks the repository. `cursor` is none at the first poll. Neither a change
+/// nor an error shows the password that the URL may hold.
 pub async fn poll(def: &GitPollerDef, cursor: Option<Heads>, cache: &Path) -> Result<Found, PollError> {
+    ask(def, cursor, cache).await.map_err(|e| match e {
+        PollError::Git { command, status, stderr } => {
+            PollError::Git { command, status, stderr: stderr.replace(&def.repourl, &public_url(&def.repourl)) }
+        }
+        other => other,
+    })
+}
+
+async fn ask(def: &GitPollerDef, cursor: Option<Heads>, cache: &Path) -> Result<Found, PollError> {
     if def.repourl.is_empty() || def.repourl.starts_with('-') {
         return Err(PollError::Refused(format!("`{}` is not the URL of a repository", def.repourl)));
     }
@@ -54,12 +65,18 @@ pub async fn poll(def: &GitPollerDef, cursor: Option<Heads>, cache: &Path) -> Re
         return Ok(Found { changes: Vec::new(), heads });
     }
     let copy = copy_dir(cache, &def.repourl);
-    fetch(def, &copy, moved.iter().map(|(b, _)| b.as_str())).await?;
+    // All of them: a head that a fresh copy lacks would exclude nothing, and its whole history were new.
+    fetch(def, &copy, heads.0.keys().map(String::as_str)).await?;
     let mut changes = Vec::new();
     // Commits of an earlier branch of this poll are known to a later one.
     let mut seen: Vec<String> = known.0.values().cloned().collect();
     for (branch, head) in moved {
-        let commits = new_commits(&copy, head, &seen).await?;
+        let commits = match known.0.get(branch) {
+            // Force-pushed, and the old head is not in this copy: where the new
+            // commits begin cannot be known, so the newest stands for them.
+            Some(old) if !has_commit(&copy, old).await? => vec![head.clone()],
+            _ => new_commits(&copy, head, &seen).await?,
+        };
         if commits.is_empty() && def.build_pushes_with_no_commits {
             changes.extend(describe(def, &copy, branch, std::slice::from_ref(head)).await?);
         }
@@ -114,7 +131,9 @@ async fn fetch(def: &GitPollerDef, copy: &Path, branches: impl Iterator<Item = &
         tokio::fs::create_dir_all(copy).await?;
         git(None, &["init", "--bare", "--quiet", "--", &copy.to_string_lossy()]).await?;
     }
-    let refspecs: Vec<String> = branches.map(|b| format!("+refs/heads/{b}:refs/tidemill/{b}")).collect();
+    // Under a hash: a branch `a` that is gone must not stand in the way of `a/b`.
+    let kept = |b: &str| hex::encode(Sha256::digest(b.as_bytes()));
+    let refspecs: Vec<String> = branches.map(|b| format!("+refs/heads/{b}:refs/tidemill/{}", kept(b))).collect();
     // Many branches exceed what one command line takes.
     for part in refspecs.chunks(200) {
         let mut args = vec!["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--", def.repourl.as_str()];
@@ -122,6 +141,14 @@ async fn fetch(def: &GitPollerDef, copy: &Path, branches: impl Iterator<Item = &
         git(Some(copy), &args).await?;
     }
     Ok(())
+}
+
+async fn has_commit(copy: &Path, id: &str) -> Result<bool, PollError> {
+    match git(Some(copy), &["cat-file", "-e", &format!("{id}^{{commit}}")]).await {
+        Ok(_) => Ok(true),
+        Err(PollError::Git { .. }) => Ok(false),
+        Err(other) => Err(other),
+    }
 }
 
 /// Commits that `head` reaches and no `seen` one does, oldest first.
@@ -165,7 +192,7 @@ async fn describe(
             files: files.split('\0').filter(|f| !f.is_empty()).map(str::to_owned).collect(),
             branch: Some(branch.to_owned()),
             revision: Some((*revision).to_owned()),
-            repository: def.repourl.clone(),
+            repository: public_url(&def.repourl),
             project: def.project.clone(),
             codebase: def.codebase.clone(),
             category: def.category.clone(),

@@ -243,7 +243,7 @@ fn source_stamp(kind: &ChangeSourceKind) -> SourceStamp {
     match kind {
         ChangeSourceKind::GitPoller(git) => SourceStamp {
             codebase: git.codebase.clone(),
-            repository: git.repourl.clone(),
+            repository: tidemill_model::repository::public_url(&git.repourl),
             project: git.project.clone(),
             branch: match &git.branches {
                 Branches::Named(names) => names.first().filter(|n| !n.contains(['*', '?'])).cloned(),

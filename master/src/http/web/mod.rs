@@ -26,7 +26,7 @@ use crate::app::App;
 use crate::http::ApiError;
 use axum::Router;
 use axum::http::{HeaderName, HeaderValue, Request, header};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
@@ -50,7 +50,6 @@ pub fn router() -> Router<App> {
         .route("/about", get(about::page))
         .route("/favicon.ico", get(assets::icon))
         .route("/assets/{hash}/{name}", get(assets::asset))
-        .layer(from_fn(for_people))
 }
 
 /// The answer to every address that is none.
@@ -60,8 +59,9 @@ pub async fn not_found(request: axum::extract::Request) -> Response {
     secured(errors::answer(ApiError::not_found(detail).into_response(), accept).await)
 }
 
-/// Errors as pages for those who read pages; the headers of all of them.
-async fn for_people(request: Request<axum::body::Body>, next: Next) -> Response {
+/// Errors as pages for those who read pages, refusals of the guard among them;
+/// and the headers that every answer has.
+pub async fn for_people(request: Request<axum::body::Body>, next: Next) -> Response {
     let wants_page = errors::wants_page(request.headers());
     let response = next.run(request).await;
     secured(errors::answer(response, wants_page).await)

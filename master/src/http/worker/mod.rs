@@ -10,7 +10,7 @@ use super::access::bearer;
 use crate::app::App;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use tidemill_model::WorkerId;
@@ -23,28 +23,42 @@ pub struct Worker {
     pub name: String,
 }
 
-/// How long a token that was good is believed: the most time that a withdrawn
-/// one still works for requests to this replica.
-const BELIEVED: Duration = Duration::from_secs(10);
-/// Tokens remembered before the old ones are looked through.
-const REMEMBERED: usize = 10_000;
-
-/// Workers' tokens that were found good a moment ago, by hash.
+/// Workers' tokens that were found good, by hash. The `seen` loop looks every
+/// 15 s whether they still are: so long a withdrawn one may work at a replica
+/// that knows it, and an idle worker's poll costs no query.
 #[derive(Default)]
 pub struct KnownWorkers(Mutex<HashMap<Vec<u8>, (Worker, Instant)>>);
 
+/// A token not used for so long is forgotten.
+const UNUSED: Duration = Duration::from_secs(300);
+
 impl KnownWorkers {
     fn get(&self, hash: &[u8]) -> Option<Worker> {
-        let known = self.0.lock().expect("no panic while locked");
-        known.get(hash).filter(|(_, since)| since.elapsed() < BELIEVED).map(|(worker, _)| worker.clone())
+        let mut known = self.0.lock().expect("no panic while locked");
+        known.get_mut(hash).map(|(worker, used)| {
+            *used = Instant::now();
+            worker.clone()
+        })
     }
 
     fn insert(&self, hash: Vec<u8>, worker: Worker) {
+        self.0.lock().expect("no panic while locked").insert(hash, (worker, Instant::now()));
+    }
+
+    /// The hashes to look after.
+    pub fn hashes(&self) -> Vec<Vec<u8>> {
         let mut known = self.0.lock().expect("no panic while locked");
-        if known.len() > REMEMBERED {
-            known.retain(|_, (_, since)| since.elapsed() < BELIEVED);
+        known.retain(|_, (_, used)| used.elapsed() < UNUSED);
+        known.keys().cloned().collect()
+    }
+
+    /// Forgets those that are not among the good ones.
+    pub fn keep(&self, looked_at: &[Vec<u8>], good: &[Vec<u8>]) {
+        let good: HashSet<&Vec<u8>> = good.iter().collect();
+        let mut known = self.0.lock().expect("no panic while locked");
+        for hash in looked_at.iter().filter(|h| !good.contains(h)) {
+            known.remove(hash);
         }
-        known.insert(hash, (worker, Instant::now()));
     }
 }
 

@@ -28,8 +28,7 @@ pub async fn poll(State(app): State<App>, worker: Worker, Json(poll): Json<Poll>
     let deadline = Instant::now() + Duration::from_micros(poll.wait_us).min(WAIT_MAX);
     // Interest in stops begins before the look at the rows, so none is missed.
     let mut wakes = app.wakes.subscribe();
-    let mut told = Vec::new();
-    if let Some(reply) = look(&app, &poll, session, &mut told).await? {
+    if let Some(reply) = look(&app, &poll, session).await? {
         return Ok(Json(reply));
     }
 
@@ -49,7 +48,7 @@ pub async fn poll(State(app): State<App>, worker: Worker, Json(poll): Json<Poll>
                     Ok(Wake::All) | Err(_) => true,
                     Ok(_) => false,
                 };
-                if concerns && let Some(reply) = look(&app, &poll, session, &mut told).await? {
+                if concerns && let Some(reply) = look(&app, &poll, session).await? {
                     return Ok(Json(reply));
                 }
             }
@@ -59,16 +58,16 @@ pub async fn poll(State(app): State<App>, worker: Worker, Json(poll): Json<Poll>
 }
 
 /// Renews what the worker holds. An answer if there is something to say at once.
-async fn look(app: &App, poll: &Poll, session: SessionId, told: &mut Vec<Stop>) -> Result<Option<PollReply>, ApiError> {
+async fn look(app: &App, poll: &Poll, session: SessionId) -> Result<Option<PollReply>, ApiError> {
     if poll.held.is_empty() {
         return Ok(None);
     }
     let renewed = app.polls.renew(poll.held.clone()).await.map_err(|_| ApiError::unavailable())?;
     let lost: Vec<i64> = poll.held.iter().map(|h| h.build).filter(|b| !renewed.alive.contains(b)).collect();
-    // A stop is said once a session and replica: the worker goes on polling while the command ends.
+    // A stop is said until its answer arrived: the worker goes on polling while the command ends.
     let stop: Vec<Stop> = poll.held.iter().filter_map(|h| renewed.stop.get(&h.build).cloned()).collect();
-    let news: Vec<Stop> = stop.into_iter().filter(|s| app.polls.sessions().stop_is_news(session, s)).collect();
-    told.extend(news.iter().cloned());
+    let news: Vec<Stop> =
+        stop.into_iter().filter(|s| app.polls.sessions().stop_is_news(session, poll.poll, s)).collect();
     if lost.is_empty() && news.is_empty() {
         return Ok(None);
     }

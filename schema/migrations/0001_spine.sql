@@ -9,7 +9,9 @@
 -- Tables that a claim, a batch or a finish writes have no foreign keys: each
 -- would look up and lock a row of another table for every row written (half
 -- the time of a claim), and the writing statement has just read that row
--- anyway. Retention deletes from the leaves up.
+-- anyway. Retention deletes from the leaves up. Their fill factors leave room
+-- for the one or two updates that each row gets, so that these touch no index
+-- also while a held snapshot keeps old versions in their pages.
 
 -- The only clock of deciding SQL. A test moves time by replacing this function
 -- in its own database.
@@ -286,7 +288,7 @@ create table build_requests (
     complete_at    timestamptz,
     results        smallint check (results between 0 and 6 and results <> 5),
     check ((complete_at is null) = (results is null))
-) with (fillfactor = 80);
+) with (fillfactor = 45);
 comment on table build_requests is
     'The wish for one build of one builder. Not written by a claim: it is pending while in request_queue or request_waits, claimed while it has a lease, complete when complete_at is set. Never completed with RETRY (D-15).';
 create index build_requests_buildset on build_requests (buildset_id);
@@ -347,7 +349,7 @@ create table builds (
     unique (builder_id, number),
     check ((state = 'finished') = (complete_at is not null and results is not null)),
     check ((stop_reason is null) = (stop_results is null))
-) with (fillfactor = 70);
+) with (fillfactor = 45);
 comment on table builds is 'One attempt at a request on one worker. The poll that claimed it, its token and its last batch stay, so that repeated messages get the same answer.';
 comment on column builds.properties is 'What it started with, as {name: [value, source]}; build_properties holds what steps set.';
 create index builds_session on builds (session_id, id);

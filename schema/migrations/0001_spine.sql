@@ -7,9 +7,8 @@
 -- docs/data-model.md shows the whole, also what later issues add.
 --
 -- Tables that a claim, a batch or a finish writes have no foreign keys: each
--- would look up and lock a row of another table for every row written (half
--- the time of a claim), and the writing statement has just read that row
--- anyway. Retention deletes from the leaves up. Their fill factors leave room
+-- would look up and lock a row of another table for every row written (four
+-- for a build alone), and the writing statement has just read that row anyway. Retention deletes from the leaves up. Their fill factors leave room
 -- for the one or two updates that each row gets, so that these touch no index
 -- also while a held snapshot keeps old versions in their pages.
 

@@ -4,11 +4,12 @@ use crate::host::collector::Collector;
 use crate::host::diagnostics::{Diagnostic, EvalError};
 use crate::host::limits::Limits;
 use crate::host::site::Site;
-use crate::values::convert::{patterns, values};
+use crate::values::convert::{patterns, patterns_by_name, properties, values};
 use crate::values::descriptor::Descriptor;
 use crate::values::tree::Tree;
 use crate::values::views;
 use regex::{Regex, RegexBuilder};
+use serde_json::Value as Json;
 use starlark::values::{Heap, OwnedFrozenValue, Value};
 use std::fmt;
 use tidemill_model::Change;
@@ -21,6 +22,8 @@ const REGEX_MAX: usize = 1 << 20;
 #[derive(Default)]
 pub(crate) struct Filter {
     conditions: Vec<(&'static str, Condition)>,
+    /// Of properties, by name (FI-03).
+    properties: Vec<(String, PropertyCondition)>,
     /// A predicate over the whole change (FI-04).
     function: Option<Predicate>,
 }
@@ -33,6 +36,27 @@ enum Condition {
     Matches(Vec<Regex>),
     NotMatches(Vec<Regex>),
     Function(Predicate),
+}
+
+/// The value as text, as a template would put it in.
+enum PropertyCondition {
+    Equal(Json),
+    NotEqual(Json),
+    Matches(Vec<Regex>),
+    NotMatches(Vec<Regex>),
+}
+
+impl PropertyCondition {
+    fn holds(&self, value: Option<&Json>) -> bool {
+        let text = value.map(|v| Tree::from_json(v).printed());
+        let any = |all: &[Regex]| text.as_ref().is_some_and(|t| all.iter().any(|r| matches_start(r, t)));
+        match self {
+            PropertyCondition::Equal(wanted) => value == Some(wanted),
+            PropertyCondition::NotEqual(unwanted) => value != Some(unwanted),
+            PropertyCondition::Matches(all) => any(all),
+            PropertyCondition::NotMatches(all) => !any(all),
+        }
+    }
 }
 
 /// A function of the project that says yes or no.
@@ -102,12 +126,28 @@ impl Filter {
             conditions.extend(compiled(&format!("{attribute}_not_re")).map(|r| (attribute, Condition::NotMatches(r))));
             conditions.extend(function(&format!("{attribute}_fn")).map(|f| (attribute, Condition::Function(f))));
         }
-        Filter { conditions, function: function("filter_fn") }
+        let mut by_property = vec![];
+        for (name, make) in [
+            ("property_eq", PropertyCondition::Equal as fn(Json) -> PropertyCondition),
+            ("property_not_eq", PropertyCondition::NotEqual),
+        ] {
+            by_property.extend(trees.get(name, properties).unwrap_or_default().into_iter().map(|(n, v)| (n, make(v))));
+        }
+        for (name, make) in [
+            ("property_re", PropertyCondition::Matches as fn(Vec<Regex>) -> PropertyCondition),
+            ("property_not_re", PropertyCondition::NotMatches),
+        ] {
+            for (property, patterns) in trees.get(name, patterns_by_name).unwrap_or_default() {
+                let all = patterns.iter().filter_map(|p| compile(p, name, &descriptor.site, collector)).collect();
+                by_property.push((property, make(all)));
+            }
+        }
+        Filter { conditions, properties: by_property, function: function("filter_fn") }
     }
 
-    /// A scheduler's own `branch` argument.
-    pub fn of_branch(branch: Option<String>) -> Filter {
-        Filter { conditions: vec![("branch", Condition::In(vec![branch]))], function: None }
+    /// A scheduler's own `branch` or `branches`.
+    pub fn of_branches(branches: Vec<Option<String>>) -> Filter {
+        Filter { conditions: vec![("branch", Condition::In(branches))], ..Filter::default() }
     }
 
     pub fn matches(&self, change: &Change, limits: &Limits) -> Result<bool, EvalError> {
@@ -125,6 +165,10 @@ impl Filter {
             if !holds {
                 return Ok(false);
             }
+        }
+        let values = &change.new.properties;
+        if !self.properties.iter().all(|(name, condition)| condition.holds(values.get(name))) {
+            return Ok(false);
         }
         self.function.as_ref().map_or(Ok(true), |f| f.ask_change(change, limits))
     }

@@ -41,6 +41,9 @@ fn every_example_of_the_manual_is_evaluated_and_its_steps_render() {
         let mut files = loaded.clone();
         files.0.insert(ROOT_FILE.to_owned(), root.clone());
         let project = Project::evaluate(&files, &Limits::default()).unwrap_or_else(|e| panic!("{e}\n\n{root}"));
+        let report = Project::check(&files, &Limits::default());
+        let lints: Vec<_> = report.diagnostics.iter().filter(|d| !project.warnings().contains(d)).collect();
+        assert!(lints.is_empty(), "{lints:#?}");
         let doubts: Vec<_> = project.warnings().iter().filter(|w| w.severity == Severity::Warning).collect();
         assert!(doubts.is_empty() || root.starts_with(PRELUDE), "{doubts:?}");
         for builder in &project.definition().builders {

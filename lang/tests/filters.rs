@@ -116,3 +116,29 @@ fn a_failing_filter_function_names_its_place() {
     assert!(error.to_string().contains("has no attribute `nope`"), "{error}");
     assert!(error.to_string().contains("master.star:4:"), "{error}");
 }
+
+#[test]
+fn properties_of_a_change_are_conditions() {
+    let text = |filter: &str| {
+        format!(
+            "c = {{}}\nf = util.BuildFactory([steps.ShellCommand(command = \"x\")])\nc[\"builders\"] = [util.BuilderConfig(name = \"b\", workernames = [\"*\"], factory = f)]\nc[\"schedulers\"] = [schedulers.SingleBranchScheduler(name = \"s\", builderNames = [\"b\"], change_filter = util.ChangeFilter({filter}))]\n"
+        )
+    };
+    let mut new = tidemill_model::NewChange::default();
+    new.properties.set("event", "pull-request", "Change");
+    new.properties.set("n", 3, "Change");
+    let change = support::change(new);
+    for (filter, holds) in [
+        ("property_eq = {'event': 'pull-request', 'n': 3}", true),
+        ("property_eq = {'n': '3'}", false),
+        ("property_eq = {'nope': 1}", false),
+        ("property_not_eq = {'nope': 1, 'n': 4}", true),
+        ("property_not_eq = {'n': 3}", false),
+        ("property_re = {'event': ['push', 'pull-']}", true),
+        ("property_re = {'event': 'request'}", false),
+        ("property_not_re = {'event': 'push', 'nope': '.*'}", true),
+    ] {
+        let project = support::project(&text(filter));
+        assert_eq!(project.change_matches("s", &change).unwrap(), holds, "{filter}");
+    }
+}

@@ -8,7 +8,7 @@ use support::{context, errors, evaluate, files, one_error, project, with_step};
 use tidemill_lang::{Limits, Project};
 use tidemill_model::revision::Files;
 
-const SPIN: &str = "def spin():\n    for i in range(1000000000):\n        pass\n";
+const SPIN: &str = "def spin():\n    for i in range(50000000):\n        pass\n";
 
 #[test]
 fn a_loop_without_an_end_is_stopped_by_its_steps() {
@@ -40,7 +40,7 @@ fn all_files_share_one_budget_of_steps() {
 fn growth_without_an_end_is_stopped() {
     let limits = Limits { heap_bytes: 8 << 20, ..Limits::default() };
     let text =
-        "def grow():\n    l = []\n    for i in range(1000000000):\n        l.append(str(i) * 10)\ngrow()\nc = {}\n";
+        "def grow():\n    l = []\n    for i in range(50000000):\n        l.append(str(i) * 10)\ngrow()\nc = {}\n";
     let found = Project::evaluate(&Files::single(text), &limits).unwrap_err();
     assert_eq!(found.0[0].message, "evaluation used too much memory and was stopped");
 }

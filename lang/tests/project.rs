@@ -67,8 +67,13 @@ fn a_whole_project_becomes_its_definition() {
     assert_eq!(d.workers[0].properties["os"], json!("linux"));
 
     let linux = &d.builders[0];
+    assert_eq!(linux.digest.len(), 32);
+    assert_eq!(linux.step_defs.len(), 4);
+    assert_eq!(linux.step_defs[3].kind, "steps.SetProperty");
+    assert_eq!(linux.collapse, Some(Collapse::Compatible));
+    let plain = BuilderDef { digest: String::new(), step_defs: vec![], collapse: None, ..linux.clone() };
     assert_eq!(
-        *linux,
+        plain,
         BuilderDef {
             name: "linux".into(),
             workernames: vec!["w1".into(), "w2".into()],
@@ -81,6 +86,7 @@ fn a_whole_project_becomes_its_definition() {
             max_attempts: Some(3),
             steps: vec!["git".into(), "compile".into(), "check".into(), "SetProperty".into()],
             location: "master.star:17".into(),
+            ..BuilderDef::default()
         }
     );
     assert_eq!(d.builders[1].name, "macos");
@@ -95,6 +101,9 @@ fn a_whole_project_becomes_its_definition() {
             properties: [("p".into(), json!([1, null, "x"]))].into(),
             reason: "by main".into(),
             priority: -2,
+            builders_function: false,
+            codebase_defaults: Default::default(),
+            priority_function: false,
             location: "master.star:29".into(),
         }]
     );
@@ -152,6 +161,7 @@ c["change_source"] = [changes.GitPoller(repourl = "/r"), changes.GitPoller("/q",
                 assert_eq!(poller.poll_interval_us, 600_000_000);
                 poller.branches.clone()
             }
+            other => panic!("{other:?}"),
         })
         .collect();
     assert_eq!(branches, [Branches::Default, Branches::All, Branches::Named(vec!["x".into()])]);

@@ -12,6 +12,7 @@ use tidemill_model::Results;
 fn shell(step: &str) -> Shell {
     match render(step, &context()).action {
         Action::Shell(shell) => shell,
+        Action::Script(script) => *script.shell.expect("a step that runs commands"),
         other => panic!("{other:?}"),
     }
 }
@@ -65,6 +66,10 @@ fn every_option_of_a_shell_command_arrives() {
             description: "making it".into(),
             description_done: "made".into(),
             description_suffix: "all".into(),
+            kind: "steps.ShellCommand".into(),
+            locks: vec![],
+            update_build_summary: None,
+            secrets: vec![],
             action: Action::Shell(Shell {
                 command: Command::Line("make".into()),
                 workdir: "build/sub".into(),
@@ -84,6 +89,7 @@ fn every_option_of_a_shell_command_arrives() {
                 decode_rc: BTreeMap::from([(0, Results::Success), (77, Results::Skipped)]),
                 log_max_size: Some(100),
                 log_max_tail_size: Some(10),
+                ..Shell::default()
             }),
         }
     );

@@ -8,7 +8,11 @@
 use super::collector::Collector;
 use super::diagnostics::Diagnostic;
 use super::dialect::{dialect, globals};
+use super::guards;
 use super::limits::Limits;
+use super::packages;
+use super::paths::resolve;
+use crate::library;
 use crate::names;
 use starlark::codemap::FileSpan;
 use starlark::environment::{FrozenModule, Module};
@@ -36,6 +40,7 @@ pub(crate) fn evaluate(files: &Files, limits: &Limits, collector: &Collector) ->
         collector.report(Diagnostic::error(format!("there is no {ROOT_FILE}")).hint(hint));
         return None;
     }
+    packages::check(files, collector);
     parsing.visit(ROOT_FILE);
     let Parsing { mut parsed, order, .. } = parsing;
     if collector.has_errors() {
@@ -54,6 +59,21 @@ pub(crate) fn evaluate(files: &Files, limits: &Limits, collector: &Collector) ->
     // Also with errors left by natives: the checks find more to tell.
     let module = modules.remove(ROOT_FILE)?;
     Some(Root { module, statements })
+}
+
+/// Whether a text may be given to the parser.
+pub(crate) fn readable(text: &str) -> bool {
+    text.len() <= FILE_MAX && super::nesting::too_deep(text).is_none()
+}
+
+/// Files of the project that a text loads, as far as it can be read.
+pub(crate) fn loaded_paths(name: &str, text: &str) -> Vec<String> {
+    if !readable(text) {
+        return vec![];
+    }
+    let Ok(ast) = AstModule::parse(name, text.to_owned(), &dialect()) else { return vec![] };
+    let own = ast.loads().into_iter().filter(|l| !l.module_id.starts_with(library::PREFIX));
+    own.filter_map(|l| resolve(name, l.module_id)).collect()
 }
 
 struct Parsing<'a> {
@@ -79,15 +99,29 @@ impl Parsing<'_> {
             self.collector.report(Diagnostic { file: name.to_owned(), line, ..Diagnostic::error(message) });
             return;
         }
-        let ast = match AstModule::parse(name, text.clone(), &dialect()) {
+        let mut ast = match AstModule::parse(name, text.clone(), &dialect()) {
             Ok(ast) => ast,
             Err(error) => return self.collector.report(Diagnostic::from_starlark(&error)),
         };
+        if let Some((span, hint)) = guards::unguarded(&ast) {
+            let message = "an assignment with this operator is not possible here: its result could not be bounded";
+            self.collector.report(Diagnostic::error(message).at(Some(&span)).hint(hint));
+        }
+        guards::install(&mut ast);
         let loads: Vec<_> = ast.loads().iter().map(|l| (l.module_id.to_owned(), l.span.clone())).collect();
         self.parsed.insert(name.to_owned(), ast);
         self.open.push(name.to_owned());
         let mut seen = BTreeSet::new();
         for (path, span) in loads {
+            if let Some(built_in) = path.strip_prefix(library::PREFIX) {
+                if library::text(built_in).is_none() {
+                    let near = names::nearest(built_in, library::names())
+                        .map(|n| format!("did you mean \"{}{n}\"?", library::PREFIX));
+                    let message = format!("the built-in library has no file {built_in:?}");
+                    self.collector.report(Diagnostic::error(message).at(Some(&span)).maybe_hint(near));
+                }
+                continue;
+            }
             match resolve(name, &path).filter(|target| self.files.0.contains_key(target)) {
                 None => self.collector.report(self.missing(name, &path).at(Some(&span))),
                 Some(target) if self.open.contains(&target) => {
@@ -106,6 +140,15 @@ impl Parsing<'_> {
     }
 
     fn missing(&self, from: &str, path: &str) -> Diagnostic {
+        if let Some(package) = path.strip_prefix('@').and_then(|p| p.split_once("//")).map(|(p, _)| p) {
+            let message = format!("there is no file {path:?}");
+            let hint = format!(
+                "{:?} is a vendored package: its files are in the folder {}/{package} of the project",
+                format!("@{package}"),
+                super::paths::PACKAGES
+            );
+            return Diagnostic::error(message).hint(hint);
+        }
         let known = self.files.0.keys().map(String::as_str).filter(|f| *f != from && *f != ROOT_FILE);
         let beside = resolve(from, &format!("./{path}")).filter(|f| self.files.0.contains_key(f));
         let hint = match (beside, names::nearest(path, known.clone())) {
@@ -119,27 +162,6 @@ impl Parsing<'_> {
         };
         Diagnostic::error(format!("the project has no file {path:?}")).hint(hint)
     }
-}
-
-/// The file that `path` means in `from`: relative to that file's folder with
-/// `./` or `../` in front, else to the project's. `None` if it leaves the project.
-fn resolve(from: &str, path: &str) -> Option<String> {
-    let relative = path.starts_with("./") || path.starts_with("../");
-    let mut parts: Vec<&str> = match from.rsplit_once('/') {
-        Some((folder, _)) if relative => folder.split('/').collect(),
-        _ => vec![],
-    };
-    for part in path.strip_prefix("//").unwrap_or(path).split('/') {
-        match part {
-            "." => {}
-            ".." => {
-                parts.pop()?;
-            }
-            "" => return None,
-            name => parts.push(name),
-        }
-    }
-    Some(parts.join("/"))
 }
 
 fn evaluate_file(
@@ -184,32 +206,17 @@ struct Loaded<'a> {
 }
 
 impl Loaded<'_> {
-    fn find(&self, path: &str) -> Option<&FrozenModule> {
-        self.modules.get(&resolve(self.from, path)?)
+    fn find(&self, path: &str) -> Option<FrozenModule> {
+        match path.strip_prefix(library::PREFIX) {
+            Some(built_in) => library::module(built_in).ok(),
+            None => self.modules.get(&resolve(self.from, path)?).cloned(),
+        }
     }
 }
 
 impl FileLoader for Loaded<'_> {
     fn load(&self, path: &str) -> starlark::Result<FrozenModule> {
         let missing = || starlark::Error::new_other(anyhow::anyhow!("the project has no file {path:?}"));
-        self.find(path).cloned().ok_or_else(missing)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::resolve;
-
-    #[test]
-    fn a_path_never_leaves_the_project() {
-        for (from, path) in
-            [("a.star", "../b.star"), ("x/a.star", "../../b.star"), ("a.star", "/etc/passwd"), ("a.star", "")]
-        {
-            assert_eq!(resolve(from, path), None, "{path}");
-        }
-        assert_eq!(resolve("x/a.star", "../b.star").as_deref(), Some("b.star"));
-        assert_eq!(resolve("x/a.star", "./b.star").as_deref(), Some("x/b.star"));
-        assert_eq!(resolve("x/a.star", "y/b.star").as_deref(), Some("y/b.star"));
-        assert_eq!(resolve("x/a.star", "//y/b.star").as_deref(), Some("y/b.star"));
+        self.find(path).ok_or_else(missing)
     }
 }

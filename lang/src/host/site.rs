@@ -51,7 +51,7 @@ fn outer(frames: &[starlark::errors::Frame]) -> Vec<String> {
 
 /// `in NAME, called at PLACE` for the frames of a stack, innermost first.
 pub(crate) fn trace(frames: &[starlark::errors::Frame]) -> Vec<String> {
-    let called = frames.iter().rev().filter_map(|f| {
+    let called = frames.iter().rev().filter(|f| !super::guards::is_guard(&f.name)).filter_map(|f| {
         let at = f.location.as_ref()?;
         let begin = at.resolve_span().begin;
         Some(format!("in `{}`, called at {}:{}:{}", f.name, at.filename(), begin.line + 1, begin.column + 1))

@@ -1,46 +1,84 @@
 //! `c["change_source"]`.
 
 use super::root::{Config, Entry};
-use crate::definition::{Branches, ChangeSourceDef, ChangeSourceKind, GitPollerDef};
+use super::{Source, engines};
+use crate::definition::{Branches, ChangeSourceDef, ChangeSourceKind, CustomPollerDef, GitPollerDef};
 use crate::host::collector::Collector;
 use crate::host::diagnostics::Diagnostic;
-use crate::values::convert::{boolean, optional_text, seconds, text, texts};
+use crate::policies::Function;
+use crate::values::convert::{boolean, optional_text, properties, seconds, text, texts};
+use crate::values::declare;
 use crate::values::descriptor::{Descriptor, Trees};
-use crate::values::spec::Kind;
+use crate::values::spec::{Kind, SourceKind};
 use crate::values::tree::Tree;
+use starlark::values::Value;
 use tidemill_model::repository::public_url;
 
 /// Ten minutes, as in Buildbot.
 const POLL_INTERVAL_US: u64 = 600_000_000;
 
-pub(super) fn read(config: &Config, collector: &Collector) -> Vec<Entry<ChangeSourceDef>> {
-    let found = config.descriptors("change_source", Kind::ChangeSource, "changes.GitPoller", collector);
-    found.into_iter().map(|descriptor| git_poller(descriptor, collector)).collect()
+pub(super) fn read(config: &Config, collector: &Collector) -> Vec<(Entry<ChangeSourceDef>, Source)> {
+    let found = config.descriptors(
+        "change_source",
+        |k| matches!(k, Kind::ChangeSource(_)),
+        "changes.GitPoller and its like",
+        collector,
+    );
+    found.iter().map(|descriptor| source(config, descriptor, collector)).collect()
 }
 
-fn git_poller(descriptor: &Descriptor<'_>, collector: &Collector) -> Entry<ChangeSourceDef> {
+fn source(config: &Config, descriptor: &Descriptor<'_>, collector: &Collector) -> (Entry<ChangeSourceDef>, Source) {
     let trees = descriptor.trees(collector);
-    let plain = |name: &str| trees.get(name, text).unwrap_or_default();
-    let repourl = plain("repourl");
+    let repourl = trees.get("repourl", text).unwrap_or_default();
     if repourl.trim().is_empty() && trees.by_name.contains_key("repourl") {
-        let message = "`repourl` of changes.GitPoller is empty";
+        let message = format!("`repourl` of {} is empty", descriptor.spec.name);
         collector.report(descriptor.site.place_argument("repourl", Diagnostic::error(message)));
     }
-    let poller = GitPollerDef {
-        branches: branches(descriptor, &trees, collector),
+    let short = descriptor.spec.short();
+    let name = trees.get("name", text).unwrap_or_else(|| match repourl.as_str() {
+        "" => short.to_owned(),
+        url => format!("{short} {}", public_url(url)),
+    });
+    let kind = match descriptor.kind() {
+        Kind::ChangeSource(SourceKind::Git) => {
+            ChangeSourceKind::GitPoller(git_poller(descriptor, &trees, repourl, collector))
+        }
+        Kind::ChangeSource(SourceKind::Custom) => ChangeSourceKind::Custom(custom(&trees)),
+        _ => ChangeSourceKind::Declared(declare::declared(descriptor, &["name"])),
+    };
+    if !engines::runs_source(kind.name()) {
+        collector.report(descriptor.site.place(engines::warning(descriptor.spec.name)));
+    }
+    let own = |value: Value<'_>| config.own(value);
+    let function = |name: &str| Function::of(descriptor, name, &own);
+    let source = Source { split_file: function("split_file"), category: function("category"), poll: function("poll") };
+    let definition = ChangeSourceDef { name, kind, location: descriptor.site.location() };
+    (Entry { definition, site: descriptor.site.clone(), trees }, source)
+}
+
+fn custom(trees: &Trees) -> CustomPollerDef {
+    let plain = |name: &str| trees.get(name, text).unwrap_or_default();
+    CustomPollerDef {
+        poll_interval_us: trees.get("pollInterval", seconds).flatten().unwrap_or(POLL_INTERVAL_US),
+        poll_at_launch: trees.get("pollAtLaunch", boolean).unwrap_or(false),
+        project: plain("project"),
+        codebase: plain("codebase"),
+        category: trees.get("category", optional_text).flatten(),
+        attrs: trees.get("attrs", properties).unwrap_or_default(),
+    }
+}
+
+fn git_poller(descriptor: &Descriptor<'_>, trees: &Trees, repourl: String, collector: &Collector) -> GitPollerDef {
+    let plain = |name: &str| trees.get(name, text).unwrap_or_default();
+    GitPollerDef {
+        branches: branches(descriptor, trees, collector),
         poll_interval_us: trees.get("pollInterval", seconds).flatten().unwrap_or(POLL_INTERVAL_US),
         build_pushes_with_no_commits: trees.get("buildPushesWithNoCommits", boolean).unwrap_or(false),
         project: plain("project"),
         codebase: plain("codebase"),
         category: trees.get("category", optional_text).flatten(),
         repourl,
-    };
-    let definition = ChangeSourceDef {
-        name: trees.get("name", text).unwrap_or_else(|| format!("GitPoller {}", public_url(&poller.repourl))),
-        kind: ChangeSourceKind::GitPoller(poller),
-        location: descriptor.site.location(),
-    };
-    Entry { definition, site: descriptor.site.clone(), trees }
+    }
 }
 
 fn branches(descriptor: &Descriptor<'_>, trees: &Trees, collector: &Collector) -> Branches {

@@ -1,8 +1,8 @@
 //! What only the whole can tell: names are unique, and what is named exists.
 
 use super::root::{Config, Entry};
-use super::{Builder, Scheduler};
-use crate::definition::{BuilderDef, ChangeSourceDef, SchedulerDef, WorkerDef};
+use super::{Builder, Scheduler, Source};
+use crate::definition::{BuilderDef, ChangeSourceDef, SchedulerDef, SchedulerKind, WorkerDef};
 use crate::host::collector::Collector;
 use crate::host::diagnostics::Diagnostic;
 use crate::host::site::Site;
@@ -17,19 +17,20 @@ pub(super) fn check(
     workers: &[Entry<WorkerDef>],
     builders: &[(Entry<BuilderDef>, Builder)],
     schedulers: &[(Entry<SchedulerDef>, Scheduler)],
-    sources: &[Entry<ChangeSourceDef>],
+    sources: &[(Entry<ChangeSourceDef>, Source)],
     collector: &Collector,
 ) {
     let check = Check { collector };
     let worker_sites = check.names("worker", workers.iter().map(|w| (w.definition.name.as_str(), w)));
     let builder_sites = check.names("builder", builders.iter().map(|(b, _)| (b.definition.name.as_str(), b)));
-    check.names("scheduler", schedulers.iter().map(|(s, _)| (s.definition.name.as_str(), s)));
-    check.unique("change source", sources.iter().map(|s| (s.definition.name.as_str(), s)));
+    let scheduler_sites = check.names("scheduler", schedulers.iter().map(|(s, _)| (s.definition.name.as_str(), s)));
+    check.unique("change source", sources.iter().map(|(s, _)| (s.definition.name.as_str(), s)));
     for (builder, _) in builders {
         check.workernames(builder, &worker_sites);
     }
     for (scheduler, _) in schedulers {
         check.builder_names(scheduler, &builder_sites);
+        check.upstream(scheduler, &scheduler_sites);
     }
     if builders.is_empty() && !collector.has_errors() {
         let message = "there are no builders: nothing will be built";
@@ -100,6 +101,22 @@ impl Check<'_> {
         for builder in builder_names.iter().filter(|b| !builders.contains_key(b.as_str())) {
             let message = format!("scheduler `{name}` names the builder `{builder}`, which does not exist");
             report(Diagnostic::error(message).maybe_hint(self.suggestion(builder, builders)));
+        }
+    }
+
+    /// Schedulers that it waits for.
+    fn upstream(&self, scheduler: &Entry<SchedulerDef>, schedulers: &Sites<'_>) {
+        let upstream: Vec<&str> = match &scheduler.definition.kind {
+            SchedulerKind::Dependent { upstream } => vec![upstream],
+            SchedulerKind::Custom(custom) => custom.upstream.iter().map(String::as_str).collect(),
+            _ => return,
+        };
+        for name in upstream.into_iter().filter(|n| !n.is_empty() && !schedulers.contains_key(n)) {
+            let own = &scheduler.definition.name;
+            let message =
+                format!("scheduler `{own}` names the scheduler `{name}`, which c[\"schedulers\"] does not have");
+            let diagnostic = Diagnostic::error(message).maybe_hint(self.suggestion(name, schedulers));
+            self.report(&scheduler.site, "upstream", diagnostic);
         }
     }
 

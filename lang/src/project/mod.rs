@@ -3,8 +3,12 @@
 mod builders;
 mod changes;
 mod check;
-mod root;
+mod dicts;
+mod digest;
+mod engines;
+pub(crate) mod root;
 mod schedulers;
+mod whole;
 mod workers;
 
 use crate::definition::Definition;
@@ -14,10 +18,13 @@ use crate::host::diagnostics::{Diagnostic, Diagnostics, EvalError, Severity};
 use crate::host::limits::Limits;
 use crate::host::loader;
 use crate::host::site::Site;
-use crate::plan::BuildContext;
+use crate::plan::{BuildContext, Plan};
+use crate::policies::{CollapseRule, Function, Global, LocksRule, NoHost, Policies};
 use crate::render::Rendering;
 use crate::steps::Step;
 use crate::values::convert;
+use crate::values::views::{BuildView, Side};
+use digest::Sources;
 use root::Config;
 use starlark::values::OwnedFrozenValue;
 use std::collections::BTreeMap;
@@ -36,11 +43,13 @@ const STACK: usize = 64 << 20;
 #[derive(Clone)]
 pub struct Project(Arc<Inner>);
 
-struct Inner {
-    definition: Definition,
+pub(crate) struct Inner {
+    pub definition: Definition,
     warnings: Vec<Diagnostic>,
-    builders: BTreeMap<String, Builder>,
-    schedulers: BTreeMap<String, Scheduler>,
+    pub builders: BTreeMap<String, Builder>,
+    pub schedulers: BTreeMap<String, Scheduler>,
+    pub sources: BTreeMap<String, Source>,
+    pub global: Global,
     limits: Limits,
 }
 
@@ -50,6 +59,12 @@ pub(crate) struct Builder {
     /// `env`, not rendered.
     pub env: Option<OwnedFrozenValue>,
     pub site: Site,
+    pub collapse: Option<CollapseRule>,
+    pub next_build: Option<Function>,
+    pub next_worker: Option<Function>,
+    pub can_start_build: Option<Function>,
+    pub locks: Option<LocksRule>,
+    pub do_build_if: Option<Function>,
 }
 
 /// What lives on of a scheduler.
@@ -57,6 +72,17 @@ pub(crate) struct Builder {
 pub(crate) struct Scheduler {
     pub filter: Option<Filter>,
     pub important: Option<Predicate>,
+    pub builders: Option<Function>,
+    pub priority: Option<Function>,
+    pub rule: Option<Function>,
+}
+
+/// What lives on of a change source.
+#[derive(Default)]
+pub(crate) struct Source {
+    pub split_file: Option<Function>,
+    pub category: Option<Function>,
+    pub poll: Option<Function>,
 }
 
 impl fmt::Debug for Project {
@@ -128,6 +154,31 @@ impl Project {
         found.important.as_ref().map_or(Ok(true), |f| f.ask_change(change, &self.0.limits))
     }
 
+    /// Whether the build is to run at all (BU-15); true without a `do_build_if`.
+    /// Asked by the worker before the first step; false ends the build as SKIPPED.
+    pub fn do_build_if(&self, builder: &str, ctx: &BuildContext) -> Result<bool, EvalError> {
+        let Some(found) = self.0.builders.get(builder) else { return Err(unknown("builder", builder)) };
+        let Some(function) = &found.do_build_if else { return Ok(true) };
+        let context = Arc::new(ctx.clone());
+        function.call(
+            &self.0.limits,
+            &NoHost,
+            |eval| vec![eval.heap().alloc(BuildView { context: context.clone(), side: Side::Build })],
+            |answer, _| Ok(answer.to_bool()),
+        )
+    }
+
+    /// A dry run of a builder's steps. `None`: no such builder.
+    pub fn plan(&self, builder: &str, ctx: &BuildContext) -> Option<Plan> {
+        let steps = self.steps(builder)?;
+        Some(crate::plan::plan(builder, steps, ctx))
+    }
+
+    /// The functions that masters ask.
+    pub fn policies(&self) -> Policies<'_> {
+        Policies::of(&self.0)
+    }
+
     fn scheduler(&self, name: &str) -> Result<&Scheduler, EvalError> {
         self.0.schedulers.get(name).ok_or_else(|| unknown("scheduler", name))
     }
@@ -141,7 +192,7 @@ fn evaluate(files: &Files, limits: &Limits) -> Result<Project, Diagnostics> {
     let collector = Collector::default();
     let inner = loader::evaluate(files, limits, &collector)
         .and_then(|root| Config::find(root, &collector))
-        .map(|config| read(&config, limits, &collector));
+        .map(|config| read(files, &config, limits, &collector));
     let failed = collector.has_errors();
     let found = collector.into_sorted();
     match inner {
@@ -154,20 +205,24 @@ fn evaluate(files: &Files, limits: &Limits) -> Result<Project, Diagnostics> {
     }
 }
 
-fn read(config: &Config, limits: &Limits, collector: &Collector) -> Inner {
+fn read(files: &Files, config: &Config, limits: &Limits, collector: &Collector) -> Inner {
     let mut definition = root::read(config, collector);
-    let workers = workers::read(config, collector);
-    let builders = builders::read(config, limits, collector);
+    let mut locks = vec![];
+    let global = whole::read(config, &mut definition, &mut locks, collector);
+    let workers = workers::read(config, &mut locks, collector);
+    let builders = builders::read(config, limits, &Sources::of(files), &mut locks, collector);
     let schedulers = schedulers::read(config, collector);
     let sources = changes::read(config, collector);
+    definition.locks = whole::unique_locks(locks, collector);
     check::check(config, &workers, &builders, &schedulers, &sources, collector);
     definition.workers = workers.into_iter().map(|w| w.definition).collect();
-    definition.change_sources = sources.into_iter().map(|s| s.definition).collect();
     let mut inner = Inner {
         definition,
         warnings: vec![],
         builders: BTreeMap::new(),
         schedulers: BTreeMap::new(),
+        sources: BTreeMap::new(),
+        global,
         limits: limits.clone(),
     };
     for (entry, builder) in builders {
@@ -178,5 +233,10 @@ fn read(config: &Config, limits: &Limits, collector: &Collector) -> Inner {
         inner.schedulers.insert(entry.definition.name.clone(), scheduler);
         inner.definition.schedulers.push(entry.definition);
     }
+    for (entry, source) in sources {
+        inner.sources.insert(entry.definition.name.clone(), source);
+        inner.definition.change_sources.push(entry.definition);
+    }
+    inner.definition.secrets = whole::secrets(&inner.definition);
     inner
 }

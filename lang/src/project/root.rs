@@ -15,41 +15,59 @@ use starlark::values::dict::DictRef;
 use starlark::values::{OwnedFrozenValue, Value};
 use tidemill_model::wire::VOCABULARY;
 
-const KEYS: [&str; 9] = [
-    "workers",
-    "builders",
-    "schedulers",
-    "change_source",
-    "title",
-    "titleURL",
-    "buildbotURL",
-    "properties",
-    "collapseRequests",
+/// Keys, and what they hold.
+pub(crate) const KEYS: [(&str, &str); 20] = [
+    (
+        "workers",
+        "List of `worker.Worker`. If it has any, builders may name only these; without it, every enrolled worker.",
+    ),
+    ("builders", "List of `util.BuilderConfig`."),
+    ("schedulers", "List of schedulers."),
+    ("change_source", "A change source, or a list of them."),
+    ("title", "The project's name."),
+    ("titleURL", "Its address."),
+    ("buildbotURL", "The address of the pages."),
+    ("properties", "Dict of properties that every build has."),
+    (
+        "collapseRequests",
+        "`True`, `False`, a function or a `util.CollapseKey`: whether older waiting requests of a builder are merged into newer ones; for builders that do not say.",
+    ),
+    (
+        "prioritizeBuilders",
+        "Function of the master and a list of builders that returns them in the order in which they get workers; those left out get none.",
+    ),
+    (
+        "select_next_worker",
+        "Function of the builder, the free workers and the request that returns the worker; for builders without `nextWorker`.",
+    ),
+    (
+        "codebaseGenerator",
+        "Function of a change, as a dict, that returns the name of its codebase, for changes that name none.",
+    ),
+    (
+        "revlink",
+        "`util.RevlinkMatch`, a list of them, or a function of revision and repository: how revisions become links.",
+    ),
+    ("locks", "List of locks that only functions name; others are found where they are used."),
+    ("projects", "List of `util.Project`."),
+    ("services", "List of reporters and other services."),
+    ("secretsProviders", "List of `secrets.…`: where secrets come from."),
+    ("logMaxSize", "Bytes of a log that are kept at its head, for commands that do not say."),
+    ("logMaxTailSize", "Bytes of a log that are kept at its tail, for commands that do not say."),
+    ("machines", "No effect: workers are started as their own definitions say."),
 ];
-const OLD_KEYS: [(&str, &str); 3] =
-    [("slaves", "workers"), ("sources", "change_source"), ("mergeRequests", "collapseRequests")];
+const OLD_KEYS: [(&str, &str); 4] = [
+    ("slaves", "workers"),
+    ("sources", "change_source"),
+    ("mergeRequests", "collapseRequests"),
+    ("status", "services"),
+];
 /// Buildbot's keys that come later.
-const LATER_KEYS: [&str; 17] = [
-    "changeHorizon",
-    "codebaseGenerator",
-    "codebases",
-    "configurators",
-    "logMaxSize",
-    "logMaxTailSize",
-    "machines",
-    "multiMaster",
-    "prioritizeBuilders",
-    "projects",
-    "revlink",
-    "secretsProviders",
-    "select_next_worker",
-    "services",
-    "status",
-    "user_managers",
-    "validation",
-];
+const LATER_KEYS: [&str; 4] = ["changeHorizon", "codebases", "configurators", "validation"];
 /// Buildbot's keys that are no matter of the project file here: they may stay, without an effect.
-const FOREIGN_KEYS: [(&str, &str); 12] = [
+const FOREIGN_KEYS: [(&str, &str); 14] = [
+    ("multiMaster", "masters are always many"),
+    ("user_managers", "people are managed by `tidemill user`"),
     ("buildbotNetUsageData", "Tidemill reports to nobody"),
     ("caches", "Tidemill sizes its caches itself"),
     ("db", "the master's own settings name the database"),
@@ -139,12 +157,12 @@ impl Config {
     }
 
     /// The values under `key`, each of which must be one of `kind`.
-    pub fn descriptors(&self, key: &str, kind: Kind, what: &str, collector: &Collector) -> Vec<&Descriptor<'_>> {
+    pub fn descriptors(&self, key: &str, wanted: fn(Kind) -> bool, what: &str, collector: &Collector) -> Vec<Item<'_>> {
         let Some(value) = self.get(key) else { return vec![] };
         let single = [value];
         let items = match tree::items(value) {
             Some(items) => items,
-            None if key == "change_source" && !value.is_none() => &single,
+            None if ["change_source", "revlink"].contains(&key) && !value.is_none() => &single,
             None => {
                 if !matches!(Tree::of(value), Tree::None | Tree::Broken) {
                     let message = format!("c[\"{key}\"] must be a list of {what}, got {}", Tree::of(value).describe());
@@ -156,7 +174,11 @@ impl Config {
         let mut found = vec![];
         for (i, item) in items.iter().enumerate() {
             match Descriptor::from_value(*item) {
-                Some(descriptor) if descriptor.kind() == kind => found.push(descriptor),
+                Some(descriptor) if wanted(descriptor.kind()) => found.push(Item::Made(descriptor)),
+                // C-42: a builder may be a dict.
+                None if key == "builders" && DictRef::from_value(*item).is_some() => {
+                    found.extend(super::dicts::builder(self, i, *item, collector).map(|d| Item::Dict(Box::new(d))));
+                }
                 other => {
                     let tree = Tree::of(*item);
                     if matches!(tree, Tree::Broken) {
@@ -177,6 +199,23 @@ impl Config {
             }
         }
         found
+    }
+}
+
+/// A descriptor of the configuration, made by a constructor or read from a dict.
+pub(super) enum Item<'a> {
+    Made(&'a Descriptor<'a>),
+    Dict(Box<Descriptor<'a>>),
+}
+
+impl<'a> std::ops::Deref for Item<'a> {
+    type Target = Descriptor<'a>;
+
+    fn deref(&self) -> &Descriptor<'a> {
+        match self {
+            Item::Made(descriptor) => descriptor,
+            Item::Dict(descriptor) => descriptor,
+        }
     }
 }
 
@@ -215,14 +254,17 @@ pub(super) fn read(config: &Config, collector: &Collector) -> Definition {
     }
     let text = |key: &str| plain(config, key, convert::TEXT, collector).and_then(|t| convert::text(&t));
     let properties = plain(config, "properties", convert::PROPERTIES, collector);
-    let collapse = plain(config, "collapseRequests", convert::OPTIONAL_BOOL, collector);
+    let collapse = config.get("collapseRequests").map(Tree::of).and_then(|t| convert::boolean(&t));
+    let count = |key: &str| plain(config, key, convert::COUNT, collector).and_then(|t| convert::count(&t)).flatten();
     Definition {
         title: text("title").unwrap_or_default(),
         title_url: text("titleURL").unwrap_or_default(),
         buildbot_url: text("buildbotURL").unwrap_or_default(),
         vocabulary: VOCABULARY,
         properties: properties.and_then(|t| convert::properties(&t)).unwrap_or_default(),
-        collapse_requests: collapse.and_then(|t| convert::boolean(&t)),
+        collapse_requests: collapse,
+        log_max_size: count("logMaxSize"),
+        log_max_tail_size: count("logMaxTailSize"),
         ..Definition::default()
     }
 }
@@ -243,7 +285,7 @@ fn plain(config: &Config, key: &str, ty: Type, collector: &Collector) -> Option<
 }
 
 fn check_key(config: &Config, key: &str, collector: &Collector) {
-    if KEYS.contains(&key) {
+    if KEYS.iter().any(|(k, _)| *k == key) {
         return;
     }
     if let Some((_, new)) = OLD_KEYS.iter().find(|(old, _)| *old == key) {
@@ -258,9 +300,9 @@ fn check_key(config: &Config, key: &str, collector: &Collector) {
         let message = format!("c[\"{key}\"] is not in this release; it comes with a later one");
         return config.report(key, Diagnostic::error(message).hint("take it out to go on"), collector);
     }
-    let hint = match names::nearest(key, KEYS) {
+    let hint = match names::nearest(key, KEYS.iter().map(|(k, _)| *k)) {
         Some(near) => format!("did you mean `{near}`?"),
-        None => format!("the keys are {}", KEYS.join(", ")),
+        None => format!("the keys are {}", KEYS.map(|(k, _)| k).join(", ")),
     };
     let message = format!("c has no key `{key}`");
     config.report(key, Diagnostic::error(message).hint(hint), collector);

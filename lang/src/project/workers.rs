@@ -1,21 +1,55 @@
 //! `c["workers"]`.
 
+use super::engines;
 use super::root::{Config, Entry};
-use crate::definition::WorkerDef;
+use crate::definition::{LockDef, WorkerDef};
 use crate::host::collector::Collector;
-use crate::values::convert::{positive, properties, text};
+use crate::values::convert::{positive, properties, seconds, text, values};
 use crate::values::spec::Kind;
+use crate::values::{declare, lock};
 
-pub(super) fn read(config: &Config, collector: &Collector) -> Vec<Entry<WorkerDef>> {
-    let found = config.descriptors("workers", Kind::Worker, "worker.Worker", collector);
-    let entries = found.into_iter().map(|descriptor| {
+/// Arguments of every worker; others are those of the one who starts it.
+const COMMON: [&str; 8] = [
+    "name",
+    "max_builds",
+    "properties",
+    "defaultProperties",
+    "locks",
+    "notify_on_missing",
+    "missing_timeout",
+    "machine_name",
+];
+
+pub(super) fn read(config: &Config, locks: &mut Vec<LockDef>, collector: &Collector) -> Vec<Entry<WorkerDef>> {
+    let found = config.descriptors("workers", |k| k == Kind::Worker, "worker.Worker", collector);
+    let mut entries = vec![];
+    for descriptor in &found {
         let trees = descriptor.trees(collector);
+        let plain = ["Worker", "LocalWorker"].contains(&descriptor.spec.short());
+        if !plain && !engines::RUNS_LATENT {
+            collector.report(descriptor.site.place(engines::warning(descriptor.spec.name)));
+        }
+        let mut accesses = vec![];
+        for (access, definition) in descriptor.arg("locks").map(lock::accesses).unwrap_or_default() {
+            accesses.push(access);
+            locks.extend(definition);
+        }
+        if !accesses.is_empty() && !engines::RUNS_LOCKS {
+            collector.report(descriptor.site.place_argument("locks", engines::warning("a lock")));
+        }
+        let notify = trees.get("notify_on_missing", values).unwrap_or_default();
         let definition = WorkerDef {
             name: trees.get("name", text).unwrap_or_default(),
             max_builds: trees.get("max_builds", positive).flatten().and_then(|n| u32::try_from(n).ok()),
             properties: trees.get("properties", properties).unwrap_or_default(),
+            default_properties: trees.get("defaultProperties", properties).unwrap_or_default(),
+            locks: accesses,
+            notify_on_missing: notify.into_iter().flatten().collect(),
+            missing_timeout_us: trees.get("missing_timeout", seconds).flatten(),
+            latent: (!plain).then(|| declare::declared(descriptor, &COMMON)),
+            location: descriptor.site.location(),
         };
-        Entry { definition, site: descriptor.site.clone(), trees }
-    });
-    entries.collect()
+        entries.push(Entry { definition, site: descriptor.site.clone(), trees });
+    }
+    entries
 }

@@ -2,9 +2,9 @@
 //! value is of another type, so that checking a file and rendering a step
 //! cannot disagree about what is allowed.
 
-use super::spec::Type;
+use super::spec::{Kind, Param, Status, Type};
 use super::tree::Tree;
-use crate::plan::Command;
+use crate::plan::{Command, LogFile};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use tidemill_model::Results;
@@ -140,7 +140,7 @@ pub(crate) fn decode_rc(t: &Tree) -> Option<BTreeMap<i32, Results>> {
     }
 }
 
-fn results(t: &Tree) -> Option<Results> {
+pub(crate) fn results(t: &Tree) -> Option<Results> {
     Results::try_from(i16::try_from(int32(t)?).ok()?).ok()
 }
 
@@ -163,6 +163,54 @@ pub(crate) fn folder(t: &Tree) -> Option<String> {
     below.then_some(path)
 }
 
+/// Names of watched files, and where they are (SH-10).
+pub(crate) fn logfiles(t: &Tree) -> Option<BTreeMap<String, LogFile>> {
+    let file = |t: &Tree| match t {
+        Tree::Dict(entries) => {
+            let get = |key: &str| entries.iter().find(|(k, _)| text(k).as_deref() == Some(key)).map(|(_, v)| v);
+            let known = entries.iter().all(|(k, _)| matches!(text(k).as_deref(), Some("filename" | "follow")));
+            let follow = get("follow").map_or(Some(false), boolean)?;
+            known.then_some(LogFile { path: get("filename").and_then(text)?, follow })
+        }
+        other => text(other).map(|path| LogFile { path, follow: false }),
+    };
+    match t {
+        Tree::None => Some(BTreeMap::new()),
+        Tree::Dict(entries) => entries.iter().map(|(k, v)| Some((text(k)?, file(v)?))).collect(),
+        _ => None,
+    }
+}
+
+/// Counts by name.
+pub(crate) fn counts(t: &Tree) -> Option<BTreeMap<String, u32>> {
+    let count = |t: &Tree| count(t).flatten().and_then(|n| u32::try_from(n).ok());
+    match t {
+        Tree::Dict(entries) => entries.iter().map(|(k, v)| Some((text(k)?, count(v)?))).collect(),
+        _ => None,
+    }
+}
+
+pub(crate) fn patterns_by_name(t: &Tree) -> Option<BTreeMap<String, Vec<String>>> {
+    match t {
+        Tree::Dict(entries) => entries.iter().map(|(k, v)| Some((text(k)?, patterns(v)?))).collect(),
+        _ => None,
+    }
+}
+
+/// A field of a time table: numbers, names, ranges, steps, `L` and `5#2`.
+fn cron_field(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "*,-/#L".contains(c))
+}
+
+pub(crate) fn identifier(text: &str) -> bool {
+    let mut chars = text.chars();
+    chars.next().is_some_and(|c| c.is_alphabetic() || c == '_') && chars.all(|c| c.is_alphanumeric() || c == '_')
+}
+
+fn is(t: &Tree, kind: Kind) -> bool {
+    matches!(t, Tree::Descriptor(s) if s.kind == kind)
+}
+
 const fn plain(expected: &'static str, fits: fn(&Tree) -> bool) -> Type {
     Type { expected, placeholder: false, fits }
 }
@@ -175,9 +223,6 @@ const fn rendered(expected: &'static str, fits: fn(&Tree) -> bool) -> Type {
 pub(crate) const TEXT: Type = plain("a string", |t| text(t).is_some());
 pub(crate) const OPTIONAL_TEXT: Type = plain("a string or None", |t| optional_text(t).is_some());
 pub(crate) const BOOL: Type = plain("True or False", |t| boolean(t).is_some());
-pub(crate) const OPTIONAL_BOOL: Type =
-    plain("True, False or None", |t| matches!(t, Tree::None) || boolean(t).is_some());
-pub(crate) const INT: Type = plain("an int", |t| int32(t).is_some());
 pub(crate) const POSITIVE: Type = plain("an int from 1 on, or None", |t| positive(t).is_some_and(small));
 pub(crate) const SECONDS: Type = plain("a number of seconds, or None", |t| seconds(t).is_some());
 pub(crate) const INTERVAL: Type = plain("a number of seconds above 0", |t| matches!(seconds(t), Some(Some(1..))));
@@ -186,6 +231,84 @@ pub(crate) const VALUES: Type = plain("a string, a list of strings, or None", |t
 pub(crate) const PATTERNS: Type = plain("a regular expression, a list of them, or None", |t| patterns(t).is_some());
 pub(crate) const PROPERTIES: Type = plain("a dict of property names and values", |t| properties(t).is_some());
 pub(crate) const FUNCTION: Type = plain("a function or None", |t| matches!(t, Tree::Function | Tree::None));
+pub(crate) const CALLABLE: Type = plain("a function", |t| matches!(t, Tree::Function));
+pub(crate) const CALLABLE_OR_PLACEHOLDER: Type = rendered("a function", |t| matches!(t, Tree::Function));
+pub(crate) const COUNT: Type = plain("an int from 0 on, or None", |t| count(t).is_some());
+pub(crate) const PRIORITY: Type = plain("an int or a function", |t| matches!(t, Tree::Function) || int32(t).is_some());
+pub(crate) const BUILDER_NAMES: Type =
+    plain("a list of strings", |t| matches!(t, Tree::Function) || texts(t).is_some());
+pub(crate) const CATEGORY: Type =
+    plain("a string, a function or None", |t| matches!(t, Tree::Function) || optional_text(t).is_some());
+pub(crate) const CRON_FIELD: Type = plain("a number, a list of numbers, or a text such as \"*/15\"", |t| match t {
+    Tree::List(items) => items.iter().all(|i| int32(i).is_some()),
+    Tree::Text(s) => cron_field(s),
+    other => matches!(other, Tree::None) || int32(other).is_some(),
+});
+pub(crate) const COUNTS: Type = plain("a dict of names to ints", |t| counts(t).is_some());
+pub(crate) const PATTERNS_BY_NAME: Type =
+    plain("a dict of names to regular expressions", |t| patterns_by_name(t).is_some());
+pub(crate) const RESULTS: Type = plain("a list of results such as util.SUCCESS, or True or False", |t| match t {
+    Tree::Bool(_) | Tree::None => true,
+    Tree::List(items) => items.iter().all(|i| results(i).is_some()),
+    _ => false,
+});
+pub(crate) const COLLAPSE: Type = plain("True, False, a function, a util.CollapseKey or None", |t| {
+    matches!(t, Tree::None | Tree::Function) || boolean(t).is_some() || is(t, Kind::CollapseKey)
+});
+pub(crate) const FACTORY: Type = plain("a util.BuildFactory", |t| matches!(t, Tree::Factory));
+/// Each step is checked where it is added, so here any list will do.
+pub(crate) const STEPS: Type = rendered("a list of steps", |t| matches!(t, Tree::List(_)));
+pub(crate) const STEP: Type = plain("a step", |t| matches!(t, Tree::Descriptor(s) if matches!(s.kind, Kind::Step(_))));
+pub(crate) const FACTORY_FOLDER: Type =
+    rendered("a relative folder without `..`, or a function", |t| matches!(t, Tree::Function) || folder(t).is_some());
+pub(crate) const CHANGE_FILTER_OR_NONE: Type =
+    plain("a util.ChangeFilter or None", |t| matches!(t, Tree::None) || is(t, Kind::ChangeFilter));
+pub(crate) const SCHEDULER: Type = plain("a scheduler or its name", |t| {
+    text(t).is_some() || matches!(t, Tree::Descriptor(s) if matches!(s.kind, Kind::Scheduler(_)))
+});
+pub(crate) const PARAMETER: Type =
+    plain("a parameter such as util.StringParameter(…), or None", |t| matches!(t, Tree::None) || is(t, Kind::Part));
+pub(crate) const PARAMETERS: Type = plain("a list of parameters", |t| match t {
+    Tree::List(items) => items.iter().all(|i| text(i).is_some() || is(i, Kind::Part)),
+    _ => false,
+});
+pub(crate) const LOCKS: Type =
+    plain("a list of locks with their access, as in [lock.access(\"exclusive\")]", |t| match t {
+        Tree::List(items) => items.iter().all(|i| is(i, Kind::LockAccess) || is(i, Kind::Lock)),
+        other => matches!(other, Tree::None),
+    });
+pub(crate) const LOCKS_OR_FUNCTION: Type =
+    Type { expected: LOCKS.expected, placeholder: true, fits: |t| matches!(t, Tree::Function) || (LOCKS.fits)(t) };
+pub(crate) const SHELL_ARGS: Type = rendered("a list of util.ShellArg", |t| match t {
+    Tree::List(items) => items.iter().all(|i| is(i, Kind::ShellArg) || matches!(i, Tree::Placeholder)),
+    _ => false,
+});
+pub(crate) const R_LOGFILES: Type = rendered("a dict of log names to paths", |t| logfiles(t).is_some());
+pub(crate) const ATTRS: Type = rendered("a dict of names to util.attr(…) or default values", |t| match t {
+    Tree::Dict(entries) => entries.iter().all(|(k, _)| text(k).is_some_and(|n| identifier(&n))),
+    _ => false,
+});
+pub(crate) const DEFAULTS: Type = rendered("a dict of argument names to values", |t| match t {
+    Tree::Dict(entries) => entries.iter().all(|(k, _)| text(k).is_some()),
+    _ => false,
+});
+pub(crate) const OBSERVERS: Type = plain("a dict of log names to util.LogLineObserver(…) or functions", |t| match t {
+    Tree::Dict(entries) => {
+        entries.iter().all(|(k, v)| text(k).is_some() && (is(v, Kind::Observer) || matches!(v, Tree::Function)))
+    }
+    _ => false,
+});
+pub(crate) const BASE: Type =
+    plain("a kind of step, such as steps.ShellCommand without brackets, or what util.BuildStep returned", |t| {
+        matches!(t, Tree::StepKind)
+    });
+/// Takes every argument that the spec does not name.
+pub(crate) const OPEN: Param = Param {
+    name: "*",
+    status: Status::Optional(ANY),
+    default: "",
+    doc: "More arguments under Buildbot's names: they are kept for the release that uses them.",
+};
 pub(crate) const CODEBASES: Type = plain("a list of names, or a dict by name", |t| match t {
     Tree::Dict(entries) => entries.iter().all(|(k, _)| text(k).is_some()),
     other => texts(other).is_some(),

@@ -2,6 +2,7 @@
 //! was called. Arguments are kept by reference, so a list that grows later is
 //! seen grown, as in Python.
 
+use super::rule::Rule;
 use super::spec::{Kind, Spec};
 use super::tree::Tree;
 use crate::host::collector::Collector;
@@ -11,10 +12,12 @@ use allocative::Allocative;
 use starlark::any::ProvidesStaticType;
 use starlark::coerce::Coerce;
 use starlark::collections::SmallMap;
-use starlark::starlark_complex_value;
+use starlark::environment::{Methods, MethodsBuilder};
+use starlark::eval::Evaluator;
 use starlark::values::{
     Freeze, FreezeResult, Freezer, Heap, NoSerialize, StarlarkValue, Trace, Value, ValueLike, starlark_value,
 };
+use starlark::{starlark_complex_value, starlark_module};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -27,6 +30,9 @@ pub(crate) struct DescriptorGen<V> {
     #[allocative(skip)]
     #[trace(unsafe_ignore)]
     pub site: Site,
+    /// What made it, if that is no constructor of the vocabulary: a custom step's rule.
+    /// At most one.
+    pub rule: Vec<V>,
     /// Only those of the right type.
     pub args: SmallMap<String, V>,
     /// Arguments about which an error was reported: what needs them is not checked.
@@ -38,7 +44,10 @@ starlark_complex_value!(pub(crate) Descriptor);
 
 impl<V: fmt::Display> fmt::Display for DescriptorGen<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}(", self.spec.name)?;
+        match self.rule.first() {
+            Some(rule) => write!(f, "{rule}(")?,
+            None => write!(f, "{}(", self.spec.name)?,
+        }
         for (i, (name, value)) in self.args.iter().enumerate() {
             write!(f, "{}{name}={value}", if i > 0 { ", " } else { "" })?;
         }
@@ -52,6 +61,10 @@ where
     Self: ProvidesStaticType<'v>,
 {
     /// `builder.name`: an argument, or `None` where it was not given.
+    fn get_methods() -> Option<&'static Methods> {
+        Some(DESCRIPTOR_METHODS.methods())
+    }
+
     fn get_attr(&self, attribute: &str, _heap: Heap<'v>) -> Option<Value<'v>> {
         let given = self.args.get(attribute).map(|v| v.to_value());
         given.or_else(|| self.spec.type_of(attribute).map(|_| Value::new_none()))
@@ -67,11 +80,41 @@ impl<'v> Freeze for Descriptor<'v> {
 
     fn freeze(self, freezer: &Freezer) -> FreezeResult<FrozenDescriptor> {
         let args = self.args.into_iter().map(|(k, v)| Ok((k, v.freeze(freezer)?))).collect::<FreezeResult<_>>()?;
-        Ok(DescriptorGen { spec: self.spec, site: self.site, args, refused: self.refused })
+        let rule = self.rule.into_iter().map(|r| r.freeze(freezer)).collect::<FreezeResult<_>>()?;
+        Ok(DescriptorGen { spec: self.spec, site: self.site, rule, args, refused: self.refused })
     }
 }
 
+#[starlark_module]
+fn descriptor_methods(builder: &mut MethodsBuilder) {
+    /// How somebody holds a lock: the mode is `"counting"` or `"exclusive"`.
+    fn access<'v>(
+        this: Value<'v>,
+        #[starlark(require = pos)] mode: &str,
+        #[starlark(default = 1)] count: i32,
+        eval: &mut Evaluator<'v, '_, '_>,
+    ) -> starlark::Result<Value<'v>> {
+        match Descriptor::from_value(this) {
+            Some(lock) if lock.kind() == Kind::Lock => super::lock::access(this, mode, count, eval),
+            Some(other) => Err(starlark::Error::new_other(anyhow::anyhow!("a {} has no access()", other.spec.name))),
+            None => Err(starlark::Error::new_other(anyhow::anyhow!("only a lock has access()"))),
+        }
+    }
+}
+
+starlark::methods_static!(DESCRIPTOR_METHODS = descriptor_methods);
+
 impl<'v> Descriptor<'v> {
+    /// As people know it: the constructor's name, or that of the custom step.
+    pub fn called(&self) -> String {
+        self.custom().map_or_else(|| self.spec.name.to_owned(), |rule| rule.called())
+    }
+
+    /// The custom step that it is.
+    pub fn custom(&self) -> Option<&'v Rule<'v>> {
+        self.rule.first().and_then(|rule| Rule::from_value(*rule))
+    }
+
     pub fn kind(&self) -> Kind {
         self.spec.kind
     }
@@ -91,7 +134,7 @@ impl<'v> Descriptor<'v> {
                     trees.by_name.insert(name.clone(), tree);
                 }
                 Some(why) => {
-                    collector.report(self.site.place_argument(name, mismatch(self.spec, name, &why)));
+                    collector.report(self.site.place_argument(name, mismatch(&self.called(), name, &why)));
                     trees.refused.push(name.clone());
                 }
             }
@@ -101,8 +144,8 @@ impl<'v> Descriptor<'v> {
 }
 
 /// «`timeout` of steps.ShellCommand must be …».
-pub(crate) fn mismatch(spec: &Spec, name: &str, why: &str) -> Diagnostic {
-    Diagnostic::error(format!("`{name}` of {} {why}", spec.name))
+pub(crate) fn mismatch(called: &str, name: &str, why: &str) -> Diagnostic {
+    Diagnostic::error(format!("`{name}` of {called} {why}"))
 }
 
 /// Arguments as plain values, of the types that the spec demands.

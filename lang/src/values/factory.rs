@@ -1,6 +1,7 @@
 //! `util.BuildFactory`: the steps of a builder, in order. Grows while its own
 //! file is evaluated; read-only from then on.
 
+use super::convert::FACTORY_FOLDER;
 use super::descriptor::Descriptor;
 use super::spec::Kind;
 use super::tree::{self, Tree};
@@ -11,35 +12,45 @@ use allocative::Allocative;
 use starlark::any::ProvidesStaticType;
 use starlark::environment::{Methods, MethodsBuilder};
 use starlark::eval::Evaluator;
+use starlark::values::list::AllocList;
 use starlark::values::none::NoneType;
 use starlark::values::{
-    Freeze, FreezeResult, Freezer, FrozenValue, NoSerialize, StarlarkValue, Trace, Value, ValueLike, starlark_value,
+    Freeze, FreezeResult, Freezer, FrozenValue, Heap, NoSerialize, StarlarkValue, Trace, Value, ValueLike,
+    starlark_value,
 };
 use starlark::{starlark_complex_values, starlark_module};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 
 #[derive(Debug, Trace, ProvidesStaticType, NoSerialize, Allocative)]
 pub(crate) struct Factory<'v> {
     steps: RefCell<Vec<Value<'v>>>,
+    /// For steps that name none: a text, a placeholder or a function.
+    #[allocative(skip)]
+    workdir: Cell<Option<Value<'v>>>,
 }
 
 #[derive(Debug, ProvidesStaticType, NoSerialize, Allocative)]
 pub(crate) struct FrozenFactory {
     steps: Vec<FrozenValue>,
+    workdir: Option<FrozenValue>,
 }
 
 starlark_complex_values!(Factory);
 
 impl<'v> Factory<'v> {
-    pub fn new(steps: Vec<Value<'v>>) -> Self {
-        Factory { steps: RefCell::new(steps) }
+    pub fn new(steps: Vec<Value<'v>>, workdir: Option<Value<'v>>) -> Self {
+        Factory { steps: RefCell::new(steps), workdir: Cell::new(workdir) }
     }
 }
 
 impl FrozenFactory {
     pub fn steps(&self) -> &[FrozenValue] {
         &self.steps
+    }
+
+    pub fn workdir(&self) -> Option<FrozenValue> {
+        self.workdir
     }
 }
 
@@ -102,6 +113,20 @@ fn factory_methods(builder: &mut MethodsBuilder) {
         Ok(NoneType)
     }
 
+    /// A factory of its own with the same steps.
+    fn clone<'v>(this: Value<'v>, eval: &mut Evaluator<'v, '_, '_>) -> starlark::Result<Value<'v>> {
+        let (steps, workdir) = match this.downcast_ref::<Factory>() {
+            Some(factory) => (factory.steps.borrow().clone(), factory.workdir.get()),
+            None => match this.downcast_ref::<FrozenFactory>() {
+                Some(frozen) => {
+                    (frozen.steps.iter().map(|s| s.to_value()).collect(), frozen.workdir.map(|w| w.to_value()))
+                }
+                None => (vec![], None),
+            },
+        };
+        Ok(eval.heap().alloc(Factory::new(steps, workdir)))
+    }
+
     /// Appends the steps of a list.
     fn addSteps<'v>(
         this: Value<'v>,
@@ -125,6 +150,26 @@ starlark::methods_static!(FACTORY_METHODS = factory_methods);
 impl<'v> StarlarkValue<'v> for Factory<'v> {
     type Canonical = FrozenFactory;
 
+    /// `factory.workdir = …`, as in Buildbot.
+    fn set_attr(&self, attribute: &str, value: Value<'v>) -> starlark::Result<()> {
+        match attribute {
+            "workdir" => match FACTORY_FOLDER.mismatch(&Tree::of(value)) {
+                None => self.workdir.set(Some(value)),
+                Some(why) => return Err(starlark::Error::new_other(anyhow::anyhow!("`workdir` of a factory {why}"))),
+            },
+            _ => return Err(starlark::Error::new_other(anyhow::anyhow!("a factory has no attribute `{attribute}`"))),
+        }
+        Ok(())
+    }
+
+    fn get_attr(&self, attribute: &str, heap: Heap<'v>) -> Option<Value<'v>> {
+        match attribute {
+            "workdir" => Some(self.workdir.get().unwrap_or(Value::new_none())),
+            "steps" => Some(heap.alloc(AllocList(self.steps.borrow().iter().copied()))),
+            _ => None,
+        }
+    }
+
     fn get_methods() -> Option<&'static Methods> {
         Some(FACTORY_METHODS.methods())
     }
@@ -133,6 +178,14 @@ impl<'v> StarlarkValue<'v> for Factory<'v> {
 #[starlark_value(type = "BuildFactory")]
 impl<'v> StarlarkValue<'v> for FrozenFactory {
     type Canonical = FrozenFactory;
+
+    fn get_attr(&self, attribute: &str, heap: Heap<'v>) -> Option<Value<'v>> {
+        match attribute {
+            "workdir" => Some(self.workdir.map_or(Value::new_none(), |w| w.to_value())),
+            "steps" => Some(heap.alloc(AllocList(self.steps.iter().map(|s| s.to_value())))),
+            _ => None,
+        }
+    }
 
     fn get_methods() -> Option<&'static Methods> {
         Some(FACTORY_METHODS.methods())
@@ -144,6 +197,12 @@ impl<'v> Freeze for Factory<'v> {
 
     fn freeze(self, freezer: &Freezer) -> FreezeResult<FrozenFactory> {
         let steps = self.steps.into_inner().into_iter().map(|s| s.freeze(freezer)).collect::<FreezeResult<_>>()?;
-        Ok(FrozenFactory { steps })
+        let workdir = self.workdir.into_inner().map(|w| w.freeze(freezer)).transpose()?;
+        Ok(FrozenFactory { steps, workdir })
     }
+}
+
+/// For the reference.
+pub(crate) fn methods() -> &'static Methods {
+    FACTORY_METHODS.methods()
 }

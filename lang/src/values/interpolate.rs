@@ -1,5 +1,6 @@
 //! The templates of `util.Interpolate`: text with `%(prop:NAME)s`,
-//! `%(src:CODEBASE:ATTRIBUTE)s`, `%(kw:NAME)s` and `%s`.
+//! `%(src:CODEBASE:ATTRIBUTE)s`, `%(kw:NAME)s`, `%(secret:NAME)s`,
+//! `%(worker:NAME)s` and `%s`. Also the older templates of `util.WithProperties`.
 //!
 //! After the name may stand `:-text` (if there is no value), `:~text` (if it is
 //! missing or false), `:+text` (if there is one), `:?|yes|no` (whether there is
@@ -26,6 +27,8 @@ pub(crate) enum From {
     Property(String),
     Source { codebase: String, attribute: String },
     Keyword(String),
+    Secret(String),
+    Worker(String),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -42,7 +45,12 @@ pub(crate) enum Operator {
 
 /// Reads a template. The error says what is wrong and what would be right.
 pub(crate) fn parse(source: &str) -> Result<Template, String> {
-    Parser { positional: 0 }.template(source, 0)
+    Parser { positional: 0, old: false }.template(source, 0)
+}
+
+/// Reads a template of `util.WithProperties`: names of properties without a selector.
+pub(crate) fn parse_old(source: &str) -> Result<Template, String> {
+    Parser { positional: 0, old: true }.template(source, 0)
 }
 
 impl Template {
@@ -69,6 +77,8 @@ impl Template {
 struct Parser {
     /// How many `%s` were read.
     positional: usize,
+    /// `%(NAME)s` is a keyword, or the property.
+    old: bool,
 }
 
 impl Parser {
@@ -116,16 +126,30 @@ impl Parser {
     }
 
     fn lookup(&mut self, inside: &str, depth: usize) -> Result<Part, String> {
+        if self.old {
+            let (name, rest) = name_and_rest(inside);
+            if name.is_empty() {
+                return Err(format!("`%({inside})s` names nothing"));
+            }
+            let operator = rest.map(|r| self.operator(r, inside, depth)).transpose()?;
+            return Ok(Part::Lookup { from: From::Property(name.into()), operator });
+        }
         let (selector, rest) = inside
             .split_once(':')
             .ok_or_else(|| format!("`%({inside})s` needs a selector, as in %(prop:{inside})s"))?;
         let (from, rest) = match selector {
-            "prop" | "kw" => {
+            "prop" | "kw" | "secret" | "worker" => {
                 let (name, rest) = name_and_rest(rest);
                 if name.is_empty() {
                     return Err(format!("`%({inside})s` names nothing"));
                 }
-                let from = if selector == "prop" { From::Property(name.into()) } else { From::Keyword(name.into()) };
+                let name = name.to_owned();
+                let from = match selector {
+                    "prop" => From::Property(name),
+                    "kw" => From::Keyword(name),
+                    "secret" => From::Secret(name),
+                    _ => From::Worker(name),
+                };
                 (from, rest)
             }
             "src" => {
@@ -141,8 +165,7 @@ impl Parser {
                 }
                 (From::Source { codebase: codebase.into(), attribute: attribute.into() }, rest)
             }
-            "secret" | "worker" => return Err(format!("`%({inside})s`: {selector} is not in this release yet")),
-            other => return Err(format!("`{other}` in `%({inside})s` is not one of prop, src, kw")),
+            other => return Err(format!("`{other}` in `%({inside})s` is not one of prop, src, kw, secret, worker")),
         };
         let operator = rest.map(|r| self.operator(r, inside, depth)).transpose()?;
         Ok(Part::Lookup { from, operator })
@@ -229,7 +252,7 @@ mod tests {
             ("%(prop:x:?|y)s", "two texts"),
             ("%(src:x)s", "attribute"),
             ("%(src::brunch)s", "branch"),
-            ("%(secret:x)s", "not in this release"),
+            ("%(secret:)s", "names nothing"),
             ("%(foo:x)s", "prop, src, kw"),
         ] {
             let error = parse(bad).unwrap_err();

@@ -1,5 +1,6 @@
-//! What a constructor takes: names, types, and which Buildbot arguments have no
-//! effect or no support yet. The tables are in [`crate::vocabulary`].
+//! What a constructor takes: names, types, defaults and words for people, and
+//! which Buildbot arguments have no effect or no support yet. The tables are in
+//! [`crate::vocabulary`].
 
 use super::tree::Tree;
 
@@ -13,6 +14,10 @@ pub(crate) struct Spec {
     pub params: &'static [&'static [Param]],
     /// How many of them may be given without a name.
     pub positional: usize,
+    /// What it is, for the reference: a sentence, and more where needed.
+    pub doc: &'static str,
+    /// How it is written; evaluated by a test.
+    pub example: &'static str,
 }
 
 impl PartialEq for Spec {
@@ -24,15 +29,37 @@ impl PartialEq for Spec {
 /// What comes out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
+    /// An attribute of a custom step.
+    Attribute,
     Builder,
     ChangeFilter,
-    ChangeSource,
+    ChangeSource(SourceKind),
+    CollapseKey,
     Factory,
+    FlattenList,
     Interpolate,
+    Lock,
+    LockAccess,
+    /// A log observer.
+    Observer,
+    /// A part of a declaration: a form field, a report generator, a message formatter, …
+    Part,
+    ProjectEntry,
     Property,
+    RemoteCommand,
     Renderer,
-    Scheduler,
+    Reporter,
+    Revlink,
+    Scheduler(RuleKind),
+    Secret,
+    SecretsProvider,
+    ShellArg,
     Step(StepKind),
+    /// `util.BuildStep`.
+    StepMaker,
+    Transform,
+    UrlForBuild,
+    WithProperties,
     Worker,
 }
 
@@ -41,12 +68,42 @@ pub(crate) enum StepKind {
     Git,
     SetProperty,
     Shell,
+    /// Its work is this function of the built-in library.
+    Library {
+        file: &'static str,
+        function: &'static str,
+    },
+    /// Only as the base of `util.BuildStep`.
+    Bare,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RuleKind {
+    SingleBranch,
+    AnyBranch,
+    Dependent,
+    Periodic,
+    Triggerable,
+    Force,
+    Custom,
+    Declared,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SourceKind {
+    Git,
+    Custom,
+    Declared,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Param {
     pub name: &'static str,
     pub status: Status,
+    /// As it is written; empty for what is required or simply not there.
+    pub default: &'static str,
+    /// For the reference.
+    pub doc: &'static str,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -91,27 +148,32 @@ impl Type {
     }
 }
 
-pub(crate) const fn required(name: &'static str, ty: Type) -> Param {
-    Param { name, status: Status::Required(ty) }
+pub(crate) const fn required(name: &'static str, ty: Type, doc: &'static str) -> Param {
+    Param { name, status: Status::Required(ty), default: "", doc }
 }
 
-pub(crate) const fn optional(name: &'static str, ty: Type) -> Param {
-    Param { name, status: Status::Optional(ty) }
+pub(crate) const fn optional(name: &'static str, ty: Type, default: &'static str, doc: &'static str) -> Param {
+    Param { name, status: Status::Optional(ty), default, doc }
 }
 
 pub(crate) const fn alias(name: &'static str, to: &'static str) -> Param {
-    Param { name, status: Status::Alias(to) }
+    Param { name, status: Status::Alias(to), default: "", doc: "" }
 }
 
 pub(crate) const fn ignored(name: &'static str, why: &'static str) -> Param {
-    Param { name, status: Status::Ignored(why) }
+    Param { name, status: Status::Ignored(why), default: "", doc: "" }
 }
 
 pub(crate) const fn later(name: &'static str) -> Param {
-    Param { name, status: Status::Later }
+    Param { name, status: Status::Later, default: "", doc: "" }
 }
 
 impl Spec {
+    /// Without its namespace.
+    pub fn short(&self) -> &'static str {
+        self.name.rsplit_once('.').map_or(self.name, |(_, short)| short)
+    }
+
     pub fn all(&self) -> impl Iterator<Item = &'static Param> + use<> {
         self.params.iter().flat_map(|group| group.iter())
     }

@@ -6,8 +6,9 @@
 use super::descriptor::Descriptor;
 use super::factory;
 use super::placeholder::Placeholder;
+use super::rule::Rule;
 use super::spec::Spec;
-use crate::vocabulary::later::Broken;
+use crate::vocabulary::{self, later::Broken};
 use serde_json::Value as Json;
 use starlark::values::dict::DictRef;
 use starlark::values::list::ListRef;
@@ -32,6 +33,8 @@ pub(crate) enum Tree {
     Placeholder,
     Function,
     Factory,
+    /// A kind of step: a constructor, or a custom step.
+    StepKind,
     Descriptor(&'static Spec),
     /// An error about it was already reported.
     Broken,
@@ -67,6 +70,7 @@ impl Tree {
             _ if Placeholder::from_value(value).is_some() => Tree::Placeholder,
             _ if factory::is_factory(value) => Tree::Factory,
             _ if value.downcast_ref::<Broken>().is_some() => Tree::Broken,
+            _ if Rule::from_value(value).is_some() || vocabulary::is_step_kind(value) => Tree::StepKind,
             name if name.contains("function") || name == "partial" => Tree::Function,
             name => Tree::Other(name.to_owned()),
         }
@@ -93,6 +97,23 @@ impl Tree {
     /// Whether any part of it is a [`Tree::Placeholder`].
     pub fn has_placeholder(&self) -> bool {
         self.any(&|t| matches!(t, Tree::Placeholder))
+    }
+
+    /// Whether it holds nothing but texts, numbers, bools, None, lists and dicts.
+    pub fn is_plain(&self) -> bool {
+        !self.any(&|t| {
+            matches!(
+                t,
+                Tree::Placeholder
+                    | Tree::Function
+                    | Tree::Factory
+                    | Tree::StepKind
+                    | Tree::Descriptor(_)
+                    | Tree::Broken
+                    | Tree::Other(_)
+                    | Tree::TooLarge
+            )
+        })
     }
 
     pub fn has_broken(&self) -> bool {
@@ -246,6 +267,7 @@ impl Tree {
             Tree::Placeholder => "a placeholder".into(),
             Tree::Function => "a function".into(),
             Tree::Factory => "a util.BuildFactory".into(),
+            Tree::StepKind => "a kind of step".into(),
             Tree::Descriptor(spec) => format!("a {}", spec.name),
             Tree::Broken => "a value that could not be made".into(),
             Tree::Other(name) => format!("a value of type {name}"),

@@ -13,7 +13,7 @@ use starlark::values::{Heap, NoSerialize, StarlarkValue, Value, ValueError, star
 use starlark::{starlark_module, starlark_simple_value};
 use std::fmt;
 use std::sync::Arc;
-use tidemill_model::{Change, Properties, SourceStamp};
+use tidemill_model::{Change, NewChange, Properties, SourceStamp};
 
 /// From which side a function looks at the build.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,8 +46,19 @@ impl fmt::Display for BuildView {
     }
 }
 
-const BUILD_FACTS: [&str; 9] =
-    ["builder", "number", "properties", "reason", "results", "sourcestamps", "workername", "branch", "revision"];
+const BUILD_FACTS: [&str; 11] = [
+    "builder",
+    "number",
+    "properties",
+    "reason",
+    "results",
+    "sourcestamps",
+    "changes",
+    "url",
+    "workername",
+    "branch",
+    "revision",
+];
 
 impl BuildView {
     fn fact<'v>(&self, name: &str, heap: Heap<'v>) -> Option<Value<'v>> {
@@ -61,6 +72,11 @@ impl BuildView {
             "branch" => optional(first.and_then(|s| s.branch.as_deref()), heap),
             "revision" => optional(first.and_then(|s| s.revision.as_deref()), heap),
             "sourcestamps" => heap.alloc(AllocList(self.context.sourcestamps.iter().map(|s| sourcestamp(s, heap)))),
+            "changes" => {
+                let one = |c: &NewChange| heap.alloc(AllocStruct(new_change_fields(c, heap)));
+                heap.alloc(AllocList(self.context.changes.iter().map(one).collect::<Vec<_>>()))
+            }
+            "url" => heap.alloc(self.context.url.as_str()),
             "properties" => heap.alloc(BuildView { context: self.context.clone(), side: Side::Props }),
             _ => return None,
         })
@@ -152,7 +168,7 @@ fn properties<'v>(all: &Properties, heap: Heap<'v>) -> Value<'v> {
     heap.alloc(AllocDict(all.0.iter().map(|(name, p)| (name.as_str(), heap.alloc(&p.value)))))
 }
 
-fn sourcestamp<'v>(stamp: &SourceStamp, heap: Heap<'v>) -> Value<'v> {
+pub(crate) fn sourcestamp<'v>(stamp: &SourceStamp, heap: Heap<'v>) -> Value<'v> {
     heap.alloc(AllocStruct([
         ("branch", optional(stamp.branch.as_deref(), heap)),
         ("codebase", heap.alloc(stamp.codebase.as_str())),
@@ -164,8 +180,30 @@ fn sourcestamp<'v>(stamp: &SourceStamp, heap: Heap<'v>) -> Value<'v> {
 
 /// A change, with Buildbot's names.
 pub(crate) fn change<'v>(change: &Change, heap: Heap<'v>) -> Value<'v> {
-    let new = &change.new;
-    heap.alloc(AllocStruct([
+    heap.alloc(AllocStruct(change_fields(change, heap)))
+}
+
+/// The same with `important`, for rules of schedulers.
+pub(crate) fn important_change<'v>(change: &Change, important: bool, heap: Heap<'v>) -> Value<'v> {
+    let own = [("important", heap.alloc(important))];
+    heap.alloc(AllocStruct(change_fields(change, heap).into_iter().chain(own).collect::<Vec<_>>()))
+}
+
+/// A dict's entries as attributes.
+pub(crate) fn attributes<'v>(map: &serde_json::Value, heap: Heap<'v>) -> Value<'v> {
+    let entries = map.as_object().into_iter().flatten();
+    heap.alloc(AllocStruct(entries.map(|(k, v)| (k.as_str(), super::alloc::json(v, heap))).collect::<Vec<_>>()))
+}
+
+fn change_fields<'v>(change: &Change, heap: Heap<'v>) -> Vec<(&'static str, Value<'v>)> {
+    let mut fields = new_change_fields(&change.new, heap);
+    fields.push(("number", heap.alloc(change.id.0)));
+    fields
+}
+
+fn new_change_fields<'v>(new: &NewChange, heap: Heap<'v>) -> Vec<(&'static str, Value<'v>)> {
+    let when = new.when.map_or(Value::new_none(), |w| heap.alloc(w.unix_timestamp_nanos() as f64 / 1e9));
+    vec![
         ("author", heap.alloc(new.author.as_str())),
         ("branch", optional(new.branch.as_deref(), heap)),
         ("category", optional(new.category.as_deref(), heap)),
@@ -173,14 +211,14 @@ pub(crate) fn change<'v>(change: &Change, heap: Heap<'v>) -> Value<'v> {
         ("comments", heap.alloc(new.comments.as_str())),
         ("committer", optional(new.committer.as_deref(), heap)),
         ("files", heap.alloc(AllocList(new.files.iter().map(String::as_str)))),
-        ("number", heap.alloc(change.id.0)),
         ("project", heap.alloc(new.project.as_str())),
         ("properties", properties(&new.properties, heap)),
         ("repository", heap.alloc(new.repository.as_str())),
         ("revision", optional(new.revision.as_deref(), heap)),
         ("revlink", optional(new.revlink.as_deref(), heap)),
+        ("when", when),
         ("who", heap.alloc(new.author.as_str())),
-    ]))
+    ]
 }
 
 /// A fact of a source stamp for a template.

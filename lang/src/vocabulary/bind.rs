@@ -5,7 +5,9 @@ use crate::host::collector::report;
 use crate::host::diagnostics::Diagnostic;
 use crate::host::site::Site;
 use crate::names;
+use crate::values::convert::OPEN;
 use crate::values::descriptor::mismatch;
+use crate::values::rule::{Attribute, Rule};
 use crate::values::spec::{Param, Spec, Status};
 use crate::values::tree::Tree;
 use starlark::collections::SmallMap;
@@ -26,7 +28,20 @@ pub(super) fn bind<'v>(
     args: &Arguments<'v, '_>,
     eval: &Evaluator<'v, '_, '_>,
 ) -> starlark::Result<Bound<'v>> {
-    let mut binding = Binding { spec, site, eval, bound: Bound::default() };
+    bind_for(spec, None, site, args, eval)
+}
+
+/// The same for a custom step: its own arguments first, then those of its base,
+/// with its defaults for what is not given.
+pub(super) fn bind_for<'v>(
+    spec: &'static Spec,
+    rule: Option<&'v Rule<'v>>,
+    site: &Site,
+    args: &Arguments<'v, '_>,
+    eval: &Evaluator<'v, '_, '_>,
+) -> starlark::Result<Bound<'v>> {
+    let called = rule.map_or_else(|| spec.name.to_owned(), |r| r.called());
+    let mut binding = Binding { spec, rule, called, site, eval, bound: Bound::default() };
     let mut given = vec![];
     for (i, value) in args.positions(eval.heap())?.enumerate() {
         match spec.all().nth(i).filter(|_| i < spec.positional) {
@@ -41,9 +56,33 @@ pub(super) fn bind<'v>(
     for (name, value) in given {
         binding.take(name, value)?;
     }
+    if let Some(rule) = rule {
+        for (name, value) in &rule.defaults {
+            if !binding.has(name) {
+                binding.bound.args.insert(name.clone(), *value);
+            }
+        }
+        for (name, attribute) in rule.attrs.iter().map(|(n, v)| (n, Attribute::of(*v))) {
+            match attribute.default {
+                _ if binding.has(name) => {}
+                Some(value) => {
+                    binding.bound.args.insert(name.clone(), value);
+                }
+                None if attribute.required => {
+                    let message = format!("{} needs `{name}`", binding.called);
+                    let doc = Some(attribute.doc).filter(|d| !d.is_empty());
+                    report(eval, site.place(Diagnostic::error(message).maybe_hint(doc)))?;
+                    binding.bound.refused.push(name.clone());
+                }
+                None => {
+                    binding.bound.args.insert(name.clone(), Value::new_none());
+                }
+            }
+        }
+    }
     for param in spec.all() {
         if matches!(param.status, Status::Required(_)) && !binding.has(param.name) {
-            let message = format!("{} needs `{}`", spec.name, param.name);
+            let message = format!("{} needs `{}`", binding.called, param.name);
             report(eval, site.place(Diagnostic::error(message).maybe_hint(example(spec, param))))?;
             binding.bound.refused.push(param.name.to_owned());
         }
@@ -64,6 +103,9 @@ fn example(spec: &Spec, param: &Param) -> Option<String> {
 
 struct Binding<'a, 'v, 'e1, 'e2> {
     spec: &'static Spec,
+    rule: Option<&'v Rule<'v>>,
+    /// As people know it.
+    called: String,
     site: &'a Site,
     eval: &'a Evaluator<'v, 'e1, 'e2>,
     bound: Bound<'v>,
@@ -79,23 +121,61 @@ impl<'v> Binding<'_, 'v, '_, '_> {
     }
 
     fn too_many(&self) -> starlark::Result<()> {
-        let Spec { name, positional, .. } = self.spec;
+        let Spec { positional, .. } = self.spec;
+        let name = &self.called;
         let message = match positional {
             0 => format!("{name} takes named arguments only"),
             1 => format!("{name} takes one argument without a name"),
             n => format!("{name} takes {n} arguments without a name"),
         };
-        let names: Vec<_> = self.spec.names().take(6).collect();
-        let hint = format!("write them with their names, as in {} = …; the first are {}", names[0], names.join(", "));
-        report(self.eval, self.site.place(Diagnostic::error(message).hint(hint)))
+        let names: Vec<_> = self.names().into_iter().take(6).collect();
+        let hint = names
+            .first()
+            .map(|first| format!("write them with their names, as in {first} = …; the first are {}", names.join(", ")));
+        report(self.eval, self.site.place(Diagnostic::error(message).maybe_hint(hint)))
+    }
+
+    /// Names to offer to people.
+    fn names(&self) -> Vec<String> {
+        match self.rule {
+            Some(rule) => rule.names(),
+            None => self.spec.names().filter(|n| *n != OPEN.name).map(str::to_owned).collect(),
+        }
+    }
+
+    /// An argument that the custom step declares itself.
+    fn attribute(&mut self, name: String, attribute: &Attribute<'v>, value: Value<'v>) -> starlark::Result<()> {
+        let tree = Tree::of(value);
+        match attribute.mismatch(&tree) {
+            _ if tree.has_broken() => self.bound.refused.push(name),
+            None => {
+                self.bound.args.insert(name, value);
+            }
+            Some(why) => {
+                self.report(&name, mismatch(&self.called, &name, &why))?;
+                self.bound.refused.push(name);
+            }
+        }
+        Ok(())
     }
 
     fn take(&mut self, name: String, value: Value<'v>) -> starlark::Result<()> {
-        let Some(param) = self.spec.param(&name) else { return self.unknown(&name) };
+        if let Some(rule) = self.rule {
+            if let Some(attribute) = rule.attribute(&name) {
+                return self.attribute(name, &attribute, value);
+            }
+            if rule.prohibited.contains(&name) {
+                let message = format!("{} does not take `{name}`", self.called);
+                self.bound.refused.push(name.clone());
+                return self.report(&name, Diagnostic::error(message).hint("the kind of step says itself what it is"));
+            }
+        }
+        let open = || self.spec.param(OPEN.name);
+        let Some(param) = self.spec.param(&name).or_else(open) else { return self.unknown(&name) };
         match param.status {
             Status::Required(ty) | Status::Optional(ty) => {
                 if self.bound.args.contains_key(&name) {
-                    self.report(&name, Diagnostic::error(format!("{} got `{name}` twice", self.spec.name)))?;
+                    self.report(&name, Diagnostic::error(format!("{} got `{name}` twice", self.called)))?;
                     return Ok(());
                 }
                 let tree = Tree::of(value);
@@ -105,7 +185,7 @@ impl<'v> Binding<'_, 'v, '_, '_> {
                         self.bound.args.insert(name, value);
                     }
                     Some(why) => {
-                        self.report(&name, mismatch(self.spec, &name, &why))?;
+                        self.report(&name, mismatch(&self.called, &name, &why))?;
                         self.bound.refused.push(name);
                     }
                 }
@@ -113,12 +193,11 @@ impl<'v> Binding<'_, 'v, '_, '_> {
             }
             Status::Alias(to) => self.alias(&name, to, value),
             Status::Ignored(why) => {
-                let message = format!("`{name}` of {} has no effect: {why}", self.spec.name);
+                let message = format!("`{name}` of {} has no effect: {why}", self.called);
                 self.report(&name, Diagnostic::warning(message))
             }
             Status::Later => {
-                let message =
-                    format!("`{name}` of {} is not in this release; it comes with a later one", self.spec.name);
+                let message = format!("`{name}` of {} is not in this release; it comes with a later one", self.called);
                 self.report(&name, Diagnostic::error(message).hint("take it out to go on"))
             }
         }
@@ -126,11 +205,11 @@ impl<'v> Binding<'_, 'v, '_, '_> {
 
     fn alias(&mut self, name: &str, to: &'static str, value: Value<'v>) -> starlark::Result<()> {
         if name != "workername" {
-            let message = format!("`{name}` of {} is an old name of `{to}`", self.spec.name);
+            let message = format!("`{name}` of {} is an old name of `{to}`", self.called);
             self.report(name, Diagnostic::warning(message).hint(format!("write {to} = …")))?;
         }
         if self.has(to) {
-            let message = format!("{} got both `{name}` and `{to}`, which mean the same", self.spec.name);
+            let message = format!("{} got both `{name}` and `{to}`, which mean the same", self.called);
             return self.report(name, Diagnostic::error(message));
         }
         // The singular names take one name where the plural takes a list.
@@ -141,14 +220,15 @@ impl<'v> Binding<'_, 'v, '_, '_> {
     }
 
     fn unknown(&mut self, name: &str) -> starlark::Result<()> {
-        let message = format!("{} has no argument `{name}`", self.spec.name);
-        let hint = match names::nearest(name, self.spec.names()) {
+        let message = format!("{} has no argument `{name}`", self.called);
+        let known = self.names();
+        let hint = match names::nearest(name, known.iter().map(String::as_str)) {
             Some(near) => {
                 // Else the same slip is told again as a missing argument.
                 self.bound.refused.push(near.to_owned());
                 format!("did you mean `{near}`?")
             }
-            None => format!("it takes {}", self.spec.names().collect::<Vec<_>>().join(", ")),
+            None => format!("it takes {}", known.join(", ")),
         };
         self.report(name, Diagnostic::error(message).hint(hint))
     }

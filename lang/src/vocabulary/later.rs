@@ -32,7 +32,7 @@ impl<'v> StarlarkValue<'v> for Later {
         eval: &mut Evaluator<'v, '_, '_>,
     ) -> starlark::Result<Value<'v>> {
         let message = format!("{} is not in this release; it comes with a later one", self.0);
-        let hint = "docs/project-file.md lists what there is; take this call out to go on";
+        let hint = "`tidemill doc` lists what there is; take this call out to go on";
         report(eval, Site::of(eval).place(Diagnostic::error(message).hint(hint)))?;
         Ok(eval.heap().alloc(Broken))
     }

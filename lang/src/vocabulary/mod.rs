@@ -5,55 +5,105 @@
 mod bind;
 mod changes;
 mod constructor;
+mod custom;
 pub(crate) mod later;
+mod reporters;
 mod schedulers;
 mod steps;
 mod util;
 mod worker;
 
-use crate::values::spec::Spec;
+use crate::host::guards;
+use crate::natives;
+use crate::values::placeholder::{Form, PlaceholderGen};
+use crate::values::spec::{Kind, Spec};
 use constructor::Constructor;
+use starlark::collections::SmallMap;
 use starlark::environment::GlobalsBuilder;
 use starlark::eval::Evaluator;
 use starlark::starlark_module;
-use starlark::values::Value;
 use starlark::values::none::NoneType;
 use starlark::values::tuple::UnpackTuple;
+use starlark::values::{Value, ValueLike};
 use tidemill_model::Results;
 
 use crate::host::collector::report;
 use crate::host::diagnostics::{Diagnostic, Severity};
 use crate::host::site::Site;
-use later::{Later, LaterNamespace};
+use later::Later;
+
+pub(crate) use custom::custom_step;
+pub(crate) use steps::bare as bare_step;
+
+/// A namespace: its name, what is in it, and what comes later.
+type Namespace = (&'static str, &'static [&'static [&'static Spec]], &'static [&'static str]);
+
+const NAMESPACES: [Namespace; 7] = [
+    ("changes", changes::SPECS, changes::LATER),
+    ("reporters", reporters::REPORTER_SPECS, &[]),
+    ("schedulers", schedulers::SPECS, schedulers::LATER),
+    ("secrets", reporters::SECRET_SPECS, &[]),
+    ("steps", steps::SPECS, steps::LATER),
+    ("util", util::SPECS, util::LATER),
+    ("worker", worker::SPECS, worker::LATER),
+];
+
+/// Every constructor, by namespace.
+pub(crate) fn specs() -> impl Iterator<Item = &'static Spec> {
+    NAMESPACES.iter().flat_map(|(_, groups, _)| groups.iter().flat_map(|group| group.iter().copied()))
+}
 
 pub(crate) fn register(builder: &mut GlobalsBuilder) {
-    namespace(builder, "changes", changes::SPECS, changes::LATER);
-    namespace(builder, "schedulers", schedulers::SPECS, schedulers::LATER);
-    namespace(builder, "steps", steps::SPECS, steps::LATER);
-    namespace(builder, "worker", worker::SPECS, worker::LATER);
-    builder.namespace("util", |b| {
-        fill(b, "util", util::SPECS, util::LATER);
-        results(b);
-    });
-    results(builder);
-    for name in ["reporters", "secrets"] {
-        builder.set(name, LaterNamespace(name));
+    for (name, groups, later) in NAMESPACES {
+        builder.namespace(name, |b| {
+            fill(b, name, groups, later);
+            match name {
+                "util" => {
+                    results(b);
+                    natives::register(b);
+                    b.set("URLForBuild", url_for_build());
+                }
+                // The name of SingleBranchScheduler before it was so named.
+                "schedulers" => {
+                    let single = specs().find(|s| s.name == "schedulers.SingleBranchScheduler");
+                    b.set("Scheduler", Constructor(single.expect("it is in the table")));
+                }
+                _ => {}
+            }
+        });
     }
+    results(builder);
     functions(builder);
+    guards::register(builder);
 }
 
-fn namespace(builder: &mut GlobalsBuilder, name: &str, specs: &[&'static Spec], later: &[&str]) {
-    builder.namespace(name, |b| fill(b, name, specs, later));
-}
-
-fn fill(builder: &mut GlobalsBuilder, namespace: &str, specs: &[&'static Spec], later: &[&str]) {
-    for spec in specs {
-        let (_, short) = spec.name.split_once('.').expect("names of constructors have a namespace");
-        builder.set(short, Constructor(spec));
+fn fill(builder: &mut GlobalsBuilder, namespace: &str, groups: &[&[&'static Spec]], later: &[&str]) {
+    for spec in groups.iter().flat_map(|group| group.iter()).filter(|s| s.kind != Kind::UrlForBuild) {
+        builder.set(spec.short(), Constructor(spec));
     }
     for name in later {
         builder.set(name, Later(format!("{namespace}.{name}")));
     }
+}
+
+/// A value that also may be called.
+fn url_for_build() -> crate::values::placeholder::FrozenPlaceholder {
+    PlaceholderGen { form: Form::UrlForBuild, site: Site::default(), values: SmallMap::new() }
+}
+
+/// A constructor of steps, without its brackets.
+pub(crate) fn is_step_kind(value: Value<'_>) -> bool {
+    value.downcast_ref::<Constructor>().is_some_and(|c| matches!(c.0.kind, Kind::Step(_)))
+}
+
+/// Whether every step takes the argument.
+pub(crate) fn common_argument(name: &str) -> bool {
+    steps::common::COMMON.iter().any(|p| p.name == name)
+}
+
+/// The table behind a constructor.
+pub(crate) fn spec_of(value: Value<'_>) -> Option<&'static Spec> {
+    value.downcast_ref::<Constructor>().map(|c| c.0)
 }
 
 /// SUCCESS … CANCELLED, the codes of RF-01.
@@ -81,42 +131,15 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    const DOC: &str = include_str!("../../../docs/project-file.md");
-
-    fn namespaces() -> [(&'static [&'static Spec], &'static [&'static str]); 5] {
-        [
-            (changes::SPECS, changes::LATER),
-            (schedulers::SPECS, schedulers::LATER),
-            (steps::SPECS, steps::LATER),
-            (util::SPECS, util::LATER),
-            (worker::SPECS, worker::LATER),
-        ]
-    }
-
-    #[test]
-    fn the_manual_names_every_constructor_and_argument() {
-        let words: BTreeSet<&str> = DOC.split(|c: char| !c.is_alphanumeric() && !"_.".contains(c)).collect();
-        for spec in namespaces().iter().flat_map(|(specs, _)| *specs) {
-            assert!(words.contains(spec.name), "{}", spec.name);
-            let filter = spec.name == "util.ChangeFilter";
-            for name in spec.names() {
-                // The filter's five attributes share one table.
-                let attribute = name.split_once('_').filter(|_| filter && name != "filter_fn");
-                let shown = attribute.map_or(name.to_owned(), |(_, condition)| format!("branch_{condition}"));
-                assert!(words.contains(shown.as_str()), "{name} of {}", spec.name);
-            }
-        }
-    }
-
     #[test]
     fn no_name_is_both_there_and_later_and_none_is_twice() {
-        for (specs, later) in namespaces() {
+        for (_, groups, later) in NAMESPACES {
             let mut seen = BTreeSet::new();
-            let short = specs.iter().map(|s| s.name.split_once('.').expect("a namespace").1);
-            for name in short.chain(later.iter().copied()) {
+            let specs = || groups.iter().flat_map(|group| group.iter());
+            for name in specs().map(|s| s.short()).chain(later.iter().copied()) {
                 assert!(seen.insert(name), "{name}");
             }
-            for spec in specs {
+            for spec in specs() {
                 let mut seen = BTreeSet::new();
                 assert!(spec.all().all(|p| seen.insert(p.name)), "{}", spec.name);
             }

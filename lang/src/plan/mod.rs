@@ -4,9 +4,15 @@
 //! rendering it against a [`BuildContext`] just before it starts (RF-11, D-06)
 //! gives a [`RenderedStep`], which is plain data.
 
+mod dry;
+
+pub(crate) use dry::plan;
+pub use dry::{Plan, Planned, Verdict};
+
+use crate::definition::LockAccess;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use tidemill_model::{Properties, Results, SourceStamp};
+use tidemill_model::{NewChange, Properties, Results, SourceStamp};
 
 /// What placeholders and step functions can see of the running build.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +26,15 @@ pub struct BuildContext {
     pub sourcestamps: Vec<SourceStamp>,
     /// The worst result of the steps so far.
     pub results: Option<Results>,
+    /// The changes of the source stamps, oldest first, as far as the claim brings them.
+    pub changes: Vec<NewChange>,
+    /// Facts of the worker for `%(worker:NAME)s`: its properties and info.
+    pub worker_info: BTreeMap<String, serde_json::Value>,
+    /// Address of the build's page; empty if unknown.
+    pub url: String,
+    /// Marks secrets in rendered text, see [`crate::secret`]. The worker draws it
+    /// at random for each build, so that no text from outside can hold one.
+    pub secret_mark: String,
 }
 
 /// A step, ready to run.
@@ -31,6 +46,18 @@ pub struct RenderedStep {
     pub description: String,
     pub description_done: String,
     pub description_suffix: String,
+    /// As it is written in the project file: `steps.Compile`, or the name of a custom step.
+    #[serde(default)]
+    pub kind: String,
+    /// Locks that it holds while it runs (LK-04).
+    #[serde(default)]
+    pub locks: Vec<LockAccess>,
+    /// Results with which it adds to the build's summary line (RF-10); none is the default.
+    #[serde(default)]
+    pub update_build_summary: Option<Vec<Results>>,
+    /// Names of the secrets whose marks stand somewhere in `action`.
+    #[serde(default)]
+    pub secrets: Vec<String>,
     pub action: Action,
 }
 
@@ -63,7 +90,25 @@ impl Default for Flags {
 pub enum Action {
     Shell(Shell),
     Git(Git),
-    SetProperty { property: String, value: serde_json::Value },
+    SetProperty {
+        property: String,
+        value: serde_json::Value,
+    },
+    /// Work that a function does: custom steps, and most of the built-in ones.
+    /// Run it with [`crate::Step::run`] and a [`crate::custom::StepHost`].
+    Script(Script),
+}
+
+/// A step whose work is a function of the project or of the built-in library.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Script {
+    /// Its arguments, rendered, without those that every step has.
+    pub attrs: BTreeMap<String, serde_json::Value>,
+    /// The folder that its paths and commands begin at, below the builder's.
+    pub workdir: String,
+    /// Options of its commands, for steps that take them; the command itself may be empty.
+    #[serde(default)]
+    pub shell: Option<Box<Shell>>,
 }
 
 /// `steps.ShellCommand`.
@@ -93,6 +138,27 @@ pub struct Shell {
     /// Keep so many bytes at the head and at the tail of the log; none is all.
     pub log_max_size: Option<u64>,
     pub log_max_tail_size: Option<u64>,
+    /// Files that are followed into logs of these names (SH-10).
+    #[serde(default)]
+    pub logfiles: BTreeMap<String, LogFile>,
+    /// Open such a log only when its file is there.
+    #[serde(default)]
+    pub lazy_logfiles: bool,
+    /// Run in a pseudo terminal (SH-09).
+    #[serde(default)]
+    pub use_pty: bool,
+    /// The signal that stops it, without `SIG`; empty is KILL, or TERM with `sigterm_us`.
+    #[serde(default)]
+    pub interrupt_signal: String,
+}
+
+/// A watched file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogFile {
+    /// Below the command's folder.
+    pub path: String,
+    /// Only what is written from now on; else the whole file.
+    pub follow: bool,
 }
 
 impl Default for Shell {
@@ -112,6 +178,10 @@ impl Default for Shell {
             decode_rc: BTreeMap::from([(0, Results::Success)]),
             log_max_size: None,
             log_max_tail_size: None,
+            logfiles: BTreeMap::new(),
+            lazy_logfiles: false,
+            use_pty: false,
+            interrupt_signal: String::new(),
         }
     }
 }

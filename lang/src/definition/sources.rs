@@ -1,0 +1,108 @@
+//! Change sources, and the shape of what is only declared.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ChangeSourceDef {
+    /// Unique; the default is the kind and the repository.
+    pub name: String,
+    pub kind: ChangeSourceKind,
+    #[serde(default)]
+    pub location: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeSourceKind {
+    GitPoller(GitPollerDef),
+    /// The project's own poller (C-30 to C-33): [`crate::policies::Policies::poll`].
+    Custom(CustomPollerDef),
+    /// Any other of Buildbot's, with its arguments under Buildbot's names. A
+    /// `split_file` is called through [`crate::policies::Policies::split_file`].
+    Declared(Declared),
+}
+
+impl ChangeSourceKind {
+    /// Buildbot's name of the kind.
+    pub fn name(&self) -> &str {
+        match self {
+            ChangeSourceKind::GitPoller(_) => "GitPoller",
+            ChangeSourceKind::Custom(_) => "PollingChangeSource",
+            ChangeSourceKind::Declared(declared) => &declared.kind,
+        }
+    }
+}
+
+/// Something that the project file declares and this crate only carries:
+/// a reporter, a secrets provider, a latent worker, a form field.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Declared {
+    /// Buildbot's name without the namespace, such as `MailNotifier`.
+    pub kind: String,
+    /// Unique among its kind where it has one; else empty.
+    #[serde(default)]
+    pub name: String,
+    /// Arguments under Buildbot's names. Nested declarations are
+    /// `{"$declared": {kind, name, args}}`; placeholders `{"$placeholder": text}`,
+    /// functions `{"$function": name}`, secrets `{"$secret": name}`.
+    #[serde(default)]
+    pub args: BTreeMap<String, Value>,
+    #[serde(default)]
+    pub location: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GitPollerDef {
+    pub repourl: String,
+    pub branches: Branches,
+    pub poll_interval_us: u64,
+    /// Emit nothing at first but remember the heads, unless this is set (D-38).
+    #[serde(default)]
+    pub build_pushes_with_no_commits: bool,
+    #[serde(default)]
+    pub project: String,
+    #[serde(default)]
+    pub codebase: String,
+    #[serde(default)]
+    pub category: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Branches {
+    /// The remote's HEAD.
+    Default,
+    All,
+    /// Names; `*` and `?` match as in a shell.
+    Named(Vec<String>),
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CustomPollerDef {
+    pub poll_interval_us: u64,
+    /// Poll at once when it is first seen.
+    #[serde(default)]
+    pub poll_at_launch: bool,
+    #[serde(default)]
+    pub project: String,
+    #[serde(default)]
+    pub codebase: String,
+    #[serde(default)]
+    pub category: Option<String>,
+    /// What the file passes to the function as `ctx.attrs`.
+    #[serde(default)]
+    pub attrs: BTreeMap<String, Value>,
+}
+
+/// How a revision becomes a link (CS-03). The first that fits wins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RevlinkDef {
+    /// Repositories that match this regular expression from their start; `%s` in
+    /// the template is the revision, `\1` … are groups.
+    Template { repository: String, link: String },
+    /// A function of revision and repository.
+    Function,
+}

@@ -1,9 +1,10 @@
 //! The command line.
 
 use crate::commands::{
-    builders, builds, cancel, checkconfig, completion, force, init, log, master, migrate, reconfig, sendchange,
-    settings, user, watch, worker, workers,
+    builders, builds, cancel, checkconfig, completion, config, doc, force, init, log, lsp, master, migrate, plan,
+    reconfig, sendchange, settings, user, watch, worker, workers,
 };
+use crate::project::apart;
 use crate::{exit, up};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -51,12 +52,19 @@ pub enum Command {
     Init(init::Init),
     #[command(name = "checkconfig")]
     CheckConfig(checkconfig::CheckConfig),
+    Plan(plan::PlanArgs),
+    Doc(doc::Doc),
+    Lsp(lsp::Lsp),
     Reconfig(reconfig::Reconfig),
+    Config(config::Config),
     Settings(settings::SettingsArgs),
     Completion(completion::Completion),
     /// Evaluates project files from the standard input under limits; masters run it
     #[command(name = tidemill_master::projects::EVALUATE_COMMAND, hide = true)]
     EvaluateProject,
+    /// Checks project files from the standard input under limits; checkconfig, plan and lsp run it
+    #[command(name = apart::COMMAND, hide = true)]
+    ExamineProject,
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod commands;
 mod error;
 mod exit;
 mod locate;
+mod lsp;
 mod output;
 mod pages;
 mod project;
@@ -25,6 +26,7 @@ use tidemill_service::settings::Layers;
 use tidemill_service::telemetry;
 
 fn main() -> ExitCode {
+    commands::completion::answer();
     let cli = Cli::parse();
     let out = Output::new(cli.json);
     let exit = match run(cli, out) {
@@ -49,6 +51,9 @@ fn run(cli: Cli, out: Output) -> Result<Exit> {
         return tidemill_master::projects::evaluate_main()
             .map(|()| Exit::Success)
             .map_err(|e| Failure::usage(e.to_string()));
+    }
+    if let Command::ExamineProject = cli.command {
+        return project::apart::main().map(|()| Exit::Success);
     }
     tidemill_service::install_tls();
     let mut layers = Layers::from_process();
@@ -90,15 +95,19 @@ async fn simple(command: Command, layers: Layers, out: Output) -> Result<Exit> {
         Command::Cancel(args) => commands::cancel::run(args, out).await,
         Command::SendChange(args) => commands::sendchange::run(args, out).await,
         Command::Init(args) => commands::init::run(args, out),
-        Command::CheckConfig(args) => commands::checkconfig::run(args, out).await,
+        Command::CheckConfig(args) => commands::checkconfig::run(args, out),
+        Command::Plan(args) => commands::plan::run(args, out),
+        Command::Doc(args) => commands::doc::run(args, out),
+        Command::Lsp(args) => commands::lsp::run(args),
         Command::Reconfig(args) => commands::reconfig::run(args, out).await,
+        Command::Config(args) => commands::config::run(args, out).await,
         Command::Settings(args) => commands::settings::run(args, &layers, out),
-        Command::Completion(args) => Ok(commands::completion::run(args)),
+        Command::Completion(args) => commands::completion::run(args),
         Command::Worker(args) => match args.command {
             Some(command) => commands::worker::add(command, layers, out).await,
             None => Err(Failure::internal("a worker is not a simple command")),
         },
-        Command::Up(_) | Command::Master(_) | Command::EvaluateProject => {
+        Command::Up(_) | Command::Master(_) | Command::EvaluateProject | Command::ExamineProject => {
             Err(Failure::internal("a daemon is not a simple command"))
         }
     }

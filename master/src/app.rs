@@ -22,7 +22,8 @@ pub struct Shared {
     pub settings: Arc<Settings>,
     /// The address that the listener is bound to.
     pub address: SocketAddr,
-    pub master: MasterId,
+    /// Its row; none in one without loops.
+    master: Option<MasterId>,
     /// For claims, ingest and loops.
     pub db: Db,
     /// For pages and REST.
@@ -61,8 +62,12 @@ impl App {
         wakes.start(&db, &life);
         let url = settings.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
         let mut c = db.pool().acquire().await?;
-        let master = beats::master_insert(&mut c, &settings.name, &url).await?;
-        beats::beat(&mut c, master).await?;
+        let mut master = None;
+        if settings.loops {
+            let id = beats::master_insert(&mut c, &settings.name, &url).await?;
+            beats::beat(&mut c, id).await?;
+            master = Some(id);
+        }
         let form_token = beats::form_key(&mut c).await?;
         drop(c);
         let live = Live::start(people.clone(), wakes.clone(), life.clone());
@@ -85,6 +90,11 @@ impl App {
         })))
     }
 
+    /// Its row, for loops.
+    pub fn master(&self) -> MasterId {
+        self.master.expect("loops run in replicas that have a row")
+    }
+
     /// Proof that a form came from a page of this cluster; the same on all replicas.
     pub fn form_token(&self) -> String {
         self.form_token.clone()
@@ -92,9 +102,10 @@ impl App {
 
     /// Says that this replica has ended in order.
     pub async fn stopped(&self) {
+        let Some(master) = self.master else { return };
         let result = async {
             let mut c = self.db.pool().acquire().await?;
-            beats::master_stopped(&mut c, self.master).await
+            beats::master_stopped(&mut c, master).await
         };
         if let Err(error) = result.await {
             tracing::debug!(%error, "could not record the end of this replica");

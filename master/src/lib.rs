@@ -55,7 +55,9 @@ pub async fn run_on(listener: tokio::net::TcpListener, settings: Settings, life:
     tidemill_schema::migrate::check(&db).await?;
     let people = Db::connect_people(&settings.database_url, settings.people_connections())?;
     let app = App::start(Arc::new(settings), address, db, people, life.clone()).await?;
-    loops::start(&app);
+    if app.settings.loops {
+        loops::start(&app);
+    }
     tracing::info!(%address, master = %app.settings.name, "master is listening");
     http::serve(listener, app.clone()).await?;
     life.ended().await;

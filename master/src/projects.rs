@@ -2,60 +2,129 @@
 //!
 //! A revision is evaluated here only after [`evaluate_apart`] found it good in a
 //! child process under limits, so a file that eats memory or time harms one
-//! child and no replica.
+//! child and no replica. Each revision is evaluated once in a replica, ahead of
+//! need: as soon as the replica hears that it is the active one. One that this
+//! release does not take (another release applied it) is not tried again for a
+//! while; what needs it waits, and the reason is in the log and at `/api/v2/config`.
 
+use crate::app::App;
 use std::collections::HashMap;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
-use tidemill_lang::definition::Definition;
+use std::time::{Duration, Instant};
+use tidemill_lang::definition::{ChangeSourceDef, ChangeSourceKind, Declared, Definition, SchedulerDef, SchedulerKind};
 use tidemill_lang::{Diagnostic, Limits, Project};
 use tidemill_model::revision::Files;
-use tidemill_schema::config::{Wanted, WantedBuilder, revision_active};
+use tidemill_schema::config::{Wanted, WantedBuilder, revision_active, revision_active_id};
+use tidemill_schema::wake::Wake;
 use tidemill_schema::{Db, Error};
-use tokio::io::AsyncWriteExt;
+use tidemill_service::reconcile::{self, Next};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{Notify, Semaphore};
 
 /// Revisions kept in memory: the active one and some that were.
 const KEPT: usize = 8;
+/// How long a revision that could not be evaluated is left alone.
+const AGAIN: Duration = Duration::from_secs(60);
+/// Between two looks at which revision is active, without a wake.
+const PERIOD: Duration = Duration::from_secs(2);
 
 /// The evaluated revisions of a replica.
 #[derive(Default)]
-pub struct Projects(Mutex<HashMap<i64, Arc<Project>>>);
+pub struct Projects {
+    known: Mutex<HashMap<i64, Known>>,
+    /// One evaluation at a time: the second who asks finds what the first made.
+    turn: tokio::sync::Mutex<()>,
+}
+
+#[derive(Clone)]
+enum Known {
+    Good(Arc<Project>),
+    Bad(String, Instant),
+}
+
+/// Evaluates each revision when it becomes the active one.
+pub fn start(app: &App) {
+    let wake = Arc::new(Notify::new());
+    crate::loops::forward(app, wake.clone(), |w| matches!(w, Wake::Config | Wake::All));
+    let this = app.clone();
+    reconcile::spawn(&app.life, "projects", PERIOD, wake, move || {
+        let app = this.clone();
+        async move {
+            match app.projects.active(&app.db).await {
+                // Said once, when it was evaluated.
+                Ok(_) | Err(Error::Inconsistent(_)) => Ok(Next::Idle),
+                Err(e) => Err(e),
+            }
+        }
+    });
+}
 
 impl Projects {
     /// The active revision, evaluated; none before the first reconfig.
     pub async fn active(&self, db: &Db) -> Result<Option<(i64, Arc<Project>)>, Error> {
-        let revision = {
-            let mut c = db.pool().acquire().await?;
-            let Some(id) = active_id(&mut c).await? else { return Ok(None) };
-            if let Some(project) = self.known(id) {
-                return Ok(Some((id, project)));
-            }
-            revision_active(&mut c).await?
-        };
-        let Some(revision) = revision else { return Ok(None) };
-        let files = revision.files;
-        let evaluated = tokio::task::spawn_blocking(move || Project::evaluate(&files, &Limits::default()))
-            .await
-            .map_err(|e| Error::Inconsistent(format!("evaluating revision {}: {e}", revision.id)))?;
-        let project = Arc::new(evaluated.map_err(|d| {
-            Error::Inconsistent(format!("revision {} was good when it was applied and is not now: {d}", revision.id))
-        })?);
-        let mut known = self.0.lock().expect("no panic while locked");
-        if known.len() >= KEPT {
-            known.clear();
+        let Some(id) = revision_active_id(&mut *db.pool().acquire().await?).await? else { return Ok(None) };
+        if let Some(found) = self.look(id) {
+            return found.map(|project| Some((id, project)));
         }
-        known.insert(revision.id.0, project.clone());
-        Ok(Some((revision.id.0, project)))
+        let _turn = self.turn.lock().await;
+        let Some(revision) = revision_active(&mut *db.pool().acquire().await?).await? else { return Ok(None) };
+        let id = revision.id.0;
+        if let Some(found) = self.look(id) {
+            return found.map(|project| Some((id, project)));
+        }
+        let begun = Instant::now();
+        let evaluated = tokio::task::spawn_blocking(move || Project::evaluate(&revision.files, &Limits::default()))
+            .await
+            .map_err(|e| Error::Inconsistent(format!("evaluating revision {id}: {e}")))?;
+        let known = match evaluated {
+            Ok(project) => {
+                tracing::info!(revision = id, took = ?begun.elapsed(), "project configuration ready");
+                Known::Good(Arc::new(project))
+            }
+            Err(diagnostics) => {
+                let said =
+                    format!("revision {id} was good when it was applied and is not for this release: {diagnostics}");
+                tracing::error!(revision = id, error = %said, "the active project configuration cannot be evaluated");
+                Known::Bad(said, Instant::now())
+            }
+        };
+        {
+            let mut kept = self.known.lock().expect("no panic while locked");
+            if kept.len() >= KEPT {
+                kept.clear();
+            }
+            kept.insert(id, known.clone());
+        }
+        known.answer().map(|project| Some((id, project)))
     }
 
+    /// One that was evaluated and is good.
     pub fn known(&self, id: i64) -> Option<Arc<Project>> {
-        self.0.lock().expect("no panic while locked").get(&id).cloned()
+        self.look(id)?.ok()
+    }
+
+    /// Why this replica could not evaluate a revision.
+    pub fn refused(&self, id: i64) -> Option<String> {
+        self.look(id)?.err().map(|e| e.to_string())
+    }
+
+    fn look(&self, id: i64) -> Option<Result<Arc<Project>, Error>> {
+        let known = self.known.lock().expect("no panic while locked");
+        match known.get(&id)? {
+            Known::Bad(_, at) if at.elapsed() > AGAIN => None,
+            found => Some(found.answer()),
+        }
     }
 }
 
-async fn active_id(c: &mut sqlx::PgConnection) -> Result<Option<i64>, Error> {
-    tidemill_schema::config::revision_active_id(c).await
+impl Known {
+    fn answer(&self) -> Result<Arc<Project>, Error> {
+        match self {
+            Known::Good(project) => Ok(project.clone()),
+            Known::Bad(said, _) => Err(Error::Inconsistent(said.clone())),
+        }
+    }
 }
 
 /// What the child says.
@@ -67,9 +136,16 @@ pub struct Evaluated {
 
 /// Name of the hidden command of the `tidemill` binary that is the child.
 pub const EVALUATE_COMMAND: &str = "evaluate-project";
-/// Address space and processor seconds of the child.
+/// Address space and processor seconds of the child, and its time on the wall.
 const CHILD_MEMORY: u64 = 1 << 30;
 const CHILD_SECONDS: u64 = 20;
+const CHILD_WALL: Duration = Duration::from_secs(40);
+/// Most bytes that it may answer; a definition of 1,000 builders has two million.
+const ANSWER_MAX: u64 = 32 << 20;
+/// Of its last words.
+const WORDS_MAX: u64 = 4 << 10;
+/// Children at one time; each may take its full memory.
+static CHILDREN: Semaphore = Semaphore::const_new(2);
 
 /// Why an evaluation in a child gave nothing.
 #[derive(Debug, thiserror::Error)]
@@ -78,11 +154,14 @@ pub enum ApartError {
     Start(#[from] std::io::Error),
     #[error("the project file was stopped: it took more than {CHILD_SECONDS} s or 1 GiB ({0})")]
     Limits(String),
+    #[error("the project file defines too much: more than 32 MiB, or values nested too deep ({0})")]
+    TooMuch(String),
 }
 
 /// Evaluates files in a child process of this binary, under limits of address
-/// space and processor time.
+/// space, processor time, time on the wall, and size of what comes out.
 pub async fn evaluate_apart(files: &Files) -> Result<Evaluated, ApartError> {
+    let _turn = CHILDREN.acquire().await.map_err(|e| ApartError::Limits(e.to_string()))?;
     // By this link the same program is started also after its file was replaced by an upgrade.
     let mut child = tokio::process::Command::new("/proc/self/exe")
         .arg(EVALUATE_COMMAND)
@@ -91,16 +170,47 @@ pub async fn evaluate_apart(files: &Files) -> Result<Evaluated, ApartError> {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
+        // Also when whoever asked has gone.
         .kill_on_drop(true)
         .spawn()?;
     let input = serde_json::to_vec(files).unwrap_or_default();
-    if let Some(mut stdin) = child.stdin.take() {
-        // A child that died early shows in its output below.
-        let _ = stdin.write_all(&input).await;
+    let (mut stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let talk = async {
+        let say = async move {
+            if let Some(stdin) = &mut stdin {
+                // A child that died early shows in its answer.
+                let _ = stdin.write_all(&input).await;
+            }
+        };
+        let ((), answer, words) = tokio::join!(say, read(stdout, ANSWER_MAX), read(stderr, WORDS_MAX));
+        (answer, words)
+    };
+    let Ok((answer, words)) = tokio::time::timeout(CHILD_WALL, talk).await else {
+        return Err(ApartError::Limits(format!("it had not ended after {} s", CHILD_WALL.as_secs())));
+    };
+    if answer.len() as u64 > ANSWER_MAX {
+        return Err(ApartError::TooMuch("it was cut off".into()));
     }
-    let waited = tokio::time::timeout(Duration::from_secs(CHILD_SECONDS * 3), child.wait_with_output()).await;
-    let output = waited.map_err(|_| ApartError::Limits("it never ended".into()))??;
-    serde_json::from_slice(&output.stdout).map_err(|_| ApartError::Limits(output.status.to_string()))
+    let status = tokio::time::timeout(CHILD_WALL, child.wait())
+        .await
+        .map_err(|_| ApartError::Limits("it never ended".into()))??;
+    if !status.success() {
+        let words = String::from_utf8_lossy(&words);
+        let last = words.lines().rfind(|l| !l.trim().is_empty()).unwrap_or_default();
+        return Err(ApartError::Limits(format!("{status}: {last}").trim_end_matches(": ").to_owned()));
+    }
+    serde_json::from_slice(&answer).map_err(|e| ApartError::TooMuch(e.to_string()))
+}
+
+/// What comes, up to one byte more than the bound; then the pipe is closed,
+/// which ends a child that writes on.
+async fn read(from: Option<impl AsyncRead + Unpin>, bound: u64) -> Vec<u8> {
+    let mut all = Vec::new();
+    if let Some(from) = from {
+        // What broke off is judged by what came.
+        let _ = from.take(bound + 1).read_to_end(&mut all).await;
+    }
+    all
 }
 
 /// The child: files as JSON on stdin, [`Evaluated`] on stdout. For the hidden
@@ -151,9 +261,34 @@ pub fn wanted(definition: &Definition) -> Wanted {
                 }
             })
             .collect(),
-        schedulers: definition.schedulers.iter().map(|s| (s.name.clone(), json(s))).collect(),
-        change_sources: definition.change_sources.iter().map(|s| (s.name.clone(), json(s))).collect(),
+        schedulers: definition.schedulers.iter().map(|s| (s.name.clone(), json(&scheduler(s)))).collect(),
+        change_sources: definition.change_sources.iter().map(|s| (s.name.clone(), json(&source(s)))).collect(),
     }
+}
+
+/// Without its places: that it moved to another line is no change of its row (C-102).
+fn scheduler(def: &SchedulerDef) -> SchedulerDef {
+    let mut def = def.clone();
+    def.location.clear();
+    match &mut def.kind {
+        SchedulerKind::Force(form) => form.parameters.iter_mut().for_each(nowhere),
+        SchedulerKind::Declared(declared) => nowhere(declared),
+        _ => {}
+    }
+    def
+}
+
+fn source(def: &ChangeSourceDef) -> ChangeSourceDef {
+    let mut def = def.clone();
+    def.location.clear();
+    if let ChangeSourceKind::Declared(declared) = &mut def.kind {
+        nowhere(declared);
+    }
+    def
+}
+
+fn nowhere(declared: &mut Declared) {
+    declared.location.clear();
 }
 
 /// A part of a definition as JSON; its types have string keys only, so this cannot fail.

@@ -18,6 +18,10 @@ pub struct Settings {
     pub lease: Duration,
     /// Lets the people of this machine control without users; see [`crate::http::access`].
     pub local_token: Option<String>,
+    /// Whether it runs the loops. Without them it is no member of the cluster, only
+    /// a way to ask the database: it claims, schedules, polls and reaps nothing, and
+    /// adds no beat, which would say that workers can be heard.
+    pub loops: bool,
     /// Where pollers keep their copies of repositories. Losing it costs time only.
     pub cache_dir: PathBuf,
 }

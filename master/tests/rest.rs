@@ -4,8 +4,10 @@ mod common;
 
 use common::*;
 use serde_json::{Value, json};
-use tidemill_model::Results;
 use tidemill_model::log::Channel;
+use tidemill_model::{BuildId, Results};
+use tidemill_schema::requests::{NewBuildset, buildset_insert};
+use tidemill_schema::run_tx;
 
 fn ids(answer: &Value, list: &str, key: &str) -> Vec<i64> {
     answer[list].as_array().unwrap().iter().map(|r| r[key].as_i64().unwrap()).collect()
@@ -166,6 +168,39 @@ async fn a_change_is_taken_once_for_each_key_and_by_the_hook() {
     assert_eq!(all["meta"]["total"], 2);
     assert_eq!(all["changes"][0]["author"], "hook");
     assert_eq!(all["changes"][1]["when_timestamp"], 1_700_000_000);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_rebuild_keeps_the_parent_and_names_the_first_build_of_its_chain() {
+    let world = World::new(1).await;
+    let m = world.one();
+    project(world.db(), &["b"]).await;
+    let session = worker(world.db(), "w").await;
+    submit(world.db(), "b", "first").await;
+    let parent = claim(world.db(), session).await;
+    let child = NewBuildset {
+        reason: "child".into(),
+        builders: vec!["b".into()],
+        priority: 7,
+        parent: Some((BuildId(parent.build), Some("Triggered from".into()))),
+        ..NewBuildset::default()
+    };
+    run_tx!(world.db(), "test", |c| buildset_insert(c, &child).await).unwrap();
+    let first = claim(world.db(), session).await;
+    let mut build = first.build;
+    for _ in 0..2 {
+        let (status, again) = m.post(&format!("/api/v2/builds/{build}/rebuild"), json!({})).await;
+        assert_eq!(status, 201);
+        let set = m.json(&format!("buildsets/{}", again["buildsetid"])).await["buildsets"][0].clone();
+        assert_eq!(set["parent_buildid"], parent.build);
+        assert_eq!(set["parent_relationship"], "Triggered from");
+        assert_eq!(set["rebuilt_buildid"], first.build, "the first of the chain");
+        let request =
+            m.json(&format!("buildrequests/{}", again["buildrequestids"][0])).await["buildrequests"][0].clone();
+        assert_eq!((&request["priority"], &request["waited_for"]), (&json!(0), &json!(false)));
+        build = claim(world.db(), session).await.build;
+    }
     world.end().await;
 }
 

@@ -23,7 +23,7 @@ pub const PROTOCOL_MIN: u32 = 1;
 
 /// The newest level of the step vocabulary that this release evaluates. A
 /// revision records the level it needs; older workers are not offered it.
-pub const VOCABULARY: u32 = 1;
+pub const VOCABULARY: u32 = 2;
 
 /// `POST /worker/v1/hello`, with the worker's token as bearer. Begins a session.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -54,6 +54,14 @@ pub struct HelloReply {
     pub master: String,
     /// Term of a lease. A worker polls at least every third of it while it holds builds.
     pub lease_us: u64,
+}
+
+/// `POST /worker/v1/goodbye`, the last words of a process that ends in order.
+/// Closes the session; what the worker still holds keeps its leases. Answered
+/// with an empty object, also if the session is already gone.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Goodbye {
+    pub session: i64,
 }
 
 /// `POST /worker/v1/poll`. Sent again with the same number until it is answered.

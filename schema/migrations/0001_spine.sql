@@ -42,13 +42,16 @@ create table cluster (
     system_identifier text   not null,
     epoch             bigint not null default 1 check (epoch > 0),
     oldest_release    text   not null,
-    form_key          text   not null default gen_random_uuid()::text || gen_random_uuid()::text
+    form_key          text   not null default gen_random_uuid()::text || gen_random_uuid()::text,
+    roles_prefix      text
 );
 comment on table cluster is 'One row: which Postgres cluster this database lives in.';
 comment on column cluster.system_identifier is
     'pg_control_system().system_identifier at the last migrate. Differs after a restore elsewhere: xids and cursors are then re-based.';
 comment on column cluster.epoch is 'Raised when the database moved to another cluster; sessions of an older epoch are fenced.';
 comment on column cluster.form_key is 'Proof, in the forms of our pages, that a post comes from one of them; the same for all replicas.';
+comment on column cluster.roles_prefix is
+    'Prefix of the roles that `tidemill migrate --roles` made; null without. Each migrate grants to those of them that exist.';
 comment on column cluster.oldest_release is 'The oldest release of Tidemill that may run on this schema.';
 
 create table masters (
@@ -92,22 +95,41 @@ create table active_revision (
 );
 comment on table active_revision is 'One row (none before the first reconfig). Schedule loops lock it FOR SHARE while they decide.';
 
-create table builders (
+create table activations (
+    id           bigint generated always as identity primary key,
+    revision_id  bigint not null references config_revisions,
+    activated_at timestamptz not null default tidemill_now(),
+    activated_by text not null default '',
+    comment      text not null default ''
+);
+comment on table activations is 'Which revision became the active one, when and by whom: the last row names the active one.';
+create index activations_revision on activations (revision_id, id);
+
+create table builder_settings (
     id                 bigint generated always as identity primary key,
-    name               text not null unique,
-    active             boolean not null default true,
-    tags               text[] not null default '{}',
-    description        text not null default '',
-    project            text not null default '',
-    any_worker         boolean not null default false,
-    properties         jsonb not null default '{}',
-    default_properties jsonb not null default '{}',
-    max_attempts       int not null default 5 check (max_attempts > 0),
-    steps              text[] not null default '{}',
-    created_at         timestamptz not null default tidemill_now()
+    hash               bytea not null unique,
+    properties         jsonb not null,
+    default_properties jsonb not null
+);
+comment on table builder_settings is
+    'What builders give to their builds: interned by content and never changed, so that a build refers to what it was claimed with instead of holding a copy.';
+comment on column builder_settings.properties is 'Set on each build: global ones and the builder''s own, as {name: [value, source]}.';
+comment on column builder_settings.default_properties is 'Set where nothing else set them, in the same form.';
+
+create table builders (
+    id           bigint generated always as identity primary key,
+    name         text not null unique,
+    active       boolean not null default true,
+    tags         text[] not null default '{}',
+    description  text not null default '',
+    project      text not null default '',
+    any_worker   boolean not null default false,
+    settings_id  bigint not null references builder_settings,
+    max_attempts int not null default 5 check (max_attempts > 0),
+    steps        text[] not null default '{}',
+    created_at   timestamptz not null default tidemill_now()
 );
 comment on table builders is 'One row for each name ever defined; `active` says whether the active revision defines it. Build numbers come from the sequence build_number_<id>.';
-comment on column builders.properties is 'Set on each build: global ones and the builder''s own, as {name: [value, source]}.';
 
 create table builder_workers (
     builder_id  bigint not null references builders on delete cascade,
@@ -122,8 +144,9 @@ create function build_number_next(builder bigint) returns bigint
 language sql volatile
 as $$ select nextval(('build_number_' || builder)::regclass) $$;
 
+-- With its owner's rights: a replica may run as a role that creates nothing.
 create function builder_sequence() returns trigger
-language plpgsql
+language plpgsql security definer
 as $$
 begin
     if tg_op = 'INSERT' then
@@ -255,12 +278,14 @@ create table buildsets (
     external_idstring   text,
     parent_build_id     bigint,
     parent_relationship text,
+    rebuilt_build_id    bigint,
     properties          jsonb not null default '{}',
     complete_at         timestamptz,
     results             smallint check (results between 0 and 6),
     check ((complete_at is null) = (results is null))
 );
 comment on table buildsets is 'One scheduling decision: sources, properties, and a request for each builder.';
+comment on column buildsets.rebuilt_build_id is 'Of a rebuild: the build that was to be repeated; of a rebuild of that, the same first one.';
 
 create table buildset_sourcestamps (
     buildset_id    bigint not null references buildsets on delete cascade,
@@ -268,6 +293,16 @@ create table buildset_sourcestamps (
     primary key (buildset_id, sourcestamp_id)
 );
 comment on table buildset_sourcestamps is 'One source stamp for each codebase.';
+
+create function buildset_stamps(buildset bigint) returns jsonb
+language sql stable
+as $$
+    select coalesce(jsonb_agg(jsonb_build_object(
+               'codebase', s.codebase, 'repository', s.repository, 'project', s.project,
+               'branch', s.branch, 'revision', s.revision) order by s.codebase), '[]')
+      from buildset_sourcestamps x join sourcestamps s on s.id = x.sourcestamp_id
+     where x.buildset_id = buildset
+$$;
 
 create table buildset_changes (
     buildset_id bigint not null references buildsets on delete cascade,
@@ -303,12 +338,13 @@ comment on table lanes is 'A builder at one priority. Within a lane the queue''s
 
 create sequence request_ticket;
 create table request_queue (
-    lane       bigint not null,
-    ticket     bigint not null default nextval('request_ticket'),
-    request_id bigint not null,
-    attempt    int not null default 1,
+    lane        bigint not null,
+    ticket      bigint not null default nextval('request_ticket'),
+    request_id  bigint not null,
+    buildset_id bigint not null,
+    attempt     int not null default 1,
     primary key (lane, ticket)
-) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+);
 comment on table request_queue is
     'What could start now, and nothing else: rows come with a new ticket and go with the claim. No foreign keys: checked by the transaction that also writes the request.';
 create index request_queue_request on request_queue (request_id);
@@ -336,7 +372,7 @@ create table builds (
     attempt      int not null,
     token        text not null,
     revision_id  bigint not null,
-    properties   jsonb not null,
+    settings_id  bigint not null,
     state        text not null default 'claimed' check (state in ('claimed', 'running', 'finished')),
     state_string text not null default '',
     started_at   timestamptz not null default tidemill_now(),
@@ -350,9 +386,24 @@ create table builds (
     check ((stop_reason is null) = (stop_results is null))
 ) with (fillfactor = 45);
 comment on table builds is 'One attempt at a request on one worker. The poll that claimed it, its token and its last batch stay, so that repeated messages get the same answer.';
-comment on column builds.properties is 'What it started with, as {name: [value, source]}; build_properties holds what steps set.';
+comment on column builds.settings_id is 'With the properties of the buildset these are what it started with: build_started_with(); build_properties holds what steps set.';
 create index builds_session on builds (session_id, id);
 create index builds_request on builds (request_id);
+
+-- The properties that a build started with, as {name: [value, source]}. The
+-- claim builds the same in the replica: schema::claims::payloads.
+create function build_started_with(build bigint) returns jsonb
+language sql stable
+as $$
+    select g.default_properties || s.properties || g.properties || jsonb_build_object(
+               'buildername', jsonb_build_array(u.name, 'Builder'),
+               'builderid', jsonb_build_array(b.builder_id, 'Builder'),
+               'workername', jsonb_build_array(w.name, 'Worker'),
+               'buildnumber', jsonb_build_array(b.number, 'Build'))
+      from builds b, builder_settings g, build_requests q, buildsets s, builders u, workers w
+     where b.id = build and g.id = b.settings_id and q.id = b.request_id and s.id = q.buildset_id
+       and u.id = b.builder_id and w.id = b.worker_id
+$$;
 
 create table leases (
     build_id   bigint primary key,
@@ -423,6 +474,36 @@ create table log_chunks (
 ) partition by range (log_id);
 alter table log_chunks alter column data set storage external;
 comment on table log_chunks is 'Up to 64 KiB of a log, compressed by the worker; format in model::log. Partitioned by log id, which rises with time.';
+
+-- Makes the partition for the log ids [n * span, (n + 1) * span), unless it is
+-- there. Created apart and then attached, which takes only a brief lock that
+-- does not stop inserts; a second replica that does the same waits and finds
+-- it done. With its owner's rights, see builder_sequence().
+create function log_chunks_partition(n bigint, span bigint) returns void
+language plpgsql security definer
+as $$
+declare
+    v_name  text := 'log_chunks_' || n;
+    v_first bigint := n * span;
+    v_end   bigint := (n + 1) * span;
+begin
+    perform pg_advisory_xact_lock(hashtext('log_chunks.partition'));
+    if to_regclass(v_name) is not null then
+        return;
+    end if;
+    execute format('create table %I (like log_chunks including defaults including storage including constraints,
+                        check (log_id >= %s and log_id < %s))', v_name, v_first, v_end);
+    execute format('alter table log_chunks attach partition %I for values from (%s) to (%s)', v_name, v_first, v_end);
+end $$;
+revoke all on function log_chunks_partition(bigint, bigint) from public;
+
+-- Functions that run with their owner's rights find names in this schema only,
+-- whatever the caller's search path: nobody can put a table of his own in the way.
+do $$
+begin
+    execute format('alter function builder_sequence() set search_path = %I, pg_temp', current_schema());
+    execute format('alter function log_chunks_partition(bigint, bigint) set search_path = %I, pg_temp', current_schema());
+end $$;
 
 ------------------------------------------------------------------ the event stream
 

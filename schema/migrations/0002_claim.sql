@@ -9,22 +9,29 @@
 --
 -- Order. Builders by their highest waiting priority, then by their oldest
 -- request; within a builder by priority, then age; a random free slot (D-42).
+--
+-- Only numbers come back: what a build starts with is immutable, and replicas
+-- keep it in memory (schema::claims::payloads).
+--
+-- Plans. Each look-up is written so that one plan only is left: while a snapshot
+-- is held the statistics say that hot tables are empty, and a walk over all of
+-- their dead rows looks cheap. Rows that were found and locked are written
+-- through their ctid; a range of (session_id, id) instead of an equality leaves
+-- only the index that begins with the session.
 
 create type claim_row as (
+    slot         int,      -- which of the polls got it, from 1
     build_id     bigint,
-    session_id   bigint,
-    token        text,
+    token        int,      -- which of the tokens is its, from 1; null: delivered again, the rest too
     attempt      int,
     builder_id   bigint,
-    builder      text,
     number       bigint,
     request_id   bigint,
-    revision     text,
-    properties   jsonb,
-    sourcestamps jsonb,
-    reason       text,
-    fresh        boolean,  -- false: delivered again
-    lane         bigint,   -- of a fresh one: where it came from,
+    buildset_id  bigint,
+    settings_id  bigint,
+    revision_id  bigint,
+    worker_id    bigint,
+    lane         bigint,   -- where it came from,
     ticket       bigint    -- for the caller's low bounds
 );
 
@@ -37,28 +44,29 @@ create function claim_builds(
     p_tokens text[], p_lanes bigint[], p_lows bigint[], p_term interval
 ) returns setof claim_row
 language plpgsql
--- One plan a connection, by keys: it does not change with the arrays or with
--- what the statistics say at the moment.
+-- One plan a connection: it does not change with the arrays.
 set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_free      int[] := p_free;
     v_workers   bigint[] := array_fill(null::bigint, array[cardinality(p_sessions)]);
     v_names     text[] := array_fill(null::text, array[cardinality(p_sessions)]);
+    v_slots     int[] := '{}';  -- free slots in random order, each as the number of its poll
+    v_may       int[];          -- those of them that may build the lane,
+    v_places    int[];          -- and where they stand in v_slots
     v_left      int;
     v_revision  bigint;
     v_level     int;
-    v_hash      text;
-    v_redeliver bigint[] := '{}';
-    v_slots     int[];
+    v_number    regclass;
     v_n         int;
     r           record;
     took        record;
     -- what was taken, element by element
-    t_lane bigint[] := '{}';  t_ticket bigint[] := '{}';  t_request bigint[] := '{}';
-    t_attempt int[] := '{}';  t_builder bigint[] := '{}'; t_slot int[] := '{}';
+    t_lane bigint[] := '{}';    t_ticket bigint[] := '{}';   t_request bigint[] := '{}';
+    t_attempt int[] := '{}';    t_builder bigint[] := '{}';  t_settings bigint[] := '{}';
+    t_number regclass[] := '{}'; t_slot int[] := '{}';      t_buildset bigint[] := '{}';
 begin
-    select a.revision_id, c.vocabulary, c.hash into v_revision, v_level, v_hash
+    select a.revision_id, c.vocabulary into v_revision, v_level
       from active_revision a join config_revisions c on c.id = a.revision_id;
 
     -- The row locks come first, in id order; what is read after them is current.
@@ -82,12 +90,16 @@ begin
     -- Open builds that a poll does not know of; and is the poll a stale copy?
     for r in
         select p.ord::int as n, u.ids,
-               coalesce((select b.poll from builds b where b.session_id = p.session
+               coalesce((select b.poll from builds b
+                          where b.session_id >= p.session and b.session_id <= p.session
                           order by b.session_id desc, b.id desc limit 1), -1) as newest_poll
           from unnest(p_sessions, p_newest) with ordinality as p(session, newest, ord)
           left join lateral (
-               select array_agg(b.id) as ids from builds b
-                where b.session_id = p.session and b.id > p.newest and b.state <> 'finished') u on true
+               select array_agg(k.id) as ids from (
+                      select b.id from builds b
+                       where (b.session_id, b.id) > (p.session, p.newest) and b.session_id <= p.session
+                         and b.state <> 'finished'
+                       order by b.session_id, b.id) k) u on true
     loop
         if v_workers[r.n] is null then
             v_free[r.n] := 0;
@@ -97,16 +109,22 @@ begin
             v_free[r.n] := 0;
         end if;
         if r.ids is not null then
-            v_redeliver := v_redeliver || r.ids;
             v_free[r.n] := greatest(0, v_free[r.n] - cardinality(r.ids));
+            return query
+            select r.n, b, null::int, null::int, null::bigint, null::bigint, null::bigint, null::bigint,
+                   null::bigint, null::bigint, null::bigint, null::bigint, null::bigint
+              from unnest(r.ids) b;
         end if;
     end loop;
 
-    v_left := (select coalesce(sum(f), 0) from unnest(v_free) f);
+    if v_revision is not null then
+        v_slots := array(select i from generate_subscripts(v_free, 1) i, generate_series(1, v_free[i]) order by random());
+    end if;
+    v_left := cardinality(v_slots);
 
-    if v_left > 0 and v_revision is not null then
+    if v_left > 0 then
         for r in
-            select l.lane, l.low, n.builder_id, b.any_worker
+            select l.lane, l.low, n.builder_id, b.any_worker, b.settings_id
               from unnest(p_lanes, p_lows) as l(lane, low)
               join lanes n on n.id = l.lane
               join builders b on b.id = n.builder_id and b.active
@@ -119,101 +137,74 @@ begin
                       n.priority desc
         loop
             exit when v_left = 0;
-            select array_agg(x.i) into v_slots from (
-                select i
-                  from generate_subscripts(p_sessions, 1) i, generate_series(1, v_free[i])
-                 where r.any_worker or exists (
-                       select 1 from builder_workers w
-                        where w.builder_id = r.builder_id and w.worker_name = v_names[i])
-                 order by random() limit v_left) x;
-            continue when v_slots is null;
+            if r.any_worker then
+                v_may := v_slots;
+            else
+                select array_agg(u.i order by u.place), array_agg(u.place::int order by u.place)
+                  into v_may, v_places
+                  from unnest(v_slots) with ordinality u(i, place)
+                 where exists (select from builder_workers w
+                                where w.builder_id = r.builder_id and w.worker_name = v_names[u.i]);
+                continue when v_may is null;
+            end if;
             with gone as (
-                delete from request_queue d
-                 where d.lane = r.lane and d.ticket = any(array(
-                       select c.ticket from request_queue c
+                delete from request_queue
+                 where ctid = any(array(
+                       select c.ctid from request_queue c
                         where c.lane = r.lane and c.ticket >= r.low
-                        order by c.ticket limit cardinality(v_slots)
+                        order by c.ticket limit cardinality(v_may)
                           for update skip locked))
-                returning d.ticket, d.request_id, d.attempt
+                returning ticket, request_id, buildset_id, attempt
             )
             select count(*)::int as n, array_agg(ticket) as tickets, array_agg(request_id) as requests,
-                   array_agg(attempt) as attempts
+                   array_agg(buildset_id) as buildsets, array_agg(attempt) as attempts
               into took from gone;
             continue when took.n = 0;
+            v_number := 'build_number_' || r.builder_id;
             t_ticket := t_ticket || took.tickets;
             t_request := t_request || took.requests;
+            t_buildset := t_buildset || took.buildsets;
             t_attempt := t_attempt || took.attempts;
             t_lane := t_lane || array_fill(r.lane, array[took.n]);
             t_builder := t_builder || array_fill(r.builder_id, array[took.n]);
-            t_slot := t_slot || v_slots[1:took.n];
-            for i in 1 .. took.n loop
-                v_free[v_slots[i]] := v_free[v_slots[i]] - 1;
-            end loop;
+            t_settings := t_settings || array_fill(r.settings_id, array[took.n]);
+            t_number := t_number || array_fill(v_number, array[took.n]);
+            t_slot := t_slot || v_may[1:took.n];
             v_left := v_left - took.n;
+            if r.any_worker then
+                v_slots := v_slots[took.n + 1:];
+            else
+                v_slots := array(select u.i from unnest(v_slots) with ordinality u(i, place)
+                                  where u.place <> all(v_places[1:took.n]) order by u.place);
+            end if;
         end loop;
     end if;
 
     if cardinality(t_request) > 0 then
         return query
-        with taken as materialized (
-            select nextval('builds_id_seq') as id, build_number_next(t.builder_id) as number,
-                   t.request_id, t.attempt, t.builder_id, b.name as builder, t.slot, t.lane, t.ticket,
-                   p_sessions[t.slot] as session_id, p_tokens[t.ord] as token,
-                   b.default_properties || s.properties || b.properties as properties, s.reason,
-                   (select coalesce(jsonb_agg(jsonb_build_object(
-                                'codebase', ss.codebase, 'repository', ss.repository, 'project', ss.project,
-                                'branch', ss.branch, 'revision', ss.revision) order by ss.codebase), '[]')
-                      from buildset_sourcestamps x join sourcestamps ss on ss.id = x.sourcestamp_id
-                     where x.buildset_id = s.id) as sourcestamps
-              from unnest(t_request, t_attempt, t_builder, t_slot, t_lane, t_ticket) with ordinality
-                   as t(request_id, attempt, builder_id, slot, lane, ticket, ord)
-              join build_requests q on q.id = any(t_request) and q.id = t.request_id
-             cross join lateral (select * from buildsets k where k.id = q.buildset_id limit 1) s
-             cross join lateral (select * from builders k where k.id = t.builder_id limit 1) b
-        ), made as materialized (
-            select t.*, t.properties || jsonb_build_object(
-                       'buildername', jsonb_build_array(t.builder, 'Builder'),
-                       'builderid', jsonb_build_array(t.builder_id, 'Builder'),
-                       'workername', jsonb_build_array(v_names[t.slot], 'Worker'),
-                       'buildnumber', jsonb_build_array(t.number, 'Build')) as all_properties
-              from taken t
+        with made as materialized (
+            select nextval('builds_id_seq') as id, nextval(t.number) as number, t.request_id, t.attempt, t.builder_id,
+                   t.settings_id, t.buildset_id, t.slot, t.lane, t.ticket, t.ord::int as token
+              from unnest(t_request, t_attempt, t_builder, t_settings, t_buildset, t_number, t_slot, t_lane, t_ticket)
+                   with ordinality
+                   as t(request_id, attempt, builder_id, settings_id, buildset_id, number, slot, lane, ticket, ord)
         ), stored as (
             insert into builds (id, builder_id, number, request_id, worker_id, session_id, poll,
-                                attempt, token, revision_id, properties)
-            select m.id, m.builder_id, m.number, m.request_id, v_workers[m.slot], m.session_id, p_polls[m.slot],
-                   m.attempt, m.token, v_revision, m.all_properties
+                                attempt, token, revision_id, settings_id)
+            select m.id, m.builder_id, m.number, m.request_id, v_workers[m.slot], p_sessions[m.slot], p_polls[m.slot],
+                   m.attempt, p_tokens[m.token], v_revision, m.settings_id
               from made m
         ), leased as (
             insert into leases (build_id, session_id, token, expires_at)
-            select m.id, m.session_id, m.token, tidemill_now() + p_term from made m
+            select m.id, p_sessions[m.slot], p_tokens[m.token], tidemill_now() + p_term from made m
         ), told as (
             insert into events (kind, builder_id, build_id, data)
             select 'builds.new', m.builder_id, m.id,
                    jsonb_build_object('number', m.number, 'buildrequestid', m.request_id)
               from made m
         )
-        select m.id, m.session_id, m.token, m.attempt, m.builder_id, m.builder, m.number, m.request_id,
-               v_hash, m.all_properties, m.sourcestamps, m.reason, true, m.lane, m.ticket
+        select m.slot, m.id, m.token, m.attempt, m.builder_id, m.number, m.request_id, m.buildset_id, m.settings_id,
+               v_revision, v_workers[m.slot], m.lane, m.ticket
           from made m;
-        get diagnostics v_n = row_count;
-        if v_n <> cardinality(t_request) then
-            raise exception 'claimed % queue rows but found % of their requests', cardinality(t_request), v_n;
-        end if;
-    end if;
-
-    if cardinality(v_redeliver) > 0 then
-        return query
-        select b.id, b.session_id, b.token, b.attempt, b.builder_id, u.name, b.number, b.request_id,
-               c.hash, b.properties, (select coalesce(jsonb_agg(jsonb_build_object(
-                                'codebase', ss.codebase, 'repository', ss.repository, 'project', ss.project,
-                                'branch', ss.branch, 'revision', ss.revision) order by ss.codebase), '[]')
-                      from buildset_sourcestamps x join sourcestamps ss on ss.id = x.sourcestamp_id
-                     where x.buildset_id = s.id), s.reason, false, null::bigint, null::bigint
-          from builds b
-          join builders u on u.id = b.builder_id
-          join config_revisions c on c.id = b.revision_id
-          join build_requests q on q.id = b.request_id
-          join buildsets s on s.id = q.buildset_id
-         where b.id = any(v_redeliver);
     end if;
 end $$;

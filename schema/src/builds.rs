@@ -24,7 +24,9 @@ pub struct Finish {
 
 /// Ends builds: the only writer of a final result.
 ///
-/// The caller holds the locks of their leases. The leases go, the requests are
+/// The caller holds the locks of their leases, taken by an earlier statement: so
+/// each row is in the snapshot in which it is found, and may be written through
+/// its ctid. The leases go, the requests are
 /// completed, or for RETRY wait for their next attempt with a back-off, up to
 /// the builder's limit; then they end with EXCEPTION (P-16). The result RETRY
 /// never completes a request (D-15).
@@ -38,9 +40,12 @@ pub async fn builds_finish(c: &mut PgConnection, finishes: &[Finish]) -> Result<
     let batches: Vec<Option<i64>> = finishes.iter().map(|f| f.last_batch.map(|b| b as i64)).collect();
     let times: Vec<Option<OffsetDateTime>> = finishes.iter().map(|f| f.at).collect();
     let rows = sqlx::query!(
-        r#"with u as (
-             select * from unnest($1::bigint[], $2::smallint[], $3::text[], $4::bigint[], $5::timestamptz[])
-                 u(id, results, summary, batch, at)
+        r#"with u as materialized (
+             select u.*, b.here
+               from unnest($1::bigint[], $2::smallint[], $3::text[], $4::bigint[], $5::timestamptz[])
+                    u(id, results, summary, batch, at)
+              cross join lateral (
+                    select k.ctid as here from builds k where k.id = u.id and k.state <> 'finished' for update) b
          ), unleased as (
              delete from leases where build_id = any($1) returning build_id
          ), unbatched as (
@@ -51,8 +56,7 @@ pub async fn builds_finish(c: &mut PgConnection, finishes: &[Finish]) -> Result<
                     -- What was asked to end is not tried again, however its worker ended.
                     results = case when u.results = 5 then coalesce(b.stop_results, 5) else u.results end,
                     complete_at = greatest(b.started_at, least(coalesce(u.at, tidemill_now()), tidemill_now()))
-               from u join unleased l on l.build_id = u.id
-              where b.id = any($1) and b.id = u.id and b.state in ('claimed', 'running')
+               from u where b.ctid = u.here
              returning b.id, b.builder_id, b.number, b.request_id, b.attempt, b.results
          ), told as (
              insert into events (kind, builder_id, build_id, data)
@@ -60,7 +64,9 @@ pub async fn builds_finish(c: &mut PgConnection, finishes: &[Finish]) -> Result<
                     jsonb_build_object('number', number, 'results', results, 'buildrequestid', request_id)
                from done
          )
-         select d.id, d.request_id, d.attempt, d.results, bu.max_attempts from done d join builders bu on bu.id = d.builder_id
+         select d.id, d.request_id, d.attempt, d.results, bu.max_attempts,
+                (select count(*) from unleased) as "unleased!"
+           from done d join builders bu on bu.id = d.builder_id
           order by d.id"#,
         &ids,
         &results,
@@ -71,6 +77,7 @@ pub async fn builds_finish(c: &mut PgConnection, finishes: &[Finish]) -> Result<
     .fetch_all(&mut *c)
     .await?;
     error::expect("open builds finished", ids.len() as u64, rows.len() as u64)?;
+    error::expect("leases ended", ids.len() as u64, rows.first().map_or(0, |r| r.unleased as u64))?;
 
     let mut closing = Vec::new();
     let mut again = Vec::new();
@@ -162,7 +169,9 @@ pub async fn builds_lost(c: &mut PgConnection, expired: &[Expired]) -> Result<()
 
 /// Asks for a running build to be stopped; the worker hears of it with its next
 /// answer. False if the build is already final. Asked twice, the first reason stays.
+/// Belongs into a transaction: the lease is locked first, as by all who write a build.
 pub async fn build_stop(c: &mut PgConnection, build: BuildId, reason: &str, results: Results) -> Result<bool> {
+    sqlx::query!("select build_id from leases where build_id = $1 for update", build.0).fetch_optional(&mut *c).await?;
     let done = sqlx::query!(
         "with asked as (
              update builds set stop_reason = coalesce(stop_reason, $2), stop_results = coalesce(stop_results, $3)

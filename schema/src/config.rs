@@ -1,10 +1,12 @@
 //! Config revisions: stored once for each content, active one at a time.
 //!
 //! Activating turns the definition into rows of builders, schedulers and
-//! change sources in the same transaction. Rows keep their ids by name; what
-//! the revision no longer names becomes inactive and keeps its history. A
-//! scheduler that is new starts at the horizon of now: it sees every change
-//! that commits after its activation, and none before.
+//! change sources in the same transaction ([`rows`]). Rows keep their ids by
+//! name; what the revision no longer names becomes inactive and keeps its
+//! history. Each activation leaves a row in `activations`, so that going back
+//! is seen as what it was. Activations go one after the other, whoever asks.
+
+mod rows;
 
 use crate::{Error, Result};
 use serde_json::Value;
@@ -47,6 +49,13 @@ pub struct Revision {
     pub vocabulary: i32,
 }
 
+/// Who activates a revision, and why.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct By<'a> {
+    pub name: &'a str,
+    pub comment: &'a str,
+}
+
 /// Stores the files (the same content is the same revision). Text only: whether
 /// they are good is known before this is called.
 pub async fn revision_insert(
@@ -59,11 +68,12 @@ pub async fn revision_insert(
 ) -> Result<RevisionId> {
     let hash = files.hash();
     let files = serde_json::to_value(files).unwrap_or_default();
-    // The update that changes nothing makes the row come back also when it was there.
-    let id = sqlx::query_scalar!(
-        "insert into config_revisions (hash, files, definition, vocabulary, comment, created_by)
+    // Another release may see more in the same files; without that the row stays as it is.
+    let written = sqlx::query_scalar!(
+        "insert into config_revisions as r (hash, files, definition, vocabulary, comment, created_by)
          values ($1, $2, $3, $4, $5, $6)
          on conflict (hash) do update set definition = excluded.definition, vocabulary = excluded.vocabulary
+            where (r.definition, r.vocabulary) is distinct from (excluded.definition, excluded.vocabulary)
          returning id",
         hash,
         files,
@@ -72,21 +82,32 @@ pub async fn revision_insert(
         comment,
         by
     )
-    .fetch_one(&mut *c)
+    .fetch_optional(&mut *c)
     .await?;
+    let id = match written {
+        Some(id) => id,
+        None => sqlx::query_scalar!("select id from config_revisions where hash = $1", hash).fetch_one(c).await?,
+    };
     Ok(RevisionId(id))
 }
 
 /// Makes a revision the active one, with its rows. True if it was not already.
 pub async fn revision_activate(c: &mut PgConnection, id: RevisionId, wanted: &Wanted) -> Result<bool> {
+    revision_activate_by(c, id, wanted, By::default()).await
+}
+
+/// The same, for the record of who did it.
+pub async fn revision_activate_by(c: &mut PgConnection, id: RevisionId, wanted: &Wanted, by: By<'_>) -> Result<bool> {
+    // Two first activations have no row to wait for each other.
+    sqlx::query!("select pg_advisory_xact_lock(hashtext('config.activate'))").execute(&mut *c).await?;
     // Held to the end: schedule loops, which share it, decide before or after, never between.
     let old = sqlx::query_scalar!("select revision_id from active_revision for update").fetch_optional(&mut *c).await?;
     if old == Some(id.0) {
         return Ok(false);
     }
-    builders_reconcile(c, &wanted.builders).await?;
-    schedulers_reconcile(c, &wanted.schedulers).await?;
-    change_sources_reconcile(c, &wanted.change_sources).await?;
+    rows::builders(c, &wanted.builders).await?;
+    rows::schedulers(c, &wanted.schedulers).await?;
+    rows::change_sources(c, &wanted.change_sources).await?;
     sqlx::query!(
         "insert into active_revision (revision_id) values ($1)
          on conflict (one) do update set revision_id = excluded.revision_id, activated_at = tidemill_now()",
@@ -95,111 +116,22 @@ pub async fn revision_activate(c: &mut PgConnection, id: RevisionId, wanted: &Wa
     .execute(&mut *c)
     .await?;
     sqlx::query!(
-        "insert into events (kind, data) values ('config.activated', jsonb_build_object('revision', $1::bigint))",
-        id.0
+        "insert into activations (revision_id, activated_by, comment) values ($1, $2, $3)",
+        id.0,
+        by.name,
+        by.comment
+    )
+    .execute(&mut *c)
+    .await?;
+    sqlx::query!(
+        "insert into events (kind, data)
+         values ('config.activated', jsonb_build_object('revision', $1::bigint, 'by', $2::text))",
+        id.0,
+        by.name
     )
     .execute(&mut *c)
     .await?;
     Ok(true)
-}
-
-async fn builders_reconcile(c: &mut PgConnection, wanted: &[WantedBuilder]) -> Result<()> {
-    let names: Vec<String> = wanted.iter().map(|b| b.name.clone()).collect();
-    for b in wanted {
-        let json = |p: &Properties| serde_json::to_value(p).unwrap_or_default();
-        let id = sqlx::query_scalar!(
-            r#"insert into builders as b (name, tags, description, project, any_worker, properties,
-                                          default_properties, max_attempts, steps)
-               values ($1, $2, $3, $4, $5, $6, $7, coalesce($8, 5), $9)
-               on conflict (name) do update
-                  set active = true, tags = excluded.tags, description = excluded.description,
-                      project = excluded.project, any_worker = excluded.any_worker,
-                      properties = excluded.properties, default_properties = excluded.default_properties,
-                      max_attempts = excluded.max_attempts, steps = excluded.steps
-               returning id"#,
-            b.name,
-            &b.tags,
-            b.description,
-            b.project,
-            b.any_worker,
-            json(&b.properties),
-            json(&b.default_properties),
-            b.max_attempts,
-            &b.steps
-        )
-        .fetch_one(&mut *c)
-        .await?;
-        sqlx::query!(
-            "with gone as (delete from builder_workers where builder_id = $1 and worker_name <> all($2))
-             insert into builder_workers (builder_id, worker_name)
-             select $1, w from unnest($2::text[]) w on conflict do nothing",
-            id,
-            &b.workernames
-        )
-        .execute(&mut *c)
-        .await?;
-        sqlx::query!("insert into lanes (builder_id, priority) values ($1, 0) on conflict do nothing", id)
-            .execute(&mut *c)
-            .await?;
-    }
-    sqlx::query!("update builders set active = false where active and name <> all($1)", &names)
-        .execute(&mut *c)
-        .await?;
-    Ok(())
-}
-
-async fn schedulers_reconcile(c: &mut PgConnection, wanted: &[(String, Value)]) -> Result<()> {
-    let names: Vec<String> = wanted.iter().map(|(n, _)| n.clone()).collect();
-    let definitions: Vec<Value> = wanted.iter().map(|(_, d)| d.clone()).collect();
-    // One that comes back after being inactive starts at now too, as a new one does.
-    sqlx::query!(
-        "insert into schedulers as s (name, definition, cursor_xid, cursor_id)
-         select n, d, tidemill_horizon(), 0 from unnest($1::text[], $2::jsonb[]) u(n, d)
-         on conflict (name) do update
-            set definition = excluded.definition, active = true,
-                cursor_xid = case when s.active then s.cursor_xid else excluded.cursor_xid end,
-                cursor_id = case when s.active then s.cursor_id else excluded.cursor_id end,
-                state = case when s.active then s.state else '{}' end,
-                next_at = case when s.active then s.next_at end",
-        &names,
-        &definitions
-    )
-    .execute(&mut *c)
-    .await?;
-    sqlx::query!("update schedulers set active = false where active and name <> all($1)", &names)
-        .execute(&mut *c)
-        .await?;
-    Ok(())
-}
-
-async fn change_sources_reconcile(c: &mut PgConnection, wanted: &[(String, Value)]) -> Result<()> {
-    let names: Vec<String> = wanted.iter().map(|(n, _)| n.clone()).collect();
-    let definitions: Vec<Value> = wanted.iter().map(|(_, d)| d.clone()).collect();
-    // One whose definition did not change is left running (C-32).
-    sqlx::query!(
-        "insert into change_sources as s (name, definition)
-         select n, d from unnest($1::text[], $2::jsonb[]) u(n, d)
-         on conflict (name) do update
-            set definition = excluded.definition, active = true, next_at = tidemill_now(), error = null, errors = 0,
-                -- A poll that runs now asked by the old definition: what it finds is not stored.
-                holder = null, held_until = null,
-                -- Another repository begins anew (D-38).
-                cursor = case when jsonb_path_query_first(s.definition, '$.**.repourl')
-                                   = jsonb_path_query_first(excluded.definition, '$.**.repourl') then s.cursor end
-          where s.definition <> excluded.definition or not s.active",
-        &names,
-        &definitions
-    )
-    .execute(&mut *c)
-    .await?;
-    sqlx::query!(
-        "update change_sources set active = false, holder = null, held_until = null
-          where active and name <> all($1)",
-        &names
-    )
-    .execute(&mut *c)
-    .await?;
-    Ok(())
 }
 
 /// The files of a revision, by hash.
@@ -211,6 +143,22 @@ pub async fn revision_by_hash(c: &mut PgConnection, hash: &str) -> Result<Option
     .fetch_optional(c)
     .await?;
     Ok(row.map(|r| Revision { id: RevisionId(r.id), hash: r.hash, files: r.files.0, vocabulary: r.vocabulary }))
+}
+
+/// A revision by its id.
+pub async fn revision_by_id(c: &mut PgConnection, id: RevisionId) -> Result<Option<Revision>> {
+    let row = sqlx::query!(
+        r#"select id, hash, files as "files: Json<Files>", vocabulary from config_revisions where id = $1"#,
+        id.0
+    )
+    .fetch_optional(c)
+    .await?;
+    Ok(row.map(|r| Revision { id: RevisionId(r.id), hash: r.hash, files: r.files.0, vocabulary: r.vocabulary }))
+}
+
+/// What evaluation gave when it was applied last, as in `lang::definition`.
+pub async fn revision_definition(c: &mut PgConnection, id: RevisionId) -> Result<Option<Value>> {
+    Ok(sqlx::query_scalar!("select definition from config_revisions where id = $1", id.0).fetch_optional(c).await?)
 }
 
 /// The active revision.

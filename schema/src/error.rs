@@ -48,6 +48,11 @@ impl Error {
             && self.code().is_some_and(|c| ["22", "23", "54"].iter().any(|class| c.starts_with(class)))
     }
 
+    /// Whether the database's role lacks the right to do this.
+    pub fn is_refused(&self) -> bool {
+        self.code().as_deref() == Some("42501")
+    }
+
     fn code(&self) -> Option<Cow<'_, str>> {
         match self {
             Error::Unavailable(sqlx::Error::Database(e)) | Error::Driver(sqlx::Error::Database(e)) => e.code(),

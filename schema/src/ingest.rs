@@ -301,14 +301,21 @@ impl Rows {
         if !old.is_empty() {
             let columns = StepColumns::of(&old);
             sqlx::query!(
-                "update steps s
+                "with u as materialized (
+                     select u.*, k.here
+                       from unnest($1::bigint[], $2::int[], $3::timestamptz[], $4::smallint[], $5::text[], $6::bool[], $7::jsonb[])
+                            u(build_id, number, complete_at, results, summary, hidden, urls)
+                      cross join lateral (
+                            select s.ctid as here from steps s
+                             where s.build_id = u.build_id and s.number = u.number and s.complete_at is null
+                               for update) k
+                 )
+                 update steps s
                     set complete_at = case when u.complete_at < s.started_at then s.started_at else u.complete_at end,
                         results = u.results,
                         state_string = coalesce(u.summary, s.state_string), hidden = s.hidden or u.hidden,
                         urls = s.urls || u.urls
-                   from unnest($1::bigint[], $2::int[], $3::timestamptz[], $4::smallint[], $5::text[], $6::bool[], $7::jsonb[])
-                        u(build_id, number, complete_at, results, summary, hidden, urls)
-                  where s.build_id = any($1) and s.build_id = u.build_id and s.number = u.number and s.complete_at is null",
+                   from u where s.ctid = u.here",
                 &columns.builds,
                 &columns.numbers,
                 &columns.complete as &[Option<OffsetDateTime>],
@@ -363,11 +370,12 @@ impl Rows {
         let chunks: Vec<i64> = ended.iter().map(|(_, s)| s.chunks as i64).collect();
         let checks: Vec<i64> = ended.iter().map(|(_, s)| s.check as i64).collect();
         let bad = sqlx::query!(
-            r#"with u as (
-                 select l.id, u.* from unnest($1::bigint[], $2::int[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])
+            r#"with u as materialized (
+                 select l.id, l.here, u.* from unnest($1::bigint[], $2::int[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])
                      u(build_id, number, bytes, lines, chunks, check_sum)
                   cross join lateral (
-                       select k.id from logs k where k.build_id = u.build_id and k.number = u.number limit 1) l
+                       select k.id, k.ctid as here from logs k
+                        where k.build_id = u.build_id and k.number = u.number and not k.complete for update) l
              ), done as (
                  update logs l set complete = true, bytes = coalesce(h.bytes, 0), lines = coalesce(h.lines, 0),
                         incomplete = (coalesce(h.bytes, 0), coalesce(h.lines, 0), coalesce(h.chunks, 0), coalesce(h.check_sum, 0))
@@ -376,7 +384,7 @@ impl Rows {
                         select sum(k.bytes)::bigint as bytes, sum(k.lines)::bigint as lines, count(*) as chunks,
                                sum(k.crc)::bigint as check_sum
                           from log_chunks k where k.log_id = u.id) h on true
-                  where l.id = any(array(select id from u)) and l.id = u.id and not l.complete
+                  where l.ctid = u.here
                  returning l.id, l.incomplete
              )
              select id as "id!" from done where incomplete"#,
@@ -434,17 +442,18 @@ impl Rows {
             })
             .collect();
         sqlx::query!(
-            "with u as (
-                 select * from unnest($1::bigint[], $2::text[], $3::bool[]) u(id, summary, moved)
+            "with u as materialized (
+                 select u.*, b.builder_id, b.here, b.state = 'claimed' or u.summary is not null as changes
+                   from unnest($1::bigint[], $2::text[], $3::bool[]) u(id, summary, moved)
+                  cross join lateral (
+                        select k.ctid as here, k.builder_id, k.state from builds k
+                         where k.id = u.id and k.state <> 'finished' for update) b
              ), taken as (
                  update builds b set state = 'running', state_string = coalesce(u.summary, b.state_string)
-                   from u where b.id = any($1) and b.id = u.id and b.state in ('claimed', 'running')
-                    and (b.state = 'claimed' or u.summary is not null)
-                 returning b.id
+                   from u where u.changes and b.ctid = u.here
              )
              insert into events (kind, builder_id, build_id)
-             select 'builds.updated', b.builder_id, b.id from u join builds b on b.id = u.id
-              where b.id = any($1) and (u.moved or u.id in (select id from taken))",
+             select 'builds.updated', builder_id, id from u where moved or changes",
             &builds,
             &summaries as &[Option<String>],
             &moved

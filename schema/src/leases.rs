@@ -25,19 +25,22 @@ pub async fn leases_renew(c: &mut PgConnection, held: &[Held], term: Duration) -
     let builds: Vec<i64> = held.iter().map(|h| h.build).collect();
     let tokens: Vec<String> = held.iter().map(|h| h.token.replace('\0', "")).collect();
     // Each key is looked up by itself: a plan that walks the table, chosen while
-    // it was small, would walk over all dead rows while a snapshot is held.
+    // it was small, would walk over all dead rows while a snapshot is held. Not
+    // written through its ctid: two replicas may renew one lease at once, and the
+    // row that the first has moved is not in the second's snapshot.
     let rows = sqlx::query!(
         r#"with mine as materialized (
              select l.build_id from unnest($1::bigint[], $2::text[]) u(build_id, token)
               cross join lateral (
                    select k.build_id from leases k where k.build_id = u.build_id and k.token = u.token for update) l
          ), done as (
-             update leases l set expires_at = greatest(l.expires_at, tidemill_now() + $3::interval)
-              where l.build_id = any(array(select build_id from mine))
-             returning l.build_id
+             update leases set expires_at = greatest(expires_at, tidemill_now() + $3::interval)
+              where build_id = any(array(select build_id from mine))
+             returning build_id
          )
-         select b.id as "id!", b.stop_reason, b.stop_results from builds b
-          where b.id = any(array(select build_id from done))"#,
+         select b.id as "id!", b.stop_reason, b.stop_results
+           from done d
+          cross join lateral (select k.id, k.stop_reason, k.stop_results from builds k where k.id = d.build_id limit 1) b"#,
         &builds,
         &tokens,
         interval(term)

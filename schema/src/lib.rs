@@ -24,6 +24,7 @@ pub mod log_chunks;
 pub mod migrate;
 pub mod read;
 pub mod requests;
+pub mod roles;
 pub mod schedulers;
 pub mod sessions;
 pub mod sourcestamps;

@@ -7,7 +7,7 @@
 
 use crate::{Db, Error, Result, run_tx};
 use bytes::Bytes;
-use sqlx::{AssertSqlSafe, PgConnection};
+use sqlx::PgConnection;
 use tidemill_model::LogId;
 use tidemill_model::log::Chunk;
 
@@ -37,27 +37,12 @@ async fn partitions(db: &Db) -> Result<Vec<i64>> {
     Ok(names.iter().filter_map(|n| n.strip_prefix("log_chunks_")?.parse().ok()).collect())
 }
 
-/// Created apart and then attached, which takes only a brief lock that does not
-/// stop inserts; a second replica that does the same waits and finds it done.
 async fn partition_create(db: &Db, n: i64) -> Result<()> {
-    run_tx!(db, "log_chunks.partition", |c| create_and_attach(c, n).await)
+    run_tx!(db, "log_chunks.partition", |c| create(c, n).await)
 }
 
-async fn create_and_attach(c: &mut PgConnection, n: i64) -> Result<()> {
-    sqlx::query!("select pg_advisory_xact_lock(hashtext('log_chunks.partition'))").execute(&mut *c).await?;
-    let exists = sqlx::query_scalar!(r#"select to_regclass($1) is not null as "x!""#, format!("log_chunks_{n}"))
-        .fetch_one(&mut *c)
-        .await?;
-    if exists {
-        return Ok(());
-    }
-    let (from, to) = (n * SPAN, (n + 1) * SPAN);
-    let ddl = format!(
-        "create table log_chunks_{n} (like log_chunks including defaults including storage including constraints,
-             check (log_id >= {from} and log_id < {to}));
-         alter table log_chunks attach partition log_chunks_{n} for values from ({from}) to ({to})"
-    );
-    sqlx::raw_sql(AssertSqlSafe(ddl)).execute(&mut *c).await?;
+async fn create(c: &mut PgConnection, n: i64) -> Result<()> {
+    sqlx::query!("select log_chunks_partition($1, $2)", n, SPAN).execute(c).await?;
     Ok(())
 }
 

@@ -41,6 +41,7 @@ pub async fn migrate(db: &Db) -> Result<Report> {
     let after = applied(db).await?;
     let (rebased, epoch) = run_tx!(db, "migrate.cluster", |c| adopt_cluster(c).await)?;
     crate::log_chunks::partitions_ensure(db).await?;
+    run_tx!(db, "migrate.grants", |c| crate::roles::grants_apply(c).await)?;
     Ok(Report { applied: after.len() - before.len(), version: after.last().copied().unwrap_or(0), rebased, epoch })
 }
 

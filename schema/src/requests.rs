@@ -7,7 +7,7 @@ use crate::sourcestamps::sourcestamps_intern;
 use crate::{Error, Result};
 use postgres_types::Type;
 use sqlx::PgConnection;
-use tidemill_model::{BuilderId, BuildsetId, ChangeId, Properties, RequestId, Results, SourceStamp};
+use tidemill_model::{BuildId, BuilderId, BuildsetId, ChangeId, Properties, RequestId, Results, SourceStamp};
 
 /// One scheduling decision.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +24,10 @@ pub struct NewBuildset {
     pub builders: Vec<String>,
     pub priority: i32,
     pub external_idstring: Option<String>,
+    /// The build that asked for it, and how that calls it.
+    pub parent: Option<(BuildId, Option<String>)>,
+    /// The build that this repeats: the first of a chain of rebuilds.
+    pub rebuilt: Option<BuildId>,
 }
 
 /// What [`buildset_insert`] made.
@@ -46,8 +50,9 @@ pub async fn buildset_insert(c: &mut PgConnection, new: &NewBuildset) -> Result<
     let empty = builders.is_empty().then_some(Results::Success.code());
     let buildset = sqlx::query_scalar!(
         r#"with made as (
-             insert into buildsets (reason, scheduler, external_idstring, properties, complete_at, results)
-             values ($1, $2, $3, $4, case when $5::smallint is null then null else tidemill_now() end, $5)
+             insert into buildsets (reason, scheduler, external_idstring, properties, complete_at, results,
+                                    parent_build_id, parent_relationship, rebuilt_build_id)
+             values ($1, $2, $3, $4, case when $5::smallint is null then null else tidemill_now() end, $5, $8, $9, $10)
              returning id
          ), stamps as (
              insert into buildset_sourcestamps select id, s from made, unnest($6::bigint[]) s
@@ -63,7 +68,10 @@ pub async fn buildset_insert(c: &mut PgConnection, new: &NewBuildset) -> Result<
         properties,
         empty,
         &stamps,
-        &changes
+        &changes,
+        new.parent.as_ref().map(|(build, _)| build.0),
+        new.parent.as_ref().and_then(|(_, relationship)| clean_option(relationship)),
+        new.rebuilt.map(|b| b.0)
     )
     .fetch_one(&mut *c)
     .await?;
@@ -88,8 +96,8 @@ async fn requests_insert(
              select $1, b, $3 from unnest($2::bigint[]) b
              returning id, builder_id
          ), queued as (
-             insert into request_queue (lane, request_id)
-             select l.id, m.id from made m join lanes l on l.builder_id = m.builder_id and l.priority = $3
+             insert into request_queue (lane, request_id, buildset_id)
+             select l.id, m.id, $1 from made m join lanes l on l.builder_id = m.builder_id and l.priority = $3
              order by m.id
              returning lane, request_id
          ), told as (
@@ -175,13 +183,13 @@ pub async fn requests_insert_bulk(
     .fetch_all(&mut *c)
     .await?;
     let mut requests = BinaryCopy::new(&[Type::INT8, Type::INT8, Type::INT8]);
-    let mut queue = BinaryCopy::new(&[Type::INT8, Type::INT8]);
+    let mut queue = BinaryCopy::new(&[Type::INT8, Type::INT8, Type::INT8]);
     for id in &ids {
         requests.row(&[id, &buildset.0, &builder.0]).expect("three bigints");
-        queue.row(&[&lanes[0], id]).expect("two bigints");
+        queue.row(&[&lanes[0], id, &buildset.0]).expect("three bigints");
     }
     requests.send(c, "build_requests (id, buildset_id, builder_id)").await?;
-    queue.send(c, "request_queue (lane, request_id)").await?;
+    queue.send(c, "request_queue (lane, request_id, buildset_id)").await?;
     Ok((ids.into_iter().map(RequestId).collect(), lanes))
 }
 
@@ -195,7 +203,8 @@ pub async fn waits_release(c: &mut PgConnection) -> Result<Vec<i64>> {
                   order by until limit 5000 for update skip locked))
              returning request_id, lane, attempt
          ), queued as (
-             insert into request_queue (lane, request_id, attempt) select lane, request_id, attempt from due
+             insert into request_queue (lane, request_id, buildset_id, attempt)
+             select d.lane, d.request_id, r.buildset_id, d.attempt from due d join build_requests r on r.id = d.request_id
              returning lane
          )
          select distinct lane as "lane!" from queued"#
@@ -247,10 +256,14 @@ pub(crate) async fn requests_complete(
     .fetch_all(&mut *c)
     .await?;
     let changed = sqlx::query!(
-        "with done as (
+        "with u as materialized (
+             select u.results, r.here from unnest($1::bigint[], $2::smallint[]) u(id, results)
+              cross join lateral (
+                    select k.ctid as here from build_requests k
+                     where k.id = u.id and k.complete_at is null for update) r
+         ), done as (
              update build_requests r set complete_at = tidemill_now(), results = u.results
-               from unnest($1::bigint[], $2::smallint[]) u(id, results)
-              where r.id = any($1) and r.id = u.id and r.complete_at is null
+               from u where r.ctid = u.here
              returning r.id, r.builder_id, r.results
          ), told as (
              insert into events (kind, builder_id, data)

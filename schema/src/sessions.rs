@@ -69,6 +69,27 @@ pub async fn session_open(
     Ok(SessionId(id))
 }
 
+/// Closes a session at its worker's wish: people see at once that it is gone, and
+/// its name is free. Builds that it holds keep their leases. False if it was no
+/// longer open.
+pub async fn session_close(c: &mut PgConnection, id: SessionId, worker: WorkerId) -> Result<bool> {
+    Ok(sqlx::query_scalar!(
+        r#"with gone as (
+             update worker_sessions set state = 'closed', free = 0, seen_at = tidemill_now()
+              where id = $1 and worker_id = $2 and state = 'open'
+             returning worker_id
+         ), told as (
+             insert into events (kind, data)
+             select 'workers.disconnected', jsonb_build_object('workerid', worker_id) from gone
+         )
+         select exists (select 1 from gone) as "x!""#,
+        id.0,
+        worker.0
+    )
+    .fetch_one(c)
+    .await?)
+}
+
 /// A session as a replica remembers it.
 #[derive(Clone, Debug)]
 pub struct Session {

@@ -10,6 +10,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock};
+use tidemill_model::wire::Hello;
 use tidemill_service::postgres::{Cluster, Options};
 
 static SERVER: Mutex<Option<Cluster>> = Mutex::new(None);
@@ -37,6 +38,20 @@ impl TestDb {
     pub async fn drop(self) {
         self.db.pool().close().await;
         admin(&format!("drop database {} with (force)", self.name)).await;
+    }
+}
+
+/// What a worker of this name says, the first time and again.
+pub fn hello(name: &str) -> Hello {
+    Hello {
+        protocol_min: 1,
+        protocol_max: 1,
+        name: name.into(),
+        instance: name.into(),
+        release: "test".into(),
+        vocabulary: tidemill_model::wire::VOCABULARY,
+        slots: 100,
+        info: Default::default(),
     }
 }
 

@@ -400,3 +400,52 @@ async fn what_no_column_can_hold_is_told_apart_from_a_database_in_trouble() {
     assert!(error.is_data() && !error.is_unavailable(), "{error}");
     t.drop().await;
 }
+
+/// A poll that is repeated at another replica renews while the first renewal has not committed.
+#[tokio::test]
+async fn two_renewals_of_one_lease_at_once_both_find_it_alive() {
+    let t = TestDb::new().await;
+    let c = claimed(&t).await;
+    let held = [Held { build: c.build, token: c.token.clone() }];
+    let mut first = t.db.pool().begin().await.unwrap();
+    assert!(leases_renew(&mut first, &held, TERM).await.unwrap().alive.contains(&c.build));
+    let second = {
+        let (db, held) = (t.db.clone(), held.clone());
+        tokio::spawn(async move {
+            let mut conn = db.pool().acquire().await.unwrap();
+            leases_renew(&mut conn, &held, TERM).await.unwrap()
+        })
+    };
+    waits_for_a_lock(&t).await;
+    first.commit().await.unwrap();
+    assert!(second.await.unwrap().alive.contains(&c.build));
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn a_build_that_ends_while_its_stop_is_asked_for_ends_once_and_without_an_error() {
+    let t = TestDb::new().await;
+    let c = claimed(&t).await;
+    let mut stop = t.db.pool().begin().await.unwrap();
+    assert!(builds::build_stop(&mut stop, BuildId(c.build), "enough", Cancelled).await.unwrap());
+    let end = {
+        let (db, c) = (t.db.clone(), c.clone());
+        tokio::spawn(async move { finish(&db, &c, Success).await })
+    };
+    waits_for_a_lock(&t).await;
+    stop.commit().await.unwrap();
+    assert!(matches!(end.await.unwrap(), Outcome::Stored { .. }));
+    assert_eq!(scalar::<Option<i16>>(&t, "select results from builds").await, Some(0));
+    t.drop().await;
+}
+
+async fn waits_for_a_lock(t: &TestDb) {
+    loop {
+        let waiting = "select count(*) from pg_stat_activity
+                        where datname = current_database() and wait_event_type = 'Lock'";
+        if scalar::<i64>(t, waiting).await > 0 {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+}

@@ -3,9 +3,10 @@
 mod common;
 use common::*;
 use std::collections::HashSet;
-use tidemill_model::Results;
-use tidemill_schema::claims::Waiting;
+use tidemill_model::{Properties, Results};
+use tidemill_schema::claims::{Payloads, Waiting, claim_builds};
 use tidemill_schema::config::{Wanted, WantedBuilder};
+use tidemill_schema::ingest::batches_store;
 use tidemill_schema::requests::{NewBuildset, requests_insert_bulk};
 use tidemill_schema::run_tx;
 use tidemill_schema::testing::TestDb;
@@ -190,7 +191,7 @@ async fn a_worker_that_lacks_the_vocabulary_is_offered_nothing() {
     project(&t.db, &["linux"]).await;
     let session = worker(&t.db, "w").await;
     submit(&t.db, "linux").await;
-    sql(&t, "update config_revisions set vocabulary = 2").await;
+    sql(&t, "update config_revisions set vocabulary = 1000").await;
     assert!(claim(&t.db, session, 1, 1, 0).await.is_empty());
     t.drop().await;
 }
@@ -198,7 +199,7 @@ async fn a_worker_that_lacks_the_vocabulary_is_offered_nothing() {
 #[tokio::test]
 async fn a_lane_is_read_from_its_bound_by_an_index_scan_at_a_hundred_thousand_rows() {
     let t = TestDb::new().await;
-    sql(&t, "insert into request_queue (lane, request_id) select 1 + i % 3, i from generate_series(1, 100000) i").await;
+    sql(&t, "insert into request_queue (lane, request_id, buildset_id) select 1 + i % 3, i, 1 from generate_series(1, 100000) i").await;
     for analyzed in [false, true] {
         if analyzed {
             sql(&t, "analyze request_queue").await;
@@ -215,4 +216,125 @@ async fn a_lane_is_read_from_its_bound_by_an_index_scan_at_a_hundred_thousand_ro
         assert!(!plan.contains("Sort"), "{plan}");
     }
     t.drop().await;
+}
+
+#[tokio::test]
+async fn what_a_claim_gives_is_what_history_says_the_build_started_with() {
+    let t = TestDb::new().await;
+    let properties = |pairs: &[(&str, &str)]| {
+        let mut p = Properties::new();
+        pairs.iter().for_each(|(name, value)| p.set(*name, *value, "here"));
+        p
+    };
+    let builder = WantedBuilder {
+        name: "linux".into(),
+        any_worker: true,
+        default_properties: properties(&[("a", "default"), ("b", "default"), ("c", "default"), ("workername", "no")]),
+        properties: properties(&[("b", "builder"), ("d", "builder")]),
+        ..WantedBuilder::default()
+    };
+    activate(&t.db, &Wanted { builders: vec![builder.clone()], ..Wanted::default() }).await;
+    let session = worker(&t.db, "w").await;
+    let set = NewBuildset {
+        builders: vec!["linux".into()],
+        properties: properties(&[("b", "set"), ("c", "set"), ("e", "set")]),
+        ..NewBuildset::default()
+    };
+    submit_set(&t.db, &set).await;
+    submit_set(&t.db, &set).await;
+    let claims = claim(&t.db, session, 1, 1, 0).await;
+    let value = |name: &str| claims[0].properties.get(name).and_then(|v| v.as_str().map(str::to_owned));
+    let seen: Vec<_> = ["a", "b", "c", "d", "e", "workername"].map(|n| value(n).unwrap_or_default()).to_vec();
+    assert_eq!(seen, ["default", "builder", "set", "builder", "set", "w"]);
+    // The builder's settings change: what was claimed before stays as it was.
+    let changed = WantedBuilder { properties: properties(&[("b", "later")]), ..builder };
+    activate(&t.db, &Wanted { builders: vec![changed], ..Wanted::default() }).await;
+    let history: sqlx::types::Json<Properties> =
+        sqlx::query_scalar("select build_started_with(id) from builds").fetch_one(t.db.pool()).await.unwrap();
+    assert_eq!(history.0, claims[0].properties);
+    // And delivered again, it says the same.
+    let again = claim(&t.db, session, 2, 1, 0).await;
+    assert_eq!((again[0].build, &again[0].properties), (claims[0].build, &claims[0].properties));
+    let next = claim(&t.db, session, 3, 1, claims[0].build).await;
+    assert_eq!(next[0].properties.get("b"), Some(&"later".into()));
+    t.drop().await;
+}
+
+/// Index entries read by the claim of an idle session must not grow with what others built since.
+#[tokio::test]
+async fn a_sessions_builds_are_found_by_its_own_index_whatever_the_statistics_say() {
+    let t = TestDb::new().await;
+    for analyzed in [false, true] {
+        for statement in [
+            "explain select b.poll from builds b where b.session_id >= 7 and b.session_id <= 7
+              order by b.session_id desc, b.id desc limit 1",
+            "explain select b.id from builds b where (b.session_id, b.id) > (7, 5) and b.session_id <= 7
+                and b.state <> 'finished' order by b.session_id, b.id",
+        ] {
+            let plan: Vec<String> = sqlx::query_scalar(statement).fetch_all(t.db.pool()).await.unwrap();
+            let plan = plan.join("\n");
+            assert!(plan.contains("builds_session") && !plan.contains("builds_pkey"), "{plan}");
+        }
+        if !analyzed {
+            sql(
+                &t,
+                "insert into builds (builder_id, number, request_id, worker_id, session_id, poll, attempt, token,
+                                     revision_id, settings_id)
+                 select 1, i, i, 1, case when i = 1 then 7 else 8 end, i, 1, 't', 1, 1 from generate_series(1, 50000) i",
+            )
+            .await;
+            sql(&t, "analyze builds").await;
+        }
+    }
+    t.drop().await;
+}
+
+/// Dead rows that a held snapshot keeps are behind the low bound: nothing walks over them, also
+/// when the statistics were taken while almost all rows were dead.
+#[tokio::test]
+async fn a_claim_reads_no_dead_rows_while_a_snapshot_is_held() {
+    let t = TestDb::new().await;
+    project(&t.db, &["linux"]).await;
+    let set = submit(&t.db, "linux").await;
+    let builder = tidemill_model::BuilderId(scalar(&t, "select id from builders").await);
+    let lane: i64 = scalar(&t, "select id from lanes").await;
+    let session = worker(&t.db, "w").await;
+    let mut holder = t.db.pool().begin().await.unwrap();
+    sqlx::raw_sql("set transaction isolation level repeatable read; select count(*) from cluster")
+        .execute(&mut *holder)
+        .await
+        .unwrap();
+    let mut c = t.db.pool().acquire().await.unwrap();
+    let mut payloads = Payloads::default();
+    let (mut low, mut newest) = (0, 0);
+    let mut before = 0;
+    for poll in 1..=60 {
+        run_tx!(t.db, "test", |c| requests_insert_bulk(c, set.buildset, builder, 100).await).unwrap();
+        if poll == 50 {
+            // Its count of live rows is what the planner believes from now on.
+            sql(&t, "vacuum analyze request_queue").await;
+            before = queue_entries_read(&mut c, &t).await;
+        }
+        let waiting = [Waiting { session, poll, free: 100, newest }];
+        let mut claimed = claim_builds(&mut c, &mut payloads, &waiting, &[(lane, low)], TERM).await.unwrap();
+        let claims = claimed.by_session.remove(&session).unwrap();
+        assert_eq!(claims.len(), 100);
+        low = claimed.lanes[&lane];
+        newest = claims.iter().map(|c| c.build).max().unwrap();
+        let ends: Vec<_> = claims.iter().map(|c| batch(c, 1, vec![finished(Results::Success)])).collect();
+        batches_store(&t.db, &ends).await.unwrap();
+    }
+    // Eleven claims of 100: each finds its rows once, and the first of them once more.
+    let read = queue_entries_read(&mut c, &t).await - before;
+    assert!(read < 11 * 100 * 4, "{read} index entries read for 1,100 claims");
+    holder.rollback().await.unwrap();
+    drop(c);
+    t.drop().await;
+}
+
+/// Entries of the queue's key that statements have read so far.
+async fn queue_entries_read(c: &mut sqlx::PgConnection, t: &TestDb) -> i64 {
+    sqlx::raw_sql("select pg_stat_force_next_flush()").execute(&mut *c).await.unwrap();
+    sqlx::raw_sql("select 1").execute(&mut *c).await.unwrap();
+    scalar(t, "select idx_tup_read from pg_stat_user_indexes where indexrelname = 'request_queue_pkey'").await
 }

@@ -31,9 +31,18 @@ pub fn generate(kind: Kind) -> String {
 
 /// So many random bytes from the operating system, as hex.
 pub fn random_hex(bytes: usize) -> String {
+    hex::encode(random(bytes))
+}
+
+/// `count` texts of [`random_hex`], by one call of the operating system.
+pub fn random_hexes(count: usize, bytes: usize) -> Vec<String> {
+    random(count * bytes).chunks_exact(bytes.max(1)).map(hex::encode).collect()
+}
+
+fn random(bytes: usize) -> Vec<u8> {
     let mut buffer = vec![0; bytes];
     rand::rngs::OsRng.try_fill_bytes(&mut buffer).expect("the operating system gives random bytes");
-    hex::encode(buffer)
+    buffer
 }
 
 /// What is stored. A plain SHA-256 is enough for 256 random bits: there is

@@ -3,6 +3,7 @@
 
 mod change_latency;
 mod claim;
+mod config_scale;
 mod idle_workers;
 mod log_ingest;
 mod meter;
@@ -68,6 +69,9 @@ const BENCHES: &[(&str, &str, Run)] = &[
     }),
     ("change-latency", "a posted change to its build's first step, idle", |s| Box::pin(change_latency::run(s))),
     ("log-ingest", "one step that prints 100 MB: MB/s to committed rows, memory", |s| Box::pin(log_ingest::run(s))),
+    ("config-scale", "1,000 builders: evaluation, active on three replicas, claims after", |s| {
+        Box::pin(config_scale::run(s))
+    }),
     ("idle-workers", "1,000 idle workers: transactions, master memory", |s| Box::pin(idle_workers::run(s))),
 ];
 

@@ -17,6 +17,8 @@ pub struct Cluster {
     pub postgres: Postgres,
     pub db: Db,
     pub token: String,
+    /// The role that masters use, if not the owner.
+    pub master_role: Option<String>,
     lease_seconds: u64,
     dir: tempfile::TempDir,
 }
@@ -49,7 +51,7 @@ impl Cluster {
         migrate::migrate(&db).await.expect("migrations run");
         let token = tidemill_service::token::generate(tidemill_service::token::Kind::Local);
         std::fs::write(dir.path().join("token"), &token).expect("the test's folder is writable");
-        Cluster { masters: Vec::new(), workers: Vec::new(), postgres, db, token, lease_seconds, dir }
+        Cluster { masters: Vec::new(), workers: Vec::new(), postgres, db, token, master_role: None, lease_seconds, dir }
     }
 
     pub fn dir(&self) -> &Path {
@@ -74,13 +76,27 @@ impl Cluster {
         let mut command = Command::new(program("tidemill"));
         command
             .arg("master")
-            .env("TIDEMILL_DATABASE_URL", self.postgres.url())
+            .env("TIDEMILL_DATABASE_URL", self.master_database())
             .env("TIDEMILL_MASTER_LISTEN", address.to_string())
             .env("TIDEMILL_MASTER_NAME", format!("master{n}"))
             .env("TIDEMILL_MASTER_LEASE_SECONDS", self.lease_seconds.to_string())
             .env("TIDEMILL_MASTER_LOCAL_TOKEN_FILE", self.dir().join("token"))
             .env("TIDEMILL_MASTER_CACHE_DIR", self.dir().join(format!("cache{n}")));
         Process::start(&format!("master{n}"), command, &self.dir().join(format!("master{n}.log")))
+    }
+
+    fn master_database(&self) -> String {
+        match &self.master_role {
+            Some(role) => self.database_as(role),
+            None => self.postgres.url().to_owned(),
+        }
+    }
+
+    /// The database's address for a role of it.
+    pub fn database_as(&self, role: &str) -> String {
+        let url = self.postgres.url();
+        let (_, at) = url.split_once('@').expect("the address names a user");
+        format!("postgres://{role}@{at}")
     }
 
     /// Starts master `n` again, where it was or elsewhere.
@@ -154,6 +170,18 @@ impl Cluster {
     pub async fn configure(&self, n: usize, text: &str) {
         let body = json!({ "files": { "master.star": text } });
         self.api(n).post("config", body).await.expect("the project file is good");
+    }
+
+    /// Waits until the change source was polled for the first time: what is pushed later is a change.
+    pub async fn polled(&self) {
+        wait_until("the first poll", || async {
+            let polled: Option<bool> = sqlx::query_scalar("select polled_at is not null from change_sources")
+                .fetch_optional(self.db.pool())
+                .await
+                .map_err(|e| e.to_string())?;
+            holds(polled == Some(true), "not polled")
+        })
+        .await;
     }
 
     /// Forces a build; returns the request's id.

@@ -106,6 +106,13 @@ pub fn program(name: &str) -> PathBuf {
     folder.join(name)
 }
 
+/// The exit code of a command that ends by itself, and what it printed: data, then talk.
+pub fn outcome(command: &mut Command) -> (Option<i32>, String) {
+    let output = command.stdin(Stdio::null()).output().unwrap_or_else(|e| panic!("cannot start {command:?}: {e}"));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    (output.status.code(), text)
+}
+
 /// Whether a program is installed.
 pub fn installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -2,8 +2,8 @@
 //!
 //! `instance` names this installation for ever, `lock` is held while a worker
 //! runs (a second process on the same folder is refused), `builds/` holds one
-//! folder for each builder, `spool/` what no master has acknowledged yet. The
-//! kernel drops the lock with the process, however that ends.
+//! folder for each builder, `spool/` what no master has acknowledged yet, and
+//! `secrets/`, where people put values that builds need. The kernel drops the lock with the process, however that ends.
 
 use nix::fcntl::{Flock, FlockArg};
 use sha2::{Digest, Sha256};

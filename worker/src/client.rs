@@ -10,7 +10,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 use tidemill_model::problem::Problem;
-use tidemill_model::wire::{BATCH_CONTENT_TYPE, BatchReply, Hello, HelloReply, Poll, PollReply, RevisionReply};
+use tidemill_model::wire::{
+    BATCH_CONTENT_TYPE, BatchReply, Goodbye, Hello, HelloReply, Poll, PollReply, RevisionReply,
+};
 
 /// Most bytes read of an answer: a project's files are the largest.
 const ANSWER_MAX: usize = 64 << 20;
@@ -63,6 +65,10 @@ impl Client {
 
     pub async fn hello(&self, hello: &Hello) -> Result<HelloReply, CallError> {
         self.post_json("/worker/v1/hello", hello, Duration::from_secs(30)).await
+    }
+
+    pub async fn goodbye(&self, goodbye: &Goodbye, patience: Duration) -> Result<(), CallError> {
+        self.post_json::<_, serde_json::Value>("/worker/v1/goodbye", goodbye, patience).await.map(|_| ())
     }
 
     /// Waits as long as the poll says, and some more for the network.

@@ -14,9 +14,11 @@ mod build;
 mod client;
 mod clock;
 mod exec;
+mod mask;
 mod order;
 mod poll;
 mod revision;
+mod secrets;
 mod sender;
 mod session;
 mod settings;
@@ -30,7 +32,7 @@ pub use base::BaseError;
 pub use client::CallError;
 pub use exec::process::own_process;
 pub use session::HelloError;
-pub use settings::{SPOOL_MAX, Settings, SettingsError, TOKEN_VARIABLE, read_token};
+pub use settings::{SECRETS_VARIABLE, SPOOL_MAX, Settings, SettingsError, TOKEN_VARIABLE, read_token};
 
 use base::Base;
 use client::Client;
@@ -44,7 +46,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tidemill_model::wire::{Hello, PROTOCOL, PROTOCOL_MIN, VOCABULARY};
+use tidemill_model::wire::{Goodbye, Hello, PROTOCOL, PROTOCOL_MIN, VOCABULARY};
 use tidemill_service::Lifecycle;
 use tokio_util::task::TaskTracker;
 
@@ -64,6 +66,9 @@ pub enum WorkerError {
 
 /// How long the end waits for the builds' processes to die.
 const END: Duration = Duration::from_secs(15);
+
+/// How long the last words to the masters may take: they only tell people sooner.
+const GOODBYE: Duration = Duration::from_secs(2);
 
 /// Runs a worker until the lifecycle drains and all builds are delivered, until
 /// it stops, or until a master says that this worker may not go on.
@@ -114,10 +119,15 @@ pub async fn run(settings: Settings, life: Lifecycle) -> Result<(), WorkerError>
     if tokio::time::timeout(END, builds.wait()).await.is_err() {
         tracing::error!("builds did not end in time; the next start of this worker ends what is left of them");
     }
-    match shared.fatal.lock().expect("no panic while holding the error").take() {
-        Some(error) => Err(error.into()),
-        None => Ok(()),
+    let fatal = shared.fatal.lock().expect("no panic while holding the error").take();
+    if let Some(error) = fatal {
+        return Err(error.into());
     }
+    let goodbye = Goodbye { session: shared.session.now().id };
+    if let Err(error) = shared.client.goodbye(&goodbye, GOODBYE).await {
+        tracing::debug!("no master heard the goodbye: {error}");
+    }
+    Ok(())
 }
 
 fn hello(settings: &Settings, base: &Base) -> Hello {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 use tidemill_service::{Lifecycle, telemetry};
-use tidemill_worker::{SPOOL_MAX, Settings, TOKEN_VARIABLE, WorkerError, read_token};
+use tidemill_worker::{SECRETS_VARIABLE, SPOOL_MAX, Settings, TOKEN_VARIABLE, WorkerError, read_token};
 
 /// Runs builds for Tidemill masters.
 ///
@@ -46,6 +46,10 @@ struct Args {
     /// Most output kept on disk while no master answers, in MiB; then commands wait
     #[arg(long, env = "TIDEMILL_WORKER_SPOOL_MAX", value_name = "MIB", default_value_t = SPOOL_MAX >> 20)]
     spool_max: u64,
+
+    /// Folder with one file of mode 0600 for each secret (default: secrets below --base)
+    #[arg(long, env = SECRETS_VARIABLE, value_name = "FOLDER")]
+    secrets_dir: Option<PathBuf>,
 
     /// Seconds that running builds have to end after a SIGTERM; then they are killed
     #[arg(long, env = "TIDEMILL_WORKER_GRACE", value_name = "SECONDS", default_value_t = 3600)]
@@ -97,6 +101,7 @@ fn work(args: Args) -> anyhow::Result<()> {
         base: args.base,
         slots: args.slots.unwrap_or_else(processors),
         spool_max: args.spool_max << 20,
+        secrets_dir: args.secrets_dir,
     };
     let threads = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(1, 4));
     let runtime = tokio::runtime::Builder::new_multi_thread()

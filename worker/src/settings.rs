@@ -8,6 +8,9 @@ pub const SPOOL_MAX: u64 = 2 << 30;
 /// Name of the environment variable that may hold the token.
 pub const TOKEN_VARIABLE: &str = "TIDEMILL_WORKER_TOKEN";
 
+/// Name of the environment variable for [`Settings::secrets_dir`].
+pub const SECRETS_VARIABLE: &str = "TIDEMILL_WORKER_SECRETS_DIR";
+
 #[derive(Clone)]
 pub struct Settings {
     /// Base URL of the masters, most often of their load balancer.
@@ -23,6 +26,8 @@ pub struct Settings {
     /// Most bytes of output, over all builds, that wait on disk for a master.
     /// At this bound commands block on their pipes.
     pub spool_max: u64,
+    /// Folder with one file, of mode 0600, for each secret; none is `secrets` below `base`.
+    pub secrets_dir: Option<PathBuf>,
 }
 
 /// The token stays out of logs, also by accident.
@@ -34,6 +39,7 @@ impl std::fmt::Debug for Settings {
             .field("base", &self.base)
             .field("slots", &self.slots)
             .field("spool_max", &self.spool_max)
+            .field("secrets_dir", &self.secrets_dir)
             .finish_non_exhaustive()
     }
 }
@@ -59,6 +65,11 @@ pub enum SettingsError {
 }
 
 impl Settings {
+    /// Where the values of secrets are.
+    pub(crate) fn secrets(&self) -> PathBuf {
+        self.secrets_dir.clone().unwrap_or_else(|| self.base.join("secrets"))
+    }
+
     /// Checks what can be checked without a master.
     pub fn check(&self) -> Result<(), SettingsError> {
         let bad = |reason: String| SettingsError::Master { url: self.master.clone(), reason };
@@ -117,13 +128,14 @@ mod tests {
     fn debugging_the_settings_does_not_show_the_token() {
         let settings = Settings {
             master: "http://localhost:8010".into(),
-            token: "tmw_secret".into(),
+            token: "tmw_hidden".into(),
             name: "w".into(),
             base: "/tmp".into(),
             slots: 1,
             spool_max: SPOOL_MAX,
+            secrets_dir: None,
         };
         settings.check().unwrap();
-        assert!(!format!("{settings:?}").contains("secret"));
+        assert!(!format!("{settings:?}").contains("hidden"));
     }
 }

@@ -6,6 +6,7 @@
 //! are 64 KiB of them or when the oldest is as old as a live reader should wait.
 //! Memory is bounded whatever comes: no line is ever collected (F29).
 
+use crate::mask::{Masker, Patterns};
 use crate::spool::Spool;
 use bytes::{Buf, BytesMut};
 use std::collections::VecDeque;
@@ -38,6 +39,9 @@ pub(crate) struct StepLog {
     opened: Instant,
     limit: Option<Limit>,
     mid_line: bool,
+    patterns: Arc<Patterns>,
+    /// None while there is nothing to mask.
+    maskers: Option<Box<[Masker; 2]>>,
 }
 
 #[derive(Default)]
@@ -47,10 +51,9 @@ struct Partial {
 }
 
 impl StepLog {
-    /// Opens log `id` of step `step`.
-    pub fn open(spool: Arc<Spool>, id: u32, step: u32, name: &str, kind: LogKind) -> StepLog {
-        let name = name.to_owned();
-        spool.event(Event::LogOpened { log: id, step, slug: slug(&name), name, kind });
+    /// Opens log `id` of step `step`; `slug` is that of no other log of the step.
+    pub fn open(spool: Arc<Spool>, id: u32, step: u32, name: &str, slug: String, kind: LogKind) -> StepLog {
+        spool.event(Event::LogOpened { log: id, step, slug, name: name.to_owned(), kind });
         StepLog {
             spool,
             id,
@@ -60,6 +63,8 @@ impl StepLog {
             opened: Instant::now(),
             limit: None,
             mid_line: false,
+            patterns: Arc::default(),
+            maskers: None,
         }
     }
 
@@ -68,9 +73,15 @@ impl StepLog {
         self.limit = Some(Limit::new(head, tail.min(TAIL_MAX)));
     }
 
-    /// Whether output may be read now; if not, the command is to wait.
-    pub fn has_room(&self) -> bool {
-        self.spool.has_room()
+    /// From now on masks these values.
+    pub fn mask(&mut self, patterns: Arc<Patterns>) {
+        if self.patterns == patterns {
+            return;
+        }
+        self.end_maskers();
+        let masker = || Masker::new(patterns.clone());
+        self.maskers = (!patterns.is_empty()).then(|| Box::new([masker(), masker()]));
+        self.patterns = patterns;
     }
 
     pub fn spool(&self) -> &Arc<Spool> {
@@ -79,6 +90,13 @@ impl StepLog {
 
     /// Output of a command.
     pub fn write(&mut self, channel: Channel, bytes: &[u8]) {
+        let Some(maskers) = &mut self.maskers else { return self.take(channel, bytes) };
+        let mut masked = Vec::with_capacity(bytes.len());
+        maskers[usize::from(channel == Channel::Stderr)].feed(bytes, &mut masked);
+        self.take(channel, &masked);
+    }
+
+    fn take(&mut self, channel: Channel, bytes: &[u8]) {
         let side = usize::from(channel == Channel::Stderr);
         let rest = match memchr::memrchr(b'\n', bytes) {
             Some(at) => {
@@ -107,11 +125,29 @@ impl StepLog {
         if self.mid_line {
             self.append(Channel::Header, b"\n");
         }
-        self.append(Channel::Header, text.as_bytes());
+        if self.patterns.is_empty() {
+            self.append(Channel::Header, text.as_bytes());
+        } else {
+            let text = self.patterns.text(text);
+            self.append(Channel::Header, text.as_bytes());
+        }
+    }
+
+    /// What looked like the beginning of a value and was none.
+    fn end_maskers(&mut self) {
+        let Some(maskers) = &mut self.maskers else { return };
+        let mut rests = [vec![], vec![]];
+        for (masker, rest) in maskers.iter_mut().zip(&mut rests) {
+            masker.finish(rest);
+        }
+        for (channel, rest) in [Channel::Stdout, Channel::Stderr].into_iter().zip(&rests) {
+            self.take(channel, rest);
+        }
     }
 
     /// After the last output: what was kept of the tail comes in.
     pub fn end_output(&mut self) {
+        self.end_maskers();
         self.flush_partials();
         let Some(limit) = self.limit.take() else { return };
         if limit.left_out > 0 {
@@ -149,6 +185,11 @@ impl StepLog {
 
     /// Closes the log.
     pub fn finish(mut self) {
+        self.close();
+    }
+
+    /// The same, for a log that others still know of; nothing may be written afterwards.
+    pub fn close(&mut self) {
         self.end_output();
         self.cut();
         self.spool.event(Event::LogFinished { log: self.id, sum: self.writer.sum() });
@@ -205,7 +246,7 @@ impl StepLog {
 }
 
 /// Lower-case ASCII for addresses.
-fn slug(name: &str) -> String {
+pub(crate) fn slug(name: &str) -> String {
     let mut slug: String = name
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() || c == '.' || c == '-' { c } else { '_' })
@@ -278,7 +319,7 @@ mod tests {
     fn log() -> (tempfile::TempDir, Arc<Spool>, StepLog) {
         let dir = tempfile::tempdir().unwrap();
         let spool = Arc::new(Spool::new(dir.path().join("1"), Arc::new(Budget::new(u64::MAX))));
-        let log = StepLog::open(spool.clone(), 1, 1, "stdio", LogKind::Stdio);
+        let log = StepLog::open(spool.clone(), 1, 1, "stdio", "stdio".into(), LogKind::Stdio);
         (dir, spool, log)
     }
 

@@ -4,6 +4,7 @@
 use crate::build::{self, Site, Verdict};
 use crate::clock;
 use crate::order::Order;
+use crate::secrets::Secrets;
 use crate::sender::{Delivery, deliver};
 use crate::shared::Shared;
 use crate::spool::{self, Spool};
@@ -46,7 +47,8 @@ async fn work(shared: &Arc<Shared>, claim: &Claim, spool: &Arc<Spool>, receiver:
             return Verdict::Finished { results: Results::Exception, summary: format!("exception: {error}") };
         }
     };
-    let site = Site { claim, spool, folder: folder.path() };
+    let secrets = Arc::new(Secrets::new(&shared.settings.secrets()));
+    let site = Site { claim, spool, folder: folder.path(), secrets };
     let run = AssertUnwindSafe(build::execute(shared, site, receiver)).catch_unwind();
     let verdict = run.await.unwrap_or_else(|_| {
         tracing::error!(build = claim.build, "the worker's own code panicked in a build");

@@ -1,11 +1,12 @@
 //! `tidemill builds`
 
-use super::Connection;
+use super::{Connection, completion};
 use crate::api::{self, Build};
 use crate::error::{Failure, Result};
 use crate::exit::Exit;
 use crate::output::{Output, duration};
 use crate::sanitize;
+use clap_complete::ArgValueCompleter;
 
 /// List builds, newest first.
 #[derive(Debug, clap::Args)]
@@ -16,7 +17,7 @@ Examples:
   tidemill builds --json | jq '.builds[].results'")]
 pub struct Builds {
     /// Only this builder's
-    #[arg(long, short, value_name = "BUILDER")]
+    #[arg(long, short, value_name = "BUILDER", add = ArgValueCompleter::new(completion::builders))]
     builder: Option<String>,
     /// How many
     #[arg(long, short = 'n', value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]

@@ -1,10 +1,11 @@
 //! `tidemill cancel`
 
-use super::Connection;
+use super::{Connection, completion};
 use crate::api;
 use crate::error::Result;
 use crate::exit::Exit;
 use crate::output::Output;
+use clap_complete::ArgValueCompleter;
 use serde_json::{Value, json};
 
 /// Stop a running build, or cancel a request that waits.
@@ -16,7 +17,7 @@ Examples:
   tidemill cancel --request 40")]
 pub struct Cancel {
     /// Id, or BUILDER/NUMBER, or BUILDER/latest
-    #[arg(value_name = "BUILD", required_unless_present = "request", conflicts_with = "request")]
+    #[arg(value_name = "BUILD", required_unless_present = "request", conflicts_with = "request", add = ArgValueCompleter::new(completion::builds))]
     build: Option<String>,
     /// Cancel this request instead (and its build, if it has begun)
     #[arg(long, value_name = "ID")]

@@ -1,42 +1,57 @@
-//! `tidemill checkconfig`
+//! `tidemill checkconfig`: all that is wrong with a project, without a server or a database.
 
 use crate::error::Result;
 use crate::exit::Exit;
 use crate::output::{Output, Style};
-use crate::project::{checked, files};
+use crate::project::{apart, files};
 use crate::sanitize;
 use crate::up::plural;
 use std::path::{Path, PathBuf};
-use tidemill_lang::{Definition, Severity};
+use tidemill_lang::{Definition, Diagnostic, Severity};
 
-/// Check a project file without a server.
+/// Check a project without a server.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   tidemill checkconfig
   tidemill checkconfig ci/ --json
-Every error is shown with file, line and column; exit code 1 if there is one.")]
+All errors are shown at once, each with file, line and column; exit code 1 if there is one.
+Warnings (of the language's lint and static types too) do not fail.")]
 pub struct CheckConfig {
     /// The folder of master.star, or the file itself
     #[arg(value_name = "DIR", default_value = ".")]
     dir: PathBuf,
 }
 
-pub async fn run(args: CheckConfig, out: Output) -> Result<Exit> {
+pub fn run(args: CheckConfig, out: Output) -> Result<Exit> {
     let files = files::from_folder(&folder(&args.dir))?;
-    let looked = checked::look(&files).await?;
-    let exit = if looked.definition.is_some() { Exit::Success } else { Exit::Failure };
+    let report = apart::check(&files)?;
+    let exit = if report.ok() { Exit::Success } else { Exit::Failure };
+    let (errors, warnings) = (report.count(Severity::Error), report.count(Severity::Warning));
     if out.json {
         out.document(&serde_json::json!({
-            "ok": exit == Exit::Success,
+            "ok": report.ok(),
+            "errors": errors,
+            "warnings": warnings,
             "hash": files.hash(),
-            "diagnostics": looked.diagnostics,
-            "definition": looked.definition,
+            "files": report.files,
+            "diagnostics": report.diagnostics,
+            "definition": report.definition,
         }));
         return Ok(exit);
     }
-    for diagnostic in &looked.diagnostics {
-        let text = diagnostic.to_string();
+    show(&report.diagnostics, out);
+    match &report.definition {
+        Some(definition) => out.line(&format!("{}: {}", out.paint(Style::Green, "good"), summary(definition))),
+        None => eprintln!("{}, {}", plural(errors, "error"), plural(warnings, "warning")),
+    }
+    Ok(exit)
+}
+
+/// Each with its place and source line, on stderr.
+pub fn show(diagnostics: &[Diagnostic], out: Output) {
+    for diagnostic in diagnostics {
+        let text = sanitize::text(&diagnostic.to_string());
         let style = match diagnostic.severity {
             Severity::Error => Style::Red,
             Severity::Warning => Style::Yellow,
@@ -45,14 +60,6 @@ pub async fn run(args: CheckConfig, out: Output) -> Result<Exit> {
         let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
         eprintln!("{}\n{rest}\n", out.err().paint(style, first));
     }
-    match &looked.definition {
-        Some(definition) => out.line(&format!("{}: {}", out.paint(Style::Green, "good"), summary(definition))),
-        None => {
-            let errors = looked.diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
-            eprintln!("{}", plural(errors, "error"));
-        }
-    }
-    Ok(exit)
 }
 
 /// The folder, also where the file in it was named.

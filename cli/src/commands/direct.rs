@@ -1,9 +1,9 @@
 //! Commands beside the database, without a running master: a replica of their
 //! own, in this process, for as long as the command takes.
 //!
-//! Replicas are stateless and any number may run, so one more for a moment is
-//! as good as any other; that it ends in the middle of something is what every
-//! replica must bear. It listens on loopback with a token that nobody else has.
+//! It answers and does what the command asks, and nothing by itself: its loops do
+//! not run, so no poll of a repository and no build is begun that it would not
+//! see the end of. It listens on loopback with a token that nobody else has.
 
 use super::migrate::resolve;
 use crate::client::Client;
@@ -43,6 +43,7 @@ pub async fn client(url: &str) -> Result<Client> {
         public_url: None,
         lease: Duration::from_secs(60),
         local_token: Some(secret.clone()),
+        loops: false,
         cache_dir,
     };
     let failed = |e: tidemill_master::Error| Failure::unreachable(format!("database: {e}"));

@@ -1,12 +1,13 @@
 //! `tidemill force`
 
-use super::Connection;
 use super::follow::Logs;
+use super::{Connection, completion};
 use super::{field, property, watch};
 use crate::api;
 use crate::error::Result;
 use crate::exit::Exit;
 use crate::output::Output;
+use clap_complete::ArgValueCompleter;
 use serde_json::{Value, json};
 
 /// Ask for a build of a builder now.
@@ -18,7 +19,7 @@ Examples:
   tidemill force test --revision 4f2a1c --property target=arm --reason \"try again\"")]
 pub struct Force {
     /// Name of the builder
-    #[arg(value_name = "BUILDER")]
+    #[arg(value_name = "BUILDER", add = ArgValueCompleter::new(completion::builders))]
     builder: String,
     #[arg(long, value_name = "BRANCH")]
     branch: Option<String>,

@@ -1,12 +1,13 @@
 //! `tidemill log`
 
-use super::{Connection, logstream};
+use super::{Connection, completion, logstream};
 use crate::api::{self, Log, Step};
 use crate::client::Client;
 use crate::error::{Failure, Result};
 use crate::exit::Exit;
 use crate::output::{Output, Style};
 use crate::sanitize::{self, Sanitizer};
+use clap_complete::ArgValueCompleter;
 use futures_util::StreamExt;
 
 /// Print the log of a build or of one step.
@@ -22,7 +23,7 @@ Examples:
   tidemill log 17 --json            names and sizes of the logs")]
 pub struct LogArgs {
     /// Id, or BUILDER/NUMBER, or BUILDER/latest
-    #[arg(value_name = "BUILD")]
+    #[arg(value_name = "BUILD", add = ArgValueCompleter::new(completion::builds))]
     build: String,
     /// Name or number of a step; all steps if not given
     #[arg(value_name = "STEP")]

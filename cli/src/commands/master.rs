@@ -57,6 +57,7 @@ pub async fn run(args: Master, mut layers: Layers) -> Result<Exit> {
         public_url: master.public_url,
         lease: Duration::from_secs(master.lease_seconds.max(1)),
         local_token,
+        loops: true,
         cache_dir,
     };
     let life = Lifecycle::new();

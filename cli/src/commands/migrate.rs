@@ -3,7 +3,7 @@
 use crate::error::{Failure, Result};
 use crate::exit::Exit;
 use crate::output::Output;
-use tidemill_schema::Db;
+use tidemill_schema::{Db, roles};
 use tidemill_service::settings::Layers;
 
 /// Bring the database's schema up to this release.
@@ -12,8 +12,13 @@ use tidemill_service::settings::Layers;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  TIDEMILL_DATABASE_URL=postgres://me@db/ci tidemill migrate")]
+  TIDEMILL_DATABASE_URL=postgres://me@db/ci tidemill migrate
+  tidemill migrate --roles        makes tidemill_master and tidemill_reader, and grants to them")]
 pub struct Migrate {
+    /// Make the roles PREFIX_master (for replicas) and PREFIX_reader (history in SQL) too; every later migrate grants to
+    /// them [default PREFIX: tidemill]
+    #[arg(long, value_name = "PREFIX", num_args = 0..=1, default_missing_value = "tidemill")]
+    pub roles: Option<String>,
     #[command(flatten)]
     pub database: DatabaseUrl,
 }
@@ -48,10 +53,21 @@ pub fn resolve(layers: &Layers) -> Result<String> {
 pub async fn run(args: Migrate, mut layers: Layers, out: Output) -> Result<Exit> {
     let db = args.database.connect(&mut layers).await?;
     let report = tidemill_schema::migrate::migrate(&db).await?;
+    let roles = match &args.roles {
+        Some(prefix) => Some(roles::roles_ensure(&db, prefix).await.map_err(|e| match e {
+            tidemill_schema::Error::Conflict(text) => Failure::usage(text),
+            e => e.into(),
+        })?),
+        None => None,
+    };
     if out.json {
-        out.document(&serde_json::json!({
+        let mut document = serde_json::json!({
             "applied": report.applied, "version": report.version, "rebased": report.rebased, "epoch": report.epoch,
-        }));
+        });
+        if let Some(r) = &roles {
+            document["roles"] = serde_json::json!({ "master": r.master, "reader": r.reader, "created": r.created });
+        }
+        out.document(&document);
         return Ok(Exit::Success);
     }
     let applied = crate::up::plural(report.applied, "migration");
@@ -61,6 +77,20 @@ pub async fn run(args: Migrate, mut layers: Layers, out: Output) -> Result<Exit>
             "The database came from another PostgreSQL: its cursors go on, workers of the old one are fenced (epoch {}).",
             report.epoch
         ));
+    }
+    if let Some(r) = &roles {
+        let made = if r.created.is_empty() { String::new() } else { format!(" (made: {})", r.created.join(", ")) };
+        out.line(&format!("{} may run masters, {} may read history{made}", r.master, r.reader));
+        if !r.created.is_empty() {
+            out.line("They have no password: give them one with \\password in psql, or let pg_hba.conf know them.");
+        }
+        if !r.sees_others {
+            out.line(&format!(
+                "/readyz will not name who of other roles holds the horizon back, unless a superuser runs: \
+                 grant pg_read_all_stats to {}",
+                r.master
+            ));
+        }
     }
     Ok(Exit::Success)
 }

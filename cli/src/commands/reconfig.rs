@@ -9,11 +9,10 @@ use crate::output::{Output, Style};
 use crate::project::{checked, files};
 use crate::sanitize;
 use reqwest::StatusCode;
-use serde::Serialize;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use tidemill_lang::Definition;
+use tidemill_lang::definition::{Changes, Group};
 use tidemill_model::revision::Files;
 
 /// Apply a project to the masters, as one revision.
@@ -22,7 +21,9 @@ use tidemill_model::revision::Files;
 Examples:
   tidemill reconfig                 the master.star of this folder
   tidemill reconfig ci/ --dry-run   only show what would change
-A project with errors changes nothing: the last good one stays.")]
+What changes is shown by name and field by field. Builds that run keep the
+revision they began with. A project with errors changes nothing: the last good
+one stays; `tidemill config` shows the revisions that were, and goes back.")]
 pub struct Reconfig {
     /// The folder of master.star
     #[arg(value_name = "DIR", default_value = ".")]
@@ -39,46 +40,108 @@ pub struct Reconfig {
 
 pub async fn run(args: Reconfig, out: Output) -> Result<Exit> {
     let files = files::from_folder(&folder(&args.dir))?;
-    let new = checked::evaluate(&files).await?.definition;
+    let new = checked::evaluate(&files).await?;
+    if !out.json {
+        for diagnostic in &new.diagnostics {
+            eprintln!("{}\n", out.err().paint(Style::Yellow, &diagnostic.to_string()));
+        }
+    }
     let client = args.connection.client().await?;
     let active: Option<Value> = client.find_one("config").await?;
-    let old = match &active {
+    let (old, from, same_files) = match &active {
         Some(active) => {
-            let files: Files = serde_json::from_value(active["files"].clone()).unwrap_or_default();
-            // An active revision that this release no longer takes counts as empty.
-            checked::look(&files).await?.definition.unwrap_or_default()
+            let id = active["revision"].as_i64().unwrap_or_default();
+            let (old, hash) = revision(&client, id).await?;
+            (old, Some(id), hash == files.hash())
         }
-        None => Definition::default(),
+        None => (Definition::default(), None, false),
     };
-    let changes = differences(&old, &new);
-    let same_files = active.as_ref().is_some_and(|a| a["hash"].as_str() == Some(&files.hash()));
+    let changes = new.definition.diff(&old);
     if !out.json {
-        for change in &changes {
-            let style = match change.chars().next() {
-                Some('+') => Style::Green,
-                Some('-') => Style::Red,
-                _ => Style::Yellow,
-            };
-            out.line(&out.paint(style, change));
-        }
+        show(&changes, out);
         if changes.is_empty() {
-            out.line(if same_files { "nothing changes" } else { "only steps or functions change" });
+            out.line(if same_files { "nothing changes" } else { "nothing that is defined changes" });
         }
     }
     if args.dry_run {
         if out.json {
-            out.document(&json!({ "changes": changes, "changed": !same_files }));
+            out.document(&json!({ "from": from, "hash": files.hash(), "changed": !same_files, "changes": changes }));
         }
         return Ok(Exit::Success);
     }
     let mut answer = apply(&client, &files, &args.comment).await?;
     if out.json {
+        answer["from"] = json!(from);
         answer["changes"] = json!(changes);
         out.document(&answer);
     } else {
         out.line(&format!("revision {} is active", answer["revision"]));
     }
     Ok(Exit::Success)
+}
+
+/// What a stored revision defines, as this release sees it, and its hash. One
+/// that this release no longer takes is what it was when it was applied.
+pub async fn revision(client: &Client, id: i64) -> Result<(Definition, String)> {
+    let content: Value = client.get(&format!("config/revisions/{id}/content")).await?;
+    let hash = content["hash"].as_str().unwrap_or_default().to_owned();
+    let files: Files = serde_json::from_value(content["files"].clone()).unwrap_or_default();
+    let definition = match checked::look(&files).await {
+        Ok(looked) => looked.definition,
+        Err(_) => None,
+    };
+    let stored = || serde_json::from_value(content["definition"].clone()).unwrap_or_default();
+    Ok((definition.unwrap_or_else(stored), hash))
+}
+
+/// Longest value that is shown whole.
+const SHOWN: usize = 120;
+
+/// `+ builder x`, `- scheduler y`, and below `~ builder z` its fields.
+pub fn show(changes: &Changes, out: Output) {
+    for line in lines(changes) {
+        let style = match line.trim_start().chars().next() {
+            Some('+') => Style::Green,
+            Some('-') => Style::Red,
+            Some('~') => Style::Yellow,
+            _ => Style::Dim,
+        };
+        out.line(&out.paint(style, &line));
+    }
+}
+
+fn lines(changes: &Changes) -> Vec<String> {
+    let part = |group: &Group, name: &str| match name {
+        "" => group.to_string(),
+        name => format!("{group} {}", sanitize::line(name)),
+    };
+    let mut all: Vec<String> = changes.added.iter().map(|(g, n)| format!("+ {}", part(g, n))).collect();
+    all.extend(changes.removed.iter().map(|(g, n)| format!("- {}", part(g, n))));
+    for changed in &changes.changed {
+        all.push(format!("~ {}", part(&changed.group, &changed.name)));
+        for field in &changed.fields {
+            let name = sanitize::line(&field.field);
+            all.push(match (&field.old, &field.new) {
+                // A digest says only that it differs.
+                _ if field.field == "digest" => "    a function or what it uses".to_owned(),
+                (None, Some(new)) => format!("    {name}: {}", value(new)),
+                (Some(old), None) => format!("    {name}: {} -> nothing", value(old)),
+                (old, new) => {
+                    let text = |v: &Option<Value>| v.as_ref().map(value).unwrap_or_default();
+                    format!("    {name}: {} -> {}", text(old), text(new))
+                }
+            });
+        }
+    }
+    all
+}
+
+fn value(value: &Value) -> String {
+    let text = sanitize::line(&value.to_string());
+    match text.char_indices().nth(SHOWN) {
+        None => text,
+        Some((end, _)) => format!("{}…", &text[..end]),
+    }
 }
 
 /// Sends the files; what is wrong with them is the failure's text.
@@ -88,6 +151,11 @@ pub async fn apply(client: &Client, files: &Files, comment: &str) -> Result<Valu
     if status.is_success() {
         return Ok(answer);
     }
+    Err(refusal(client, status, &answer))
+}
+
+/// The failure that the answer to an activation means: every error of the files.
+pub fn refusal(client: &Client, status: StatusCode, answer: &Value) -> Failure {
     if status == StatusCode::UNPROCESSABLE_ENTITY {
         let errors: Vec<String> = answer["errors"]
             .as_array()
@@ -100,46 +168,9 @@ pub async fn apply(client: &Client, files: &Files, comment: &str) -> Result<Valu
             true => sanitize::text(answer["detail"].as_str().unwrap_or("the master refuses the project")),
             false => errors.join("\n\n"),
         };
-        return Err(Failure::new(Exit::Failure, text));
+        return Failure::new(Exit::Failure, text);
     }
-    Err(client.problem(status, &answer.to_string()))
-}
-
-/// `+ builder x`, `- scheduler y`, `~ builder z`.
-fn differences(old: &Definition, new: &Definition) -> Vec<String> {
-    let mut all = Vec::new();
-    diff("builder", &named(&old.builders, |b| &b.name), &named(&new.builders, |b| &b.name), &mut all);
-    diff("scheduler", &named(&old.schedulers, |s| &s.name), &named(&new.schedulers, |s| &s.name), &mut all);
-    let (from, to) = (&old.change_sources, &new.change_sources);
-    diff("change source", &named(from, |s| &s.name), &named(to, |s| &s.name), &mut all);
-    diff("worker", &named(&old.workers, |w| &w.name), &named(&new.workers, |w| &w.name), &mut all);
-    all
-}
-
-fn named<T: Serialize>(list: &[T], name: impl Fn(&T) -> &String) -> BTreeMap<String, Value> {
-    list.iter()
-        .map(|item| {
-            let mut value = serde_json::to_value(item).unwrap_or_default();
-            // That it stands on another line is no change.
-            if let Value::Object(fields) = &mut value {
-                fields.remove("location");
-            }
-            (name(item).clone(), value)
-        })
-        .collect()
-}
-
-fn diff(what: &str, old: &BTreeMap<String, Value>, new: &BTreeMap<String, Value>, all: &mut Vec<String>) {
-    for (name, value) in new {
-        match old.get(name) {
-            None => all.push(format!("+ {what} {}", sanitize::line(name))),
-            Some(before) if before != value => all.push(format!("~ {what} {}", sanitize::line(name))),
-            Some(_) => {}
-        }
-    }
-    for name in old.keys().filter(|n| !new.contains_key(*n)) {
-        all.push(format!("- {what} {}", sanitize::line(name)));
-    }
+    client.problem(status, &answer.to_string())
 }
 
 #[cfg(test)]
@@ -158,8 +189,17 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_goes_and_changes_is_told_by_name() {
-        let found = differences(&of(&[("a", "1"), ("b", "1"), ("c", "1")]), &of(&[("b", "2"), ("c", "1"), ("d", "1")]));
-        assert_eq!(found, ["~ builder b", "+ builder d", "- builder a"]);
+    fn what_comes_goes_and_changes_is_told_by_name_and_field() {
+        let (old, new) = (of(&[("a", "1"), ("b", "1"), ("c", "1")]), of(&[("b", "2"), ("c", "1"), ("d", "1")]));
+        assert_eq!(
+            lines(&new.diff(&old)),
+            ["+ builder d", "- builder a", "~ builder b", "    description: \"1\" -> \"2\""]
+        );
+    }
+
+    #[test]
+    fn a_value_of_any_length_and_content_is_one_safe_line() {
+        let shown = value(&Value::from(format!("\u{1b}[2J{}", "x".repeat(10_000))));
+        assert!(shown.chars().count() <= SHOWN + 1 && !shown.contains('\u{1b}') && shown.ends_with('…'), "{shown}");
     }
 }

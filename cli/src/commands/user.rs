@@ -1,11 +1,9 @@
 //! `tidemill user add`
 
-use super::migrate::DatabaseUrl;
-use super::worker::give;
+use super::token::NewToken;
 use crate::error::Result;
 use crate::exit::Exit;
 use crate::output::Output;
-use std::path::PathBuf;
 use tidemill_service::settings::Layers;
 
 /// Tokens of people and programs.
@@ -17,19 +15,12 @@ Examples:
   tidemill user add alice
   tidemill user add deploy --token-file /etc/deploy/token
 The token goes into TIDEMILL_TOKEN of whoever uses it.")]
-    Add {
-        name: String,
-        /// Write the token there (mode 0600) instead of printing it
-        #[arg(long, value_name = "FILE")]
-        token_file: Option<PathBuf>,
-        #[command(flatten)]
-        database: DatabaseUrl,
-    },
+    Add(NewToken),
 }
 
 pub async fn run(args: User, mut layers: Layers, out: Output) -> Result<Exit> {
-    let User::Add { name, token_file, database } = args;
-    let db = database.connect(&mut layers).await?;
-    let secret = tidemill_schema::tokens::user_token_create(&db, &name).await?;
-    give(&name, &secret, token_file.as_deref(), out)
+    let User::Add(new) = args;
+    let db = new.connect(&mut layers).await?;
+    let secret = tidemill_schema::tokens::user_token_create(&db, &new.name).await?;
+    new.give(&secret, out)
 }

@@ -1,7 +1,7 @@
 //! `tidemill watch`, and watching a request until its last build.
 
-use super::Connection;
 use super::follow::{self, Logs};
+use super::{Connection, completion};
 use crate::api::{self, Build, BuildRequest};
 use crate::client::Client;
 use crate::error::{Failure, Result};
@@ -9,6 +9,7 @@ use crate::exit::Exit;
 use crate::output::{Output, Style, duration};
 use crate::pages;
 use crate::sanitize;
+use clap_complete::ArgValueCompleter;
 use std::time::Duration;
 use tidemill_model::Results;
 
@@ -22,7 +23,7 @@ Examples:
   tidemill watch test/latest && deploy")]
 pub struct Watch {
     /// Id, or BUILDER/NUMBER, or BUILDER/latest
-    #[arg(value_name = "BUILD")]
+    #[arg(value_name = "BUILD", add = ArgValueCompleter::new(completion::builds))]
     build: String,
     /// Show only steps and the end of failing ones, not all output
     #[arg(long)]

@@ -1,11 +1,10 @@
 //! `tidemill worker`, and enrolling one.
 
-use super::migrate::DatabaseUrl;
+use super::token::NewToken;
 use crate::error::{Doing, Failure, Result};
 use crate::exit::Exit;
-use crate::locate::write_secret;
 use crate::output::Output;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 use tidemill_service::Lifecycle;
 use tidemill_service::settings::Layers;
@@ -52,45 +51,18 @@ pub enum WorkerCommand {
 Examples:
   tidemill worker add linux1
   tidemill worker add linux1 --token-file linux1.token")]
-    Add {
-        name: String,
-        /// Write the token there (mode 0600) instead of printing it
-        #[arg(long, value_name = "FILE")]
-        token_file: Option<PathBuf>,
-        #[command(flatten)]
-        database: DatabaseUrl,
-    },
+    Add(NewToken),
 }
 
 /// `worker add`
 pub async fn add(command: WorkerCommand, mut layers: Layers, out: Output) -> Result<Exit> {
-    let WorkerCommand::Add { name, token_file, database } = command;
-    let db = database.connect(&mut layers).await?;
-    let secret = tidemill_schema::workers::worker_enrol(&db, &name).await.map_err(|e| match e {
+    let WorkerCommand::Add(new) = command;
+    let db = new.connect(&mut layers).await?;
+    let secret = tidemill_schema::workers::worker_enrol(&db, &new.name).await.map_err(|e| match e {
         tidemill_schema::Error::Conflict(text) => Failure::usage(text),
         e => e.into(),
     })?;
-    give(&name, &secret, token_file.as_deref(), out)
-}
-
-/// Hands a new token to the person, once.
-pub fn give(name: &str, secret: &str, file: Option<&Path>, out: Output) -> Result<Exit> {
-    match file {
-        Some(path) => {
-            write_secret(path, secret)?;
-            if out.json {
-                out.document(&serde_json::json!({ "name": name, "token_file": path }));
-            } else {
-                out.line(&format!("the token of {name} is in {}", path.display()));
-            }
-        }
-        None if out.json => out.document(&serde_json::json!({ "name": name, "token": secret })),
-        None => {
-            out.line(secret);
-            eprintln!("This is the token of {name}. It is shown only now; a former one no longer works.");
-        }
-    }
-    Ok(Exit::Success)
+    new.give(&secret, out)
 }
 
 /// The worker itself.
@@ -117,6 +89,7 @@ pub async fn run(args: Worker, mut layers: Layers) -> Result<Exit> {
         base: worker.base.ok_or_else(|| missing("where to build", "--base DIR"))?,
         slots: worker.slots.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get() as u32)),
         spool_max: worker.spool_max_bytes,
+        secrets_dir: std::env::var_os(tidemill_worker::SECRETS_VARIABLE).map(Into::into),
     };
     settings.check().map_err(|e| Failure::usage(e.to_string()))?;
     tidemill_worker::own_process();

@@ -1,9 +1,11 @@
-//! The project's Starlark files, read from disk or from a commit.
+//! The project's files, its Starlark and the manifest of vendored packages, read
+//! from disk or from a commit.
 
 use super::git::Target;
 use crate::error::{Doing, Failure, Result};
 use std::collections::BTreeMap;
 use std::path::Path;
+use tidemill_lang::packages::MANIFEST;
 use tidemill_model::revision::{Files, ROOT_FILE};
 
 /// Bounds of what is sent to a master.
@@ -12,7 +14,7 @@ const SIZE_MAX: u64 = 1 << 20;
 /// Folders that hold other people's or built files.
 const SKIPPED: [&str; 5] = ["target", "node_modules", "build", "dist", "venv"];
 
-/// All `*.star` files below a folder, which must hold the root file.
+/// All `*.star` files below a folder, which must hold the root file, and its `packages.toml`.
 pub fn from_folder(folder: &Path) -> Result<Files> {
     if !folder.join(ROOT_FILE).is_file() {
         return Err(Failure::usage(format!("there is no {ROOT_FILE} in {}", folder.display()))
@@ -21,6 +23,11 @@ pub fn from_folder(folder: &Path) -> Result<Files> {
     let mut files = BTreeMap::new();
     collect(folder, "", &mut files)?;
     Ok(Files(files))
+}
+
+/// Whether a path is one of a project's files.
+pub fn belongs(path: &str) -> bool {
+    path.ends_with(".star") || path == MANIFEST
 }
 
 fn collect(folder: &Path, prefix: &str, files: &mut BTreeMap<String, String>) -> Result<()> {
@@ -35,7 +42,7 @@ fn collect(folder: &Path, prefix: &str, files: &mut BTreeMap<String, String>) ->
             if !name.starts_with('.') && !SKIPPED.contains(&name.as_str()) {
                 collect(&path, &format!("{relative}/"), files)?;
             }
-        } else if name.ends_with(".star") {
+        } else if belongs(&relative) {
             // One link is followed to a file; folders are not, they may be circles.
             let size = std::fs::metadata(&path).doing(|| format!("read {}", path.display()))?.len();
             if size > SIZE_MAX {
@@ -54,7 +61,7 @@ fn collect(folder: &Path, prefix: &str, files: &mut BTreeMap<String, String>) ->
 
 /// The same from the newest commit of a mirror; none if it has no root file.
 pub fn from_commit(target: &Target) -> Result<Option<Files>> {
-    let paths: Vec<String> = target.paths()?.into_iter().filter(|p| p.ends_with(".star")).collect();
+    let paths: Vec<String> = target.paths()?.into_iter().filter(|p| belongs(p)).collect();
     if !paths.iter().any(|p| p == ROOT_FILE) {
         return Ok(None);
     }
@@ -78,12 +85,20 @@ mod tests {
     fn files_are_named_by_their_path_below_the_project() {
         let dir = tempfile::tempdir().unwrap();
         assert!(from_folder(dir.path()).unwrap_err().to_string().contains("tidemill init"));
-        for path in ["master.star", "lib/x.star", "lib/x.txt", "target/y.star", ".git/z.star"] {
+        for path in [
+            "master.star",
+            "packages.toml",
+            "lib/x.star",
+            "lib/x.txt",
+            "lib/packages.toml",
+            "target/y.star",
+            ".git/z.star",
+        ] {
             let path = dir.path().join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "").unwrap();
         }
         let files = from_folder(dir.path()).unwrap();
-        assert_eq!(files.0.into_keys().collect::<Vec<_>>(), ["lib/x.star", "master.star"]);
+        assert_eq!(files.0.into_keys().collect::<Vec<_>>(), ["lib/x.star", "master.star", "packages.toml"]);
     }
 }

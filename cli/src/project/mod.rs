@@ -1,6 +1,8 @@
-//! The project on this side: its repository, its files, and what to build
-//! where nobody wrote that down.
+//! The project on this side: its repository, its files, what is asked of them,
+//! and what to build where nobody wrote that down.
 
+pub mod apart;
+pub mod asked;
 pub mod checked;
 pub mod files;
 pub mod git;

@@ -142,7 +142,10 @@ pub fn worker_names(definition: &Definition) -> Vec<String> {
 /// The longest time that a scheduler waits for more commits.
 pub fn longest_timer(definition: &Definition) -> Duration {
     let timers = definition.schedulers.iter().filter_map(|s| match &s.kind {
-        SchedulerKind::SingleBranch { tree_stable_us, .. } => *tree_stable_us,
+        SchedulerKind::SingleBranch { tree_stable_us, .. } | SchedulerKind::AnyBranch { tree_stable_us, .. } => {
+            *tree_stable_us
+        }
+        _ => None,
     });
     Duration::from_micros(timers.max().unwrap_or(0))
 }

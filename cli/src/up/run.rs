@@ -46,7 +46,16 @@ pub async fn up(args: Up, layers: Layers, out: Output) -> Result<Exit> {
         _ = stop.now.cancelled() => return Ok(Exit::Cancelled),
     };
     let mut running = Running::default();
-    let outcome = run(&args, &settings, &state, &target, &database, &mut running, &stop, out).await;
+    let site = Site {
+        args: &args,
+        settings: &settings,
+        state: &state,
+        target: &target,
+        database: &database,
+        stop: &stop,
+        out,
+    };
+    let outcome = run(&site, &mut running).await;
     if outcome.is_err() {
         // Nothing was promised yet that would be worth waiting for.
         stop.now.cancel();
@@ -145,17 +154,20 @@ async fn database(args: &Up, settings: &Settings, state: &State, out: Output) ->
     }
 }
 
-#[allow(clippy::too_many_arguments)]
-async fn run(
-    args: &Up,
-    settings: &Settings,
-    state: &State,
-    target: &Target,
-    database: &Database,
-    running: &mut Running,
-    stop: &Stop,
+/// What everything of one `up` has to do with.
+struct Site<'a> {
+    args: &'a Up,
+    settings: &'a Settings,
+    state: &'a State,
+    target: &'a Target,
+    database: &'a Database,
+    stop: &'a Stop,
     out: Output,
-) -> Result<Exit> {
+}
+
+/// Starts all there is, and returns when it is to end.
+async fn run(site: &Site<'_>, running: &mut Running) -> Result<Exit> {
+    let Site { args, settings, state, target, database, stop, out } = *site;
     let began = time::OffsetDateTime::now_utc().unix_timestamp();
     let db = Db::connect(&database.url, 2).await?;
     let report = tidemill_schema::migrate::migrate(&db).await?;

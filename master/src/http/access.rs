@@ -48,7 +48,7 @@ pub async fn guard(State(app): State<App>, mut request: Request, next: Next) -> 
     if request.uri().path().starts_with("/worker/v1/") {
         return next.run(request).await;
     }
-    let who = match identify(&app, request.headers()).await {
+    let who = match Box::pin(identify(&app, request.headers())).await {
         Ok(who) => who,
         Err(e) => return e.into_response(),
     };
@@ -56,7 +56,7 @@ pub async fn guard(State(app): State<App>, mut request: Request, next: Next) -> 
     if !reads {
         let proven = match &who {
             Proof::Token(_) => true,
-            Proof::Loopback => match form_token(request).await {
+            Proof::Loopback => match Box::pin(form_token(request)).await {
                 Ok((rebuilt, token)) => {
                     request = rebuilt;
                     token.is_some_and(|t| same(&t, &app.form_token()))

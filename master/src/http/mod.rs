@@ -25,8 +25,9 @@ pub async fn serve(listener: tokio::net::TcpListener, app: App) -> std::io::Resu
             tracing::debug!(%error, "no TCP_NODELAY");
         }
     });
-    let server =
-        axum::serve(listener, routes::router(app)).with_graceful_shutdown(async move { drain.cancelled().await });
+    // Made into a service once: a router would copy its table of routes for every connection.
+    let service = routes::router(app).into_make_service();
+    let server = axum::serve(listener, service).with_graceful_shutdown(async move { drain.cancelled().await });
     tokio::select! {
         result = server.into_future() => result,
         _ = stop.cancelled() => Ok(()),

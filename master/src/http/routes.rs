@@ -4,7 +4,7 @@
 //! reading (GET, HEAD) and the worker API, whose handlers ask for a worker's
 //! token themselves; everything else needs the right to control.
 
-use super::{access, config, health, rest, web, worker};
+use super::{access, health, rest, web, worker};
 use crate::app::App;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -17,15 +17,15 @@ use tower_http::timeout::RequestBodyTimeoutLayer;
 pub fn router(app: App) -> Router {
     let worker = Router::new()
         .route("/hello", post(worker::hello::hello))
+        .route("/goodbye", post(worker::hello::goodbye))
         .route("/poll", post(worker::poll::poll))
         .route("/batches", post(worker::batches::batches))
         .route("/revisions/{hash}", get(worker::revisions::revision))
         .layer(DefaultBodyLimit::max(tidemill_model::wire::BATCH_MAX));
     let (rest, openapi) = rest::router().split_for_parts();
-    let config = Router::new().route("/config", get(config::active).post(config::apply));
     Router::new()
         .nest("/worker/v1", worker)
-        .nest("/api/v2", rest.merge(config).merge(rest::openapi_router(openapi)))
+        .nest("/api/v2", rest.merge(rest::openapi_router(openapi)))
         .merge(rest::hook_router())
         .merge(web::router())
         .route("/livez", get(health::livez))

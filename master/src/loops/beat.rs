@@ -18,7 +18,7 @@ pub fn start(app: &App) {
         let app = this.clone();
         async move {
             let mut c = app.db.pool().acquire().await?;
-            beats::beat(&mut c, app.master).await?;
+            beats::beat(&mut c, app.master()).await?;
             Ok::<_, tidemill_schema::Error>(Next::Idle)
         }
     });

@@ -9,13 +9,15 @@
 use crate::app::App;
 use crate::loops::batcher::{Batcher, Dropped};
 use crate::loops::lanes::{Lanes, SWEEP};
+use sqlx::Postgres;
+use sqlx::pool::PoolConnection;
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use tidemill_model::wire::{Claim, Held, Stop};
 use tidemill_model::{SessionId, WorkerId};
 use tidemill_schema::active::{Eligibility, eligibility, lanes_waiting};
-use tidemill_schema::claims::{Waiting, claim_builds};
+use tidemill_schema::claims::{Payloads, Waiting, claim_builds};
 use tidemill_schema::leases::{Renewed, leases_renew};
 use tidemill_schema::wake::Wake;
 use tidemill_service::Backoff;
@@ -178,7 +180,11 @@ pub(crate) async fn drained_and_idle(app: &App) {
 
 struct ClaimLoop {
     app: App,
+    /// Kept between rounds: the pool asks a connection that comes back whether it lives, which
+    /// would be a round trip for each claim. None at first and after an error.
+    connection: Option<PoolConnection<Postgres>>,
     lanes: Lanes,
+    payloads: Payloads,
     generation: u64,
     turn: usize,
     eligible: Eligibility,
@@ -192,7 +198,9 @@ impl ClaimLoop {
         let now = Instant::now();
         ClaimLoop {
             app,
+            connection: None,
             lanes: Lanes::default(),
+            payloads: Payloads::default(),
             generation: 1,
             turn: 0,
             eligible: Eligibility::default(),
@@ -271,13 +279,15 @@ impl ClaimLoop {
             return Ok(false);
         }
         if self.eligible_at.is_none_or(|at| at.elapsed() > ELIGIBLE) {
-            let mut c = self.app.db.pool().acquire().await?;
+            let mut c = self.connection().await?;
             self.eligible = eligibility(&mut c).await?;
+            self.connection = Some(c);
             self.eligible_at = Some(now);
         }
         if now >= self.safety_at {
-            let mut c = self.app.db.pool().acquire().await?;
+            let mut c = self.connection().await?;
             let found = lanes_waiting(&mut c).await?;
+            self.connection = Some(c);
             self.generation += 1;
             self.lanes.mark(found, self.generation);
             self.safety_at = now + SAFETY;
@@ -296,6 +306,14 @@ impl ClaimLoop {
             self.redelivery_at = now + SWEEP;
         }
         self.claim(lanes, redeliver).await
+    }
+
+    /// The loop's own; whoever takes it puts it back if nothing went wrong with it.
+    async fn connection(&mut self) -> Result<PoolConnection<Postgres>, tidemill_schema::Error> {
+        match self.connection.take() {
+            Some(connection) => Ok(connection),
+            None => Ok(self.app.db.pool().acquire().await?),
+        }
     }
 
     async fn claim(&mut self, lanes: Vec<(i64, i64)>, redeliver: bool) -> Result<bool, tidemill_schema::Error> {
@@ -330,10 +348,9 @@ impl ClaimLoop {
             return Ok(false);
         }
         let started = Instant::now();
-        let claimed = {
-            let mut c = self.app.db.pool().acquire().await?;
-            claim_builds(&mut c, &asked, &lanes, self.app.settings.lease).await?
-        };
+        let mut c = self.connection().await?;
+        let claimed = claim_builds(&mut c, &mut self.payloads, &asked, &lanes, self.app.settings.lease).await?;
+        self.connection = Some(c);
         let mut free: HashMap<SessionId, u32> = asked.iter().map(|w| (w.session, w.free)).collect();
         {
             let mut waiting = self.app.polls.waiting.lock().expect("no panic while locked");

@@ -21,6 +21,7 @@ use tidemill_schema::wake::Wake;
 use tokio::sync::{Notify, broadcast};
 
 pub fn start(app: &App) {
+    crate::projects::start(app);
     beat::start(app);
     claim::start(app);
     ingest::start(app);

@@ -29,7 +29,7 @@ pub fn start(app: &App) {
         async move {
             let due = {
                 let mut c = app.db.pool().acquire().await?;
-                change_source_take(&mut c, app.master, LEASE).await?
+                change_source_take(&mut c, app.master(), LEASE).await?
             };
             if let Some(due) = due {
                 poll(&app, due).await?;
@@ -45,7 +45,9 @@ pub fn start(app: &App) {
 async fn poll(app: &App, due: Due) -> Result<()> {
     let found = async {
         let def: ChangeSourceDef = serde_json::from_value(due.definition.clone()).map_err(|e| e.to_string())?;
-        let ChangeSourceKind::GitPoller(git_def) = def.kind;
+        let ChangeSourceKind::GitPoller(git_def) = def.kind else {
+            return Err(format!("change sources of the kind {} are not run by this release", def.kind.name()));
+        };
         let cursor: Option<Heads> =
             due.cursor.clone().map(serde_json::from_value).transpose().map_err(|e| e.to_string())?;
         let interval = Duration::from_micros(git_def.poll_interval_us).max(Duration::from_millis(100));
@@ -56,13 +58,13 @@ async fn poll(app: &App, due: Due) -> Result<()> {
         Ok((found, interval)) => {
             let cursor = serde_json::to_value(&found.heads).unwrap_or_default();
             let stored = run_tx!(app.db, "poll", |c| {
-                change_source_polled(c, due.id, app.master, &found.changes, &cursor, interval).await
+                change_source_polled(c, due.id, app.master(), &found.changes, &cursor, interval).await
             });
             if let Err(error) = stored {
                 // If it was committed after all, the row is no longer ours and this changes nothing.
                 let mut c = app.db.pool().acquire().await?;
                 let pause = Duration::from_secs(5);
-                change_source_failed(&mut c, due.id, app.master, &error.to_string(), pause).await?;
+                change_source_failed(&mut c, due.id, app.master(), &error.to_string(), pause).await?;
                 return Err(error);
             }
             if !found.changes.is_empty() {
@@ -75,7 +77,7 @@ async fn poll(app: &App, due: Due) -> Result<()> {
             let pause = Duration::from_secs(5).saturating_mul(1 << due.errors.clamp(0, 7)).min(BACK_OFF_MAX);
             tracing::warn!(source = %due.name, %error, ?pause, "poll failed");
             let mut c = app.db.pool().acquire().await?;
-            change_source_failed(&mut c, due.id, app.master, &error, pause).await?;
+            change_source_failed(&mut c, due.id, app.master(), &error, pause).await?;
         }
     }
     Ok(())

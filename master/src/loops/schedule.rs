@@ -146,12 +146,16 @@ async fn decide(
         let state = scheduler.state.clone();
         return Ok(Advance { id: scheduler.id, cursor, state, next_at: None });
     }
+    // What has no engine in this release passes everything by; checkconfig warned of it.
+    let SchedulerKind::SingleBranch { tree_stable_us, only_important } = def.kind else {
+        let state = scheduler.state.clone();
+        return Ok(Advance { id: scheduler.id, cursor, state, next_at: None });
+    };
     let (at, mut changes): (Vec<Cursor>, Vec<Change>) = changes.into_iter().unzip();
     let (classified, looked) = classify(project.clone(), def.clone(), changes.clone()).await?;
     // A slow filter gets fewer changes at a time; the rest in the next transaction.
     let cursor = if looked < changes.len() { at[looked - 1] } else { cursor };
     changes.truncate(looked);
-    let SchedulerKind::SingleBranch { tree_stable_us, only_important } = def.kind;
     let rule = Rule { tree_stable: tree_stable_us.map(|us| time::Duration::microseconds(us as i64)), only_important };
     let state: State = serde_json::from_value(scheduler.state.clone()).map_err(bad)?;
     let decided = rule.decide(state, &classified, now);
@@ -239,6 +243,6 @@ async fn buildset(
         changes: changes.iter().map(|ch| ch.id).collect(),
         builders: def.builder_names.clone(),
         priority: def.priority,
-        external_idstring: None,
+        ..NewBuildset::default()
     })
 }

@@ -4,18 +4,18 @@
 use futures_util::StreamExt;
 use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::Value;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 use tidemill_master::{Settings, bind, run_on};
 use tidemill_model::log::{Channel, ChunkWriter};
 use tidemill_model::revision::Files;
-use tidemill_model::wire::{BatchHead, Claim, Event, Frame, Hello, LogKind};
+use tidemill_model::wire::{BatchHead, Claim, Event, Frame, LogKind};
 use tidemill_model::{Results, SessionId, SourceStamp};
-use tidemill_schema::claims::{Waiting, claim_builds};
+use tidemill_schema::claims::{Payloads, Waiting, claim_builds};
 use tidemill_schema::config::{Wanted, WantedBuilder, revision_activate, revision_insert};
 use tidemill_schema::ingest::{Batch, batches_store};
 use tidemill_schema::requests::{NewBuildset, Submitted, buildset_insert};
-use tidemill_schema::testing::TestDb;
+use tidemill_schema::testing::{TestDb, hello};
 use tidemill_schema::{Db, run_tx, sessions, workers};
 use tidemill_service::Lifecycle;
 
@@ -56,6 +56,7 @@ impl World {
             public_url: None,
             lease: TERM,
             local_token: Some(TOKEN.into()),
+            loops: true,
             cache_dir: self.cache.path().into(),
         };
         let listener = bind(&settings).await.unwrap();
@@ -268,23 +269,33 @@ pub async fn project(db: &Db, builders: &[&str]) {
         revision_activate(c, id, &wanted).await
     })
     .unwrap();
+    settled(db).await;
+}
+
+/// Waits until readers of the stream see all events there are: a transaction of
+/// another test on the same server may hold the horizon back.
+async fn settled(db: &Db) {
+    let look = async {
+        loop {
+            let above: bool =
+                sqlx::query_scalar("select exists (select 1 from events where xid >= tidemill_horizon())")
+                    .fetch_one(db.pool())
+                    .await
+                    .unwrap();
+            if !above {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), look).await.expect("other tests end their transactions");
 }
 
 pub async fn worker(db: &Db, name: &str) -> SessionId {
     let token = workers::worker_enrol(db, name).await.unwrap();
-    let hello = Hello {
-        protocol_min: 1,
-        protocol_max: 1,
-        name: name.into(),
-        instance: name.into(),
-        release: "test".into(),
-        vocabulary: 1,
-        slots: 100,
-        info: BTreeMap::new(),
-    };
     run_tx!(db, "test", |c| {
         let (id, _) = workers::worker_by_token(c, &token).await?.expect("just enrolled");
-        sessions::session_open(c, id, &hello, 1, TERM).await
+        sessions::session_open(c, id, &hello(name), 1, TERM).await
     })
     .unwrap()
 }
@@ -316,7 +327,7 @@ pub async fn claim(db: &Db, session: SessionId) -> Claim {
     let lanes: Vec<(i64, i64)> = lanes.into_iter().map(|l| (l, 0)).collect();
     let mut c = db.pool().acquire().await.unwrap();
     let waiting = [Waiting { session, poll: poll as u64 + 1, free: 1, newest }];
-    let mut claimed = claim_builds(&mut c, &waiting, &lanes, TERM).await.unwrap();
+    let mut claimed = claim_builds(&mut c, &mut Payloads::default(), &waiting, &lanes, TERM).await.unwrap();
     claimed.by_session.remove(&session).unwrap_or_default().remove(0)
 }
 

@@ -1,8 +1,18 @@
 //! The claim: requests out of the queue into the hands of waiting polls. The
 //! statement, its guarantees and its order stand in migrations/0002_claim.sql.
+//!
+//! What comes back from it are numbers; what a build starts with (source
+//! stamps, properties, reason) is immutable and added from [`Payloads`]. If
+//! that fails, the builds are claimed but not delivered, as after a lost reply:
+//! the next poll gets them.
+
+mod payloads;
+
+pub use payloads::Payloads;
 
 use crate::Result;
 use crate::beats::interval;
+use payloads::Key;
 use sqlx::PgConnection;
 use sqlx::types::Json;
 use std::collections::HashMap;
@@ -35,8 +45,10 @@ pub struct Claimed {
 ///
 /// `lanes` are those that may hold work for these sessions, each with the
 /// ticket to look from (0 looks from the start). `sessions` must differ.
+/// A second round trip reads what `payloads` does not hold yet.
 pub async fn claim_builds(
     c: &mut PgConnection,
+    payloads: &mut Payloads,
     waiting: &[Waiting],
     lanes: &[(i64, i64)],
     term: Duration,
@@ -46,13 +58,13 @@ pub async fn claim_builds(
     let free: Vec<i32> = waiting.iter().map(|w| w.free as i32).collect();
     let newest: Vec<i64> = waiting.iter().map(|w| w.newest).collect();
     let slots: usize = waiting.iter().map(|w| w.free as usize).sum();
-    let tokens: Vec<String> = (0..slots).map(|_| tidemill_service::token::random_hex(16)).collect();
+    let mut tokens = tidemill_service::token::random_hexes(slots, 16);
     let (lane_ids, lows): (Vec<i64>, Vec<i64>) = lanes.iter().copied().unzip();
-    let rows = sqlx::query!(
-        r#"select build_id as "build_id!", session_id as "session_id!", token as "token!", attempt as "attempt!",
-                  builder_id as "builder_id!", builder as "builder!", number as "number!", request_id as "request_id!",
-                  revision as "revision!", properties as "properties!: Json<Properties>", sourcestamps as "sourcestamps!: Json<Vec<SourceStamp>>",
-                  reason as "reason!", fresh as "fresh!", lane, ticket
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select slot as "slot!", build_id as "build!", token, attempt, builder_id as builder, number,
+                  request_id as request, buildset_id as buildset, settings_id as settings, revision_id as revision,
+                  worker_id as worker, lane, ticket
              from claim_builds($1, $2, $3, $4, $5, $6, $7, $8)"#,
         &sessions,
         &polls,
@@ -63,29 +75,128 @@ pub async fn claim_builds(
         &lows,
         interval(term)
     )
-    .fetch_all(c)
+    .fetch_all(&mut *c)
     .await?;
     let mut claimed = Claimed::default();
-    for r in rows {
-        if let (true, Some(lane), Some(ticket)) = (r.fresh, r.lane, r.ticket) {
-            claimed.fresh += 1;
-            let highest = claimed.lanes.entry(lane).or_insert(ticket);
-            *highest = ticket.max(*highest);
+    let mut fresh = Vec::with_capacity(rows.len());
+    let mut again = Vec::new();
+    for row in rows {
+        let slot = row.slot as usize - 1;
+        match row.fresh() {
+            Some(taken) => fresh.push((slot, taken)),
+            None => again.push((slot, row.build)),
         }
-        let claim = Claim {
-            build: r.build_id,
-            token: r.token,
-            attempt: r.attempt as u32,
-            builder: r.builder,
-            builder_id: r.builder_id,
-            number: r.number,
-            request: r.request_id,
-            revision: r.revision,
-            properties: r.properties.0,
-            sourcestamps: r.sourcestamps.0,
-            reason: r.reason,
-        };
-        claimed.by_session.entry(SessionId(r.session_id)).or_default().push(claim);
+    }
+    claimed.fresh = fresh.len();
+    payloads.load(c, fresh.iter().map(|(_, t)| t.key)).await?;
+    for (slot, taken) in fresh {
+        let highest = claimed.lanes.entry(taken.lane).or_insert(taken.ticket);
+        *highest = taken.ticket.max(*highest);
+        let token = std::mem::take(&mut tokens[taken.token]);
+        match payloads.claim(&taken, token) {
+            Ok(claim) => claimed.by_session.entry(waiting[slot].session).or_default().push(claim),
+            // Its lease runs out, and the next attempt says the same; the others go on.
+            Err(error) => tracing::error!(build = taken.build, %error, "cannot deliver a build"),
+        }
+    }
+    if !again.is_empty() {
+        let builds: Vec<i64> = again.iter().map(|(_, build)| *build).collect();
+        let mut found = redelivered(c, &builds).await?;
+        for (slot, build) in again {
+            // One that was finished in between is no longer open.
+            if let Some(claim) = found.remove(&build) {
+                claimed.by_session.entry(waiting[slot].session).or_default().push(claim);
+            }
+        }
     }
     Ok(claimed)
+}
+
+/// What the statement gives for each build.
+struct Row {
+    slot: i32,
+    build: i64,
+    token: Option<i32>,
+    attempt: Option<i32>,
+    builder: Option<i64>,
+    number: Option<i64>,
+    request: Option<i64>,
+    buildset: Option<i64>,
+    settings: Option<i64>,
+    revision: Option<i64>,
+    worker: Option<i64>,
+    lane: Option<i64>,
+    ticket: Option<i64>,
+}
+
+/// A new build, in numbers.
+struct Taken {
+    build: i64,
+    /// Index of its token.
+    token: usize,
+    attempt: i32,
+    number: i64,
+    request: i64,
+    key: Key,
+    lane: i64,
+    ticket: i64,
+}
+
+impl Row {
+    /// None for a build that is delivered again.
+    fn fresh(&self) -> Option<Taken> {
+        Some(Taken {
+            build: self.build,
+            token: self.token? as usize - 1,
+            attempt: self.attempt?,
+            number: self.number?,
+            request: self.request?,
+            key: Key {
+                buildset: self.buildset?,
+                builder: self.builder?,
+                settings: self.settings?,
+                revision: self.revision?,
+                worker: self.worker?,
+            },
+            lane: self.lane?,
+            ticket: self.ticket?,
+        })
+    }
+}
+
+/// Open builds whose delivery may have been lost: rare, so in full from the rows.
+async fn redelivered(c: &mut PgConnection, builds: &[i64]) -> Result<HashMap<i64, Claim>> {
+    let rows = sqlx::query!(
+        r#"select b.id, b.token, b.attempt, b.builder_id, u.name as builder, b.number, b.request_id, r.hash as revision,
+                  build_started_with(b.id) as "properties!: Json<Properties>", s.reason,
+                  buildset_stamps(s.id) as "sourcestamps!: Json<Vec<SourceStamp>>"
+             from builds b
+             join builders u on u.id = b.builder_id
+             join config_revisions r on r.id = b.revision_id
+             join build_requests q on q.id = b.request_id
+             join buildsets s on s.id = q.buildset_id
+            where b.id = any($1) and b.state <> 'finished'"#,
+        builds
+    )
+    .fetch_all(c)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|r| {
+            let claim = Claim {
+                build: r.id,
+                token: r.token,
+                attempt: r.attempt as u32,
+                builder: r.builder,
+                builder_id: r.builder_id,
+                number: r.number,
+                request: r.request_id,
+                revision: r.revision,
+                properties: r.properties.0,
+                sourcestamps: r.sourcestamps.0,
+                reason: r.reason,
+            };
+            (r.id, claim)
+        })
+        .collect())
 }

@@ -57,7 +57,7 @@ pub static BUILDS: Resource = Resource {
 
 /// What it started with, and over that what its steps set.
 const PROPERTIES: &str = "(select coalesce(json_object_agg(p.name, p.pair order by p.name), '{}'::json)
-    from (select k.key as name, k.value as pair from jsonb_each(b.properties) k
+    from (select k.key as name, k.value as pair from jsonb_each(build_started_with(b.id)) k
            where not exists (select 1 from build_properties o where o.build_id = b.id and o.name = k.key)
           union all
           select o.name, jsonb_build_array(o.value, o.source) from build_properties o where o.build_id = b.id) p,

@@ -33,7 +33,11 @@ pub static BUILDSETS: Resource = Resource {
         flag("complete", "(s.complete_at is not null)", "Whether all its requests are over."),
         time!("complete_at", "s.complete_at", "When the last one was."),
         int("results", "s.results", "The worst of its requests."),
-        int("rebuilt_buildid", "null::bigint", "Always null for now."),
+        int(
+            "rebuilt_buildid",
+            "s.rebuilt_build_id",
+            "The build that a rebuild repeats; of a rebuild of a rebuild, the first.",
+        ),
         json(
             "sourcestamps",
             concat!(

@@ -43,11 +43,16 @@ pub struct Origin {
     pub sourcestamps: Vec<SourceStamp>,
     pub properties: Properties,
     pub changes: Vec<ChangeId>,
+    /// The parent of its buildset, and how that calls it.
+    pub parent: Option<(BuildId, Option<String>)>,
+    /// The build itself, or the first of the chain of rebuilds that it is in.
+    pub first: BuildId,
 }
 
 pub async fn build_origin(c: &mut PgConnection, build: BuildId) -> Result<Option<Origin>> {
     let row = sqlx::query!(
-        r#"select u.name, s.properties as "properties: Json<Properties>",
+        r#"select u.name, s.parent_build_id, s.parent_relationship, s.rebuilt_build_id,
+                  s.properties as "properties: Json<Properties>",
                   (select coalesce(jsonb_agg(jsonb_build_object(
                               'codebase', ss.codebase, 'repository', ss.repository, 'project', ss.project,
                               'branch', ss.branch, 'revision', ss.revision) order by ss.codebase), '[]')
@@ -68,6 +73,8 @@ pub async fn build_origin(c: &mut PgConnection, build: BuildId) -> Result<Option
         sourcestamps: r.stamps.0,
         properties: r.properties.0,
         changes: r.changes.into_iter().map(ChangeId).collect(),
+        parent: r.parent_build_id.map(|parent| (BuildId(parent), r.parent_relationship)),
+        first: r.rebuilt_build_id.map_or(build, BuildId),
     }))
 }
 

@@ -22,6 +22,7 @@ pub mod overview;
 pub mod query;
 pub mod requests;
 pub mod resource;
+pub mod revisions;
 pub mod schedulers;
 pub mod steps;
 pub mod text;

@@ -1,17 +1,16 @@
 //! A project with a builder and a worker, and short words for what tests do.
 #![allow(dead_code)] // each test file uses its own part
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 use tidemill_model::revision::Files;
 use tidemill_model::wire::{BatchHead, Claim, Event, Frame, Hello};
 use tidemill_model::{Properties, Results, SessionId, SourceStamp};
-use tidemill_schema::claims::{Claimed, Waiting, claim_builds};
+use tidemill_schema::claims::{Claimed, Payloads, Waiting, claim_builds};
 use tidemill_schema::config::{Wanted, WantedBuilder, revision_activate, revision_insert};
 use tidemill_schema::ingest::{Batch, Outcome, batches_store};
 use tidemill_schema::requests::{NewBuildset, Submitted, buildset_insert};
 use tidemill_schema::run_tx;
-use tidemill_schema::testing::TestDb;
+use tidemill_schema::testing::{TestDb, hello};
 use tidemill_schema::{Db, sessions, workers};
 
 pub const TERM: Duration = Duration::from_secs(60);
@@ -44,16 +43,7 @@ pub async fn worker(db: &Db, name: &str) -> SessionId {
 
 pub async fn worker_instance(db: &Db, name: &str, instance: &str) -> tidemill_schema::Result<SessionId> {
     let token = workers::worker_enrol(db, name).await?;
-    let hello = Hello {
-        protocol_min: 1,
-        protocol_max: 1,
-        name: name.into(),
-        instance: instance.into(),
-        release: "test".into(),
-        vocabulary: 1,
-        slots: 100,
-        info: BTreeMap::new(),
-    };
+    let hello = Hello { instance: instance.into(), ..hello(name) };
     run_tx!(db, "test", |c| {
         let (id, _) = workers::worker_by_token(c, &token).await?.expect("just enrolled");
         sessions::session_open(c, id, &hello, 1, TERM).await
@@ -89,7 +79,7 @@ pub async fn claim(db: &Db, session: SessionId, poll: u64, free: u32, newest: i6
 pub async fn claim_all(db: &Db, waiting: &[Waiting]) -> Claimed {
     let lanes = lanes(db).await;
     let mut c = db.pool().acquire().await.unwrap();
-    claim_builds(&mut c, waiting, &lanes, TERM).await.unwrap()
+    claim_builds(&mut c, &mut Payloads::default(), waiting, &lanes, TERM).await.unwrap()
 }
 
 pub fn batch(claim: &Claim, number: u64, events: Vec<Event>) -> Batch {

@@ -29,14 +29,7 @@ async fn a_pushed_commit_is_built_with_no_human_act_and_shows_on_the_page_in_the
     let m = t.master().await;
     t.configure(m, &polled(&repo.url())).await;
     t.worker("w1", &t.master_url(m), 2).await;
-    wait_until("the first poll", || async {
-        let polled: Option<bool> = sqlx::query_scalar("select polled_at is not null from change_sources")
-            .fetch_optional(t.db.pool())
-            .await
-            .map_err(|e| e.to_string())?;
-        if polled == Some(true) { Ok(()) } else { Err("not polled".to_owned()) }
-    })
-    .await;
+    t.polled().await;
 
     let revision = repo.commit("README", "hello from a commit\n", "say hello <script>");
     // A commit on a branch that the filter leaves out becomes a change and no build.

@@ -68,3 +68,62 @@ async fn a_log_is_followed_live_on_another_replica_than_the_one_that_stores_it()
     assert!(text.matches("event: runs").count() > 1, "it came while it was written: {text}");
     assert_eq!(t.result_of(request).await, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_over_its_limits_keeps_head_and_tail_and_says_everywhere_what_is_left_out() {
+    let mut t = Cluster::start().await;
+    let m = t.master().await;
+    let text = project::steps(
+        r#"        steps.ShellCommand(name = "long", command = ["seq", "1", "100000"], logMaxSize = 1000, logMaxTailSize = 500),
+        steps.ShellCommand(name = "head", command = ["seq", "1", "1000"], logMaxSize = 100),
+        steps.ShellCommand(name = "short", command = ["seq", "1", "10"], logMaxSize = 1000, logMaxTailSize = 500),"#,
+    );
+    t.configure(m, &text).await;
+    t.worker("w", &t.master_url(m), 1).await;
+    let request = t.force(m, "b").await;
+    assert_eq!(t.result_of(request).await, 0);
+    let build = t.build_of(request, "finished").await;
+
+    let seq = |from: u32, to: u32| (from..=to).map(|i| format!("{i}\n")).collect::<String>();
+    let cut = |all: &str, head: usize, tail: usize, words: &str| {
+        let (head, tail) = (&all[..head], &all[all.len() - tail..]);
+        format!("{head}\n[{words} left out here]\n{tail}")
+    };
+    let long = cut(&seq(1, 100_000), 1000, 500, "587.4 kB");
+    let expected = [long, cut(&seq(1, 1000), 100, 0, "3.8 kB"), seq(1, 10)];
+    for (step, expected) in (1..).zip(&expected) {
+        let raw = t.log(m, build, step, "stdio").await;
+        assert_eq!(String::from_utf8_lossy(&raw), *expected, "step {step}");
+    }
+
+    // Stored are the kept bytes; offsets count all that was written; nothing is missing without a word.
+    let (id, written, incomplete): (i64, i64, bool) =
+        sqlx::query_as("select id, bytes, incomplete from logs where build_id = $1 and step = 1 and slug = 'stdio'")
+            .bind(build)
+            .fetch_one(t.db.pool())
+            .await
+            .unwrap();
+    assert!(written > 588_895 && !incomplete, "{written}");
+    let stored: i64 = sqlx::query_scalar("select sum(octet_length(data))::bigint from log_chunks where log_id = $1")
+        .bind(id)
+        .fetch_one(t.db.pool())
+        .await
+        .unwrap();
+    assert!(stored < 10_000, "{stored} bytes are stored");
+
+    let page = reqwest::get(format!("{}/logs/{id}", t.master_url(m))).await.unwrap().text().await.unwrap();
+    assert!(page.contains("[587.4 kB left out here]"), "the page says what is missing");
+    assert!(page.contains("99999") && !page.contains("50000"), "the tail is there, the middle is not");
+
+    for follow in [&[][..], &["--follow"]] {
+        let output = std::process::Command::new(tidemill_tests::process::program("tidemill"))
+            .args(["log", "b/latest", "long"])
+            .args(follow)
+            .env("TIDEMILL_MASTER", t.master_url(m))
+            .env("TIDEMILL_TOKEN", &t.token)
+            .output()
+            .unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), expected[0], "{follow:?}");
+    }
+    invariants::check(&t.db).await;
+}

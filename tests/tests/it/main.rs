@@ -3,6 +3,8 @@
 
 mod access;
 mod commit;
+mod completion;
+mod direct;
 mod horizon;
 mod logs;
 mod masters_die;
@@ -10,4 +12,7 @@ mod network;
 mod polls;
 mod postgres_dies;
 mod project;
+mod reconfig;
+mod roles;
+mod schedule;
 mod worker_dies;

@@ -77,7 +77,7 @@ impl Poller {
             name: self.name.clone(),
             instance: self.name.clone(),
             release: "test".into(),
-            vocabulary: 1,
+            vocabulary: tidemill_model::wire::VOCABULARY,
             slots: 2,
             info: BTreeMap::new(),
         };

@@ -136,3 +136,21 @@ async fn a_cancelled_build_ends_cancelled_and_its_whole_process_tree_dies() {
     .await;
     invariants::check(&t.db).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_ends_in_order_finishes_its_build_is_offline_at_once_and_leaves_its_name() {
+    let mut t = Cluster::start().await;
+    let m = t.master().await;
+    t.configure(m, &project::ticking(2)).await;
+    let w = t.worker("w", &t.master_url(m), 1).await;
+    let request = t.force(m, "b").await;
+    t.build_of(request, "running").await;
+    assert!(t.workers[w].process.terminate().success());
+    assert_eq!(t.result_of(request).await, 0, "what ran was finished and delivered before the end");
+    let connected = t.api(m).list("workers").await.unwrap()[0]["connected"].clone();
+    assert_eq!(connected, false);
+    // Another installation under the name needs no patience.
+    std::fs::remove_dir_all(&t.workers[w].base).unwrap();
+    t.worker("w", &t.master_url(m), 1).await;
+    invariants::check(&t.db).await;
+}

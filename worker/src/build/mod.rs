@@ -1,12 +1,16 @@
 //! A build: its steps in order, and what they make of it.
 //!
+//! A step may add steps while it runs (C-39): they come right after it, or last.
+//!
 //! Each step is rendered just before it starts (RF-11), then `doStepIf` is asked
 //! (D-06). Evaluation runs on blocking threads, commands on this task. Nothing
 //! here is stored: what happened is in the spool, and a build that was cut off
 //! by the end of the worker ends as a retry.
 
+mod command;
 mod git;
 mod outcome;
+mod script;
 mod shell;
 mod step;
 mod text;
@@ -15,15 +19,18 @@ use crate::clock;
 use crate::exec::env::Layer;
 use crate::order::Order;
 use crate::revision::Evaluated;
+use crate::secrets::Secrets;
 use crate::shared::Shared;
 use crate::spool::Spool;
 use outcome::{Outcome, StepNames};
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use step::{Done, StepRun};
-use tidemill_lang::plan::{BuildContext, Flags, RenderedStep};
-use tidemill_lang::{Project, Step};
+use step::{Done, LogNames, StepError, StepRun};
+use tidemill_lang::Step;
+use tidemill_lang::custom::{AddAt, Added, Statistic};
+use tidemill_lang::plan::{Action, BuildContext, Flags, RenderedStep};
 use tidemill_model::Results;
 use tidemill_model::wire::{Claim, Event, Stop};
 use tidemill_service::Backoff;
@@ -35,7 +42,11 @@ pub(crate) struct Site<'a> {
     pub spool: &'a Arc<Spool>,
     /// The builder's folder.
     pub folder: &'a Path,
+    pub secrets: Arc<Secrets>,
 }
+
+/// Most steps of one build, with those that steps add.
+const STEPS_MAX: usize = 10_000;
 
 /// How a build ended.
 #[derive(Debug, PartialEq)]
@@ -58,14 +69,15 @@ pub(crate) async fn execute(shared: &Arc<Shared>, site: Site<'_>, mut orders: wa
         },
     };
     let mut build = Build {
-        context: context(shared, site.claim, site.folder),
+        context: context(shared, &site),
         shared,
         site,
         orders: &mut orders,
         outcome: Outcome::new(),
         names: StepNames::default(),
         steps: 0,
-        logs: 0,
+        logs: Arc::default(),
+        statistics: vec![],
         stop: None,
     };
     build.run(evaluated).await
@@ -101,7 +113,8 @@ fn cancelled(stop: &Stop) -> Verdict {
 
 /// What placeholders see. Properties that only the worker knows, or that a
 /// master may leave out, are added without being reported.
-fn context(shared: &Shared, claim: &Claim, folder: &Path) -> BuildContext {
+fn context(shared: &Shared, site: &Site<'_>) -> BuildContext {
+    let (claim, folder) = (site.claim, site.folder);
     let mut properties = claim.properties.clone();
     let mut default = |name: &str, value: serde_json::Value, source: &str| {
         if properties.get(name).is_none() {
@@ -127,26 +140,42 @@ fn context(shared: &Shared, claim: &Claim, folder: &Path) -> BuildContext {
         properties,
         sourcestamps: claim.sourcestamps.clone(),
         results: None,
+        changes: vec![],
+        worker_info: worker_info(shared),
+        url: String::new(),
+        secret_mark: site.secrets.mark().to_owned(),
     }
+}
+
+/// What `%(worker:NAME)s` finds.
+fn worker_info(shared: &Shared) -> std::collections::BTreeMap<String, serde_json::Value> {
+    let mut info: std::collections::BTreeMap<String, serde_json::Value> =
+        crate::info().into_iter().map(|(k, v)| (k, v.into())).collect();
+    info.insert("name".into(), shared.settings.name.as_str().into());
+    info.insert("release".into(), env!("CARGO_PKG_VERSION").into());
+    info
 }
 
 /// A step that is to run, or why not.
 enum Prepared {
     Run(Box<RenderedStep>),
-    Skip(Box<RenderedStep>),
-    Broken { name: String, error: String },
+    /// With the reason.
+    Skip(Box<RenderedStep>, String),
+    Broken {
+        name: String,
+        error: String,
+    },
 }
 
-fn prepare(project: &Project, context: &BuildContext, index: usize) -> Prepared {
-    let step = &project.steps(&context.builder).expect("the builder was found before")[index];
+fn prepare(step: &Step, context: &BuildContext) -> Prepared {
     let broken = |error: String| Prepared::Broken { name: step.name().to_owned(), error };
     let rendered = match step.render(context) {
         Ok(rendered) => Box::new(rendered),
         Err(error) => return broken(error.to_string()),
     };
-    match step.do_step_if(context) {
-        Ok(true) => Prepared::Run(rendered),
-        Ok(false) => Prepared::Skip(rendered),
+    match step.condition(context) {
+        Ok(condition) if condition.runs => Prepared::Run(rendered),
+        Ok(condition) => Prepared::Skip(rendered, condition.reason),
         Err(error) => broken(error.to_string()),
     }
 }
@@ -159,7 +188,9 @@ struct Build<'a> {
     outcome: Outcome,
     names: StepNames,
     steps: u32,
-    logs: u32,
+    logs: Arc<LogNames>,
+    /// Numbers that its steps set.
+    statistics: Vec<Statistic>,
     /// The order that stopped it.
     stop: Option<Stop>,
 }
@@ -171,31 +202,41 @@ impl Build<'_> {
             Err(text) => return self.broken(&text),
         };
         let builder = self.site.claim.builder.clone();
-        let Some(count) = project.steps(&builder).map(<[Step]>::len) else {
+        let Some(mut steps) = project.steps(&builder).map(|s| s.iter().cloned().collect::<VecDeque<_>>()) else {
             return self.broken(&format!("the revision {} has no builder {builder:?}", self.site.claim.revision));
         };
         // Together with the first step: a switch to a blocking thread costs more than most evaluations.
-        let begun = self.evaluate(&project, move |project, context| {
-            (project.builder_env(&builder, context), (count > 0).then(|| prepare(project, context, 0)))
+        let front = steps.front().cloned();
+        let begun = self.evaluate(move |context| {
+            let wanted = project.do_build_if(&builder, context);
+            let env = project.builder_env(&builder, context);
+            let first = front.filter(|_| matches!(wanted, Ok(true))).map(|step| prepare(&step, context));
+            (wanted, env, first)
         });
         let (env, mut first) = match begun.await {
-            Ok((Ok(env), first)) => (env, first),
-            Ok((Err(error), _)) => return self.broken(&error.to_string()),
+            Ok((Ok(false), _, _)) => {
+                let summary = "build skipped (doBuildIf)".into();
+                return Verdict::Finished { results: Results::Skipped, summary };
+            }
+            Ok((Ok(true), Ok(env), first)) => (env, first),
+            Ok((Err(error), _, _) | (_, Err(error), _)) => return self.broken(&error.to_string()),
             Err(text) => return self.broken(&text),
         };
-        for index in 0..count {
+        while let Some(step) = steps.pop_front() {
             if self.look_at_orders() {
                 return Verdict::Over;
             }
-            if (self.outcome.is_halted() || self.stop.is_some()) && !self.always_runs(&project, index) {
+            if (self.outcome.is_halted() || self.stop.is_some()) && !step.always_run() {
+                first = None;
                 continue;
             }
-            let prepared = match first.take().filter(|_| index == 0) {
+            let prepared = match first.take() {
                 Some(prepared) => prepared,
-                None => self.prepare(&project, index).await,
+                None => self.prepare(&step).await,
             };
-            if self.step(&project, index, prepared, &env).await == Ran::Over {
-                return Verdict::Over;
+            match self.step(&step, prepared, &env).await {
+                Ran::Over => return Verdict::Over,
+                Ran::Done(added) => splice(&mut steps, added),
             }
         }
         if self.orders.borrow().is_over() {
@@ -218,10 +259,6 @@ impl Build<'_> {
         order.is_over()
     }
 
-    fn always_runs(&self, project: &Project, index: usize) -> bool {
-        project.steps(&self.site.claim.builder).is_some_and(|steps| steps[index].always_run())
-    }
-
     /// The build cannot run its steps: an infrastructure error, shown as a step.
     fn broken(&mut self, text: &str) -> Verdict {
         let name = "evaluate project";
@@ -229,19 +266,18 @@ impl Build<'_> {
         let env = Layer::new();
         self.step_run(number, &env).text_log("err.text", text);
         self.step_finished(number, Results::Exception, "the project cannot be evaluated (exception)".into(), false);
-        self.outcome.step(name, Results::Exception, &Flags::default());
+        self.outcome.step(name, Results::Exception, &Flags::default(), None, None);
         Verdict::Finished { results: Results::Exception, summary: self.outcome.summary() }
     }
 
     /// Calls into the project on a blocking thread. The error is for people.
     async fn evaluate<R: Send + 'static>(
         &mut self,
-        project: &Arc<Project>,
-        call: impl FnOnce(&Project, &BuildContext) -> R + Send + 'static,
+        call: impl FnOnce(&BuildContext) -> R + Send + 'static,
     ) -> Result<R, String> {
-        let (project, context) = (project.clone(), std::mem::take(&mut self.context));
+        let context = std::mem::take(&mut self.context);
         let done = tokio::task::spawn_blocking(move || {
-            let called = std::panic::AssertUnwindSafe(|| call(&project, &context));
+            let called = std::panic::AssertUnwindSafe(|| call(&context));
             (std::panic::catch_unwind(called), context)
         });
         let (result, context) = done.await.map_err(|_| "the worker is ending".to_owned())?;
@@ -249,89 +285,134 @@ impl Build<'_> {
         result.map_err(|_| "the evaluation panicked; this is a mistake in the worker".into())
     }
 
-    async fn step(&mut self, project: &Arc<Project>, index: usize, prepared: Prepared, env: &Layer) -> Ran {
-        let (rendered, skip) = match prepared {
-            Prepared::Run(rendered) => (rendered, false),
-            Prepared::Skip(rendered) => (rendered, true),
+    async fn step(&mut self, step: &Step, prepared: Prepared, env: &Layer) -> Ran {
+        let (mut rendered, skip) = match prepared {
+            Prepared::Run(rendered) => (rendered, None),
+            Prepared::Skip(rendered, reason) => (rendered, Some(reason)),
             Prepared::Broken { name, error } => {
                 let name = self.names.unique(&name);
                 let number = self.step_started(&name);
                 self.step_run(number, env).text_log("err.text", &error);
                 self.step_finished(number, Results::Exception, text::line(&format!("{name} (exception)")), false);
-                self.outcome.step(&name, Results::Exception, &Flags::default());
-                return Ran::Done;
+                self.outcome.step(&name, Results::Exception, &Flags::default(), None, None);
+                return Ran::Done(vec![]);
             }
         };
+        self.unmark(&mut rendered);
         let name = self.names.unique(&rendered.name);
         let number = self.step_started(&name);
-        let (mut results, mut note) = (Results::Skipped, String::new());
-        if !skip {
-            let live = text::running(&rendered);
-            if !live.is_empty() {
-                self.site.spool.event(Event::Summary { step: Some(number), text: live });
+        let mut ended = match skip {
+            Some(reason) => StepResult::plain(Results::Skipped, reason),
+            None => {
+                let live = text::running(&rendered);
+                if !live.is_empty() {
+                    self.site.spool.event(Event::Summary { step: Some(number), text: live });
+                }
+                rendered.name.clone_from(&name);
+                match self.act(number, step, &rendered, env).await {
+                    Some(ended) => ended,
+                    None => return Ran::Over,
+                }
             }
-            match self.act(number, &name, &rendered, env).await {
-                Some(done) => (results, note) = done,
-                None => return Ran::Over,
-            }
-        }
-        let hidden = match self.hidden(project, index, results).await {
+        };
+        let hidden = match self.hidden(step, ended.results).await {
             Ok(hidden) => hidden,
             Err(error) => {
                 self.step_run(number, env).text_log("err.text", &error);
-                results = results.worst(Results::Exception);
+                ended.results = ended.results.worst(Results::Exception);
                 false
             }
         };
-        self.step_finished(number, results, text::done(&rendered, results, &note), hidden);
-        self.outcome.step(&name, results, &rendered.flags);
+        let summary = text::done(&rendered, ended.summary.as_deref(), ended.results, &ended.note);
+        self.step_finished(number, ended.results, self.site.secrets.shown(&summary), hidden);
+        let said = ended.build_summary.map(|t| text::line(&self.site.secrets.shown(&t)));
+        let policy = rendered.update_build_summary.as_deref();
+        self.outcome.step(&name, ended.results, &rendered.flags, policy, said.as_deref());
         self.context.results = Some(self.outcome.results());
-        Ran::Done
+        Ran::Done(ended.added)
     }
 
-    async fn prepare(&mut self, project: &Arc<Project>, index: usize) -> Prepared {
-        let prepared = self.evaluate(project, move |project, context| prepare(project, context, index)).await;
-        prepared.unwrap_or_else(|error| Prepared::Broken { name: format!("step {}", index + 1), error })
+    /// Secrets show as their names in what people read of a step.
+    fn unmark(&self, step: &mut RenderedStep) {
+        let secrets = &self.site.secrets;
+        let texts = [&mut step.name, &mut step.description, &mut step.description_done, &mut step.description_suffix];
+        for text in texts {
+            if secrets.has_marks(text) {
+                *text = secrets.shown(text);
+            }
+        }
     }
 
-    async fn hidden(&mut self, project: &Arc<Project>, index: usize, results: Results) -> Result<bool, String> {
-        let hidden = self.evaluate(project, move |project, context| {
-            let step = &project.steps(&context.builder).expect("the builder was found before")[index];
-            step.hide_step_if(context, results).map_err(|e| e.to_string())
-        });
-        hidden.await?
+    async fn prepare(&mut self, step: &Step) -> Prepared {
+        let (name, step) = (step.name().to_owned(), step.clone());
+        let prepared = self.evaluate(move |context| prepare(&step, context)).await;
+        prepared.unwrap_or_else(|error| Prepared::Broken { name, error })
+    }
+
+    async fn hidden(&mut self, step: &Step, results: Results) -> Result<bool, String> {
+        let step = step.clone();
+        self.evaluate(move |context| step.hide_step_if(context, results).map_err(|e| e.to_string())).await?
     }
 
     /// Runs the step's action; none if nothing of the build counts any more.
-    async fn act(
-        &mut self,
-        number: u32,
-        name: &str,
-        rendered: &RenderedStep,
-        env: &Layer,
-    ) -> Option<(Results, String)> {
-        let mut run = self.step_run(number, env);
-        let done = run.act(name, rendered.action.clone()).await.unwrap_or_else(|error| {
-            run.text_log("err.text", &error.to_string());
+    async fn act(&mut self, number: u32, step: &Step, rendered: &RenderedStep, env: &Layer) -> Option<StepResult> {
+        let was_stopped = self.stop.is_some();
+        let (mut ended, done) = match &rendered.action {
+            Action::Script(_) => self.script(number, step, rendered, env).await,
+            action => {
+                let mut run = self.step_run(number, env);
+                let done = run.act(&rendered.name, action.clone()).await;
+                (StepResult::plain(Results::Success, String::new()), done)
+            }
+        };
+        let done = done.unwrap_or_else(|error| {
+            self.step_run(number, env).text_log("err.text", &error.to_string());
             Done::with(Results::Exception)
         });
-        let was_stopped = self.stop.is_some();
         if self.look_at_orders() || done == Done::Over {
             return None;
         }
-        let (mut results, note) = match done {
+        (ended.results, ended.note) = match done {
             Done::Results { results, note } => (results, note),
             Done::Stopped => (Results::Cancelled, String::new()),
             Done::Over => return None,
         };
         if let Some(stop) = self.stop.clone().filter(|_| !was_stopped) {
             // D-08: what ended by itself while it was to be stopped cannot be trusted.
-            if !matches!(results, Results::Cancelled | Results::Retry) {
-                results = Results::Exception;
+            if !matches!(ended.results, Results::Cancelled | Results::Retry) {
+                ended.results = Results::Exception;
             }
             self.step_run(number, env).text_log("cancelled", &stop.reason);
         }
-        Some((results, note))
+        Some(ended)
+    }
+
+    /// A step whose work is a function.
+    async fn script(
+        &mut self,
+        number: u32,
+        step: &Step,
+        rendered: &RenderedStep,
+        env: &Layer,
+    ) -> (StepResult, Result<Done, StepError>) {
+        let before = std::mem::take(&mut self.statistics);
+        let (ended, statistics) = script::run(&mut self.step_run(number, env), step.clone(), rendered, &before).await;
+        self.statistics = if statistics.is_empty() { before } else { statistics };
+        let mut result = StepResult::plain(Results::Success, String::new());
+        let done = ended.and_then(|ended| match ended {
+            script::Ended::As(done) => Ok(done),
+            script::Ended::By(end) => {
+                let added: usize = end.added.iter().map(|a| a.steps.len()).sum();
+                if added + self.steps as usize > STEPS_MAX {
+                    return Err(StepError::Other(format!("the build has more than {STEPS_MAX} steps")));
+                }
+                result.summary = end.summary;
+                result.build_summary = end.build_summary;
+                result.added = end.added;
+                Ok(Done::with(end.results))
+            }
+        });
+        (result, done)
     }
 
     fn step_run<'s>(&'s mut self, number: u32, env: &'s Layer) -> StepRun<'s> {
@@ -342,7 +423,7 @@ impl Build<'_> {
             context: &mut self.context,
             builder_env: env,
             number,
-            next_log: &mut self.logs,
+            log_names: &self.logs,
         }
     }
 
@@ -358,8 +439,40 @@ impl Build<'_> {
     }
 }
 
-#[derive(PartialEq)]
 enum Ran {
-    Done,
+    /// With the steps that it adds.
+    Done(Vec<Added>),
     Over,
+}
+
+/// How a step ended.
+struct StepResult {
+    results: Results,
+    /// For the summary, such as why a limit ended the command.
+    note: String,
+    /// Its own words; none takes the default.
+    summary: Option<String>,
+    build_summary: Option<String>,
+    added: Vec<Added>,
+}
+
+impl StepResult {
+    fn plain(results: Results, note: String) -> StepResult {
+        StepResult { results, note, summary: None, build_summary: None, added: vec![] }
+    }
+}
+
+/// Puts added steps in their place: in their order right after the current one, or at the end.
+fn splice(steps: &mut VecDeque<Step>, added: Vec<Added>) {
+    let (mut now, mut last) = (vec![], vec![]);
+    for Added { at, steps } in added {
+        match at {
+            AddAt::AfterCurrent => now.extend(steps),
+            AddAt::Last => last.extend(steps),
+        }
+    }
+    for step in now.into_iter().rev() {
+        steps.push_front(step);
+    }
+    steps.extend(last);
 }

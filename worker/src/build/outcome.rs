@@ -9,14 +9,23 @@ use tidemill_model::Results;
 pub(super) struct Outcome {
     results: Results,
     halted: bool,
-    /// Steps that made the build worse than success, with what they made of it.
-    blamed: Vec<(String, Results)>,
+    /// What steps add to the summary line.
+    said: Vec<Said>,
+}
+
+#[derive(Debug)]
+struct Said {
+    words: String,
+    /// What the step made of the build.
+    effect: Results,
+    /// Its own policy asks for it, whatever the build becomes.
+    wanted: bool,
 }
 
 impl Outcome {
     /// A build starts as a success, and is one if all its steps are skipped (D-02).
     pub fn new() -> Self {
-        Outcome { results: Results::Success, halted: false, blamed: Vec::new() }
+        Outcome { results: Results::Success, halted: false, said: Vec::new() }
     }
 
     pub fn results(&self) -> Results {
@@ -28,29 +37,39 @@ impl Outcome {
         self.halted
     }
 
-    pub fn step(&mut self, name: &str, results: Results, flags: &Flags) {
+    /// `policy` are results with which the step adds to the summary line (RF-10), `words` what it adds
+    /// instead of its name.
+    pub fn step(
+        &mut self,
+        name: &str,
+        results: Results,
+        flags: &Flags,
+        policy: Option<&[Results]>,
+        words: Option<&str>,
+    ) {
         let effect = effect(results, flags);
         self.halted |= match results {
             Results::Failure => flags.halt_on_failure,
             Results::Exception | Results::Retry | Results::Cancelled => true,
             Results::Success | Results::Warnings | Results::Skipped => false,
         };
-        if effect != Results::Success {
-            self.blamed.push((name.to_owned(), effect));
+        let wanted = policy.is_some_and(|p| p.contains(&results));
+        if wanted || (policy.is_none() && effect != Results::Success) {
+            self.said.push(Said { words: words.unwrap_or(name).to_owned(), effect, wanted });
         }
         self.results = self.results.worst(effect);
     }
 
     /// One line for people.
     pub fn summary(&self) -> String {
+        let said: Vec<&str> =
+            self.said.iter().filter(|s| s.wanted || s.effect == self.results).map(|s| s.words.as_str()).collect();
         let word = match self.results {
-            Results::Success | Results::Skipped => return "build successful".into(),
+            Results::Success | Results::Skipped => "build successful",
             Results::Failure => "failed",
             other => other.name(),
         };
-        let names: Vec<&str> =
-            self.blamed.iter().filter(|(_, r)| *r == self.results).map(|(name, _)| name.as_str()).collect();
-        format!("{word} {}", names.join(", "))
+        if said.is_empty() { word.to_owned() } else { format!("{word} {}", said.join(", ")) }
     }
 }
 
@@ -94,7 +113,7 @@ mod tests {
     fn outcome(steps: &[(Results, Flags)]) -> Outcome {
         let mut outcome = Outcome::new();
         for (n, (results, flags)) in steps.iter().enumerate() {
-            outcome.step(&format!("s{n}"), *results, flags);
+            outcome.step(&format!("s{n}"), *results, flags, None, None);
         }
         outcome
     }
@@ -145,6 +164,16 @@ mod tests {
         assert_eq!(outcome(&[(Skipped, f())]).summary(), "build successful");
         assert_eq!(outcome(&[(Failure, f()), (Success, f()), (Failure, f())]).summary(), "failed s0, s2");
         assert_eq!(outcome(&[(Failure, f()), (Exception, f())]).summary(), "exception s1");
+    }
+
+    #[test]
+    fn a_policy_decides_which_steps_the_summary_names_and_a_step_what_it_says() {
+        let mut outcome = Outcome::new();
+        outcome.step("test", Success, &Flags::default(), Some(&[Success]), Some("12 tests"));
+        assert_eq!(outcome.summary(), "build successful 12 tests");
+        outcome.step("lint", Failure, &Flags::default(), Some(&[]), None);
+        outcome.step("make", Failure, &Flags::default(), None, Some("2 errors"));
+        assert_eq!(outcome.summary(), "failed 12 tests, 2 errors");
     }
 
     #[test]

@@ -1,69 +1,73 @@
 //! `steps.ShellCommand`.
 
-use super::step::{Done, StepError, StepRun, footer};
-use crate::exec::env::{Environment, is_secret};
-use crate::exec::run::{How, Launch, LaunchError, Limits};
-use crate::steplog::StepLog;
-use std::ffi::OsString;
-use std::time::Duration;
-use tidemill_lang::plan::{Command, Shell};
+use super::command::{self, Ground, Prepared};
+use super::step::{Done, StepError, StepRun};
+use crate::exec::outlet::{Outlet, Routed, SharedLog, locked};
+use crate::exec::run::{How, LaunchError};
+use crate::exec::tail::Tail;
+use std::sync::{Arc, Mutex};
+use tidemill_lang::plan::Shell;
 use tidemill_model::Results;
 use tidemill_model::wire::LogKind;
 
 pub(super) async fn run(step: &mut StepRun<'_>, shell: Shell) -> Result<Done, StepError> {
-    let (argv, shown) = match &shell.command {
-        Command::Argv(argv) => (argv.clone(), argv.join(" ")),
-        Command::Line(line) => (vec!["/bin/sh".into(), "-c".into(), line.clone()], line.clone()),
+    let ground = Ground {
+        own_env: &step.shared.own_env,
+        folder: step.site.folder,
+        builder_env: step.builder_env,
+        secrets: &step.site.secrets,
     };
-    if argv.iter().any(|a| a.contains('\0')) {
-        return Err(StepError::Other("the command holds a NUL byte, which no program can be given".into()));
+    let Prepared { launch, header } = command::prepare(&ground, &shell)?;
+    let patterns = step.site.secrets.patterns();
+    let log: SharedLog = Arc::new(Mutex::new(step.open_log("stdio", LogKind::Stdio)));
+    command::set_up(&log, &shell, patterns.clone());
+    let mut outlet = Routed::new(step.site.spool.clone(), Some(log.clone()), 0, vec![], |_, _, _: &[u8]| true);
+    let lazy = shell.lazy_logfiles;
+    for (name, file) in &shell.logfiles {
+        let (maker, name, shell, patterns) = (step.log_maker(), name.clone(), shell.clone(), patterns.clone());
+        let opener = Box::new(move || {
+            let (id, log) = maker.open(&name, LogKind::Text);
+            let log = Arc::new(Mutex::new(log));
+            command::set_up(&log, &shell, patterns.clone());
+            (id, log)
+        });
+        let (root, path) = (step.site.folder.to_owned(), launch.dir.join(&file.path));
+        outlet.watch(Tail::new(root, path, file.follow, lazy, opener));
     }
-    let dir = step.workdir(&shell.workdir)?;
-    let env = step.environment(&shell.env)?;
-    let us = |us: Option<u64>| us.map(Duration::from_micros);
-    let launch = Launch {
-        argv: argv.iter().map(OsString::from).collect(),
-        dir,
-        env,
-        stdin: shell.initial_stdin.clone(),
-        limits: Limits {
-            timeout: us(shell.timeout_us),
-            max_time: us(shell.max_time_us),
-            max_lines: shell.max_lines,
-            sigterm: us(shell.sigterm_us),
-        },
-        want: (shell.want_stdout, shell.want_stderr),
-        capture: 0,
-    };
-    let mut log = step.open_log("stdio", LogKind::Stdio);
-    if let Some(head) = shell.log_max_size {
-        log.limit(head, shell.log_max_tail_size.unwrap_or(0));
+    outlet.header(&header);
+    let ended = step.exec(launch, &mut outlet).await;
+    if !matches!(&ended, Ok(ended) if ended.how == How::Over) {
+        outlet.end(step.orders).await;
     }
-    header(&mut log, &shown, &launch, shell.log_environ);
-    let ended = match step.exec(launch, &mut log).await {
-        Ok(ended) => ended,
+    let done = match &ended {
+        Ok(ended) => {
+            outlet.footer(&command::footer(ended));
+            let done = judge(&ended.how, &shell);
+            let failed = matches!(&done, Done::Results { results: Results::Failure, .. });
+            if failed && step.disk_is_full() {
+                outlet.header("the worker's disk is full\n");
+                Ok(Done::Results { results: Results::Exception, note: "the worker's disk is full".into() })
+            } else {
+                Ok(done)
+            }
+        }
         // What a shell would say with exit code 127: the build's own mistake.
         Err(error @ LaunchError::NotFound { .. }) => {
-            log.header(&format!("{error}\n"));
-            log.finish();
-            return Ok(Done::Results { results: Results::Failure, note: "command not found".into() });
+            outlet.header(&format!("{error}\n"));
+            Ok(Done::Results { results: Results::Failure, note: "command not found".into() })
         }
-        Err(error) => {
-            log.finish();
-            return Err(error.into());
-        }
+        Err(_) => Ok(Done::with(Results::Exception)),
     };
-    footer(&mut log, &ended);
-    let done = judge(&ended.how, &shell);
-    let full = matches!(&done, Done::Results { results: Results::Failure, .. }) && step.disk_is_full();
-    if full {
-        log.header("the worker's disk is full\n");
+    for tail in outlet.into_tails() {
+        if let Some(log) = tail.log() {
+            locked(log).close();
+        }
     }
-    log.finish();
-    if full {
-        return Ok(Done::Results { results: Results::Exception, note: "the worker's disk is full".into() });
+    locked(&log).close();
+    match ended {
+        Err(error) if !matches!(error, LaunchError::NotFound { .. }) => Err(error.into()),
+        _ => done,
     }
-    Ok(done)
 }
 
 /// RF-08: the exit code decides, −1 stands for a signal.
@@ -81,37 +85,6 @@ fn judge(how: &How, shell: &Shell) -> Done {
     }
 }
 
-/// SH-14: what is run, where, and with what.
-fn header(log: &mut StepLog, shown: &str, launch: &Launch, log_environ: bool) {
-    let mut text = format!("{shown}\n in dir {}", launch.dir.display());
-    let limit = |name: &str, value: Option<Duration>| value.map(|v| format!("{name} {} s", v.as_secs_f64()));
-    let limits: Vec<String> = [limit("timeout", launch.limits.timeout), limit("maxTime", launch.limits.max_time)]
-        .into_iter()
-        .flatten()
-        .collect();
-    if !limits.is_empty() {
-        text.push_str(&format!(" ({})", limits.join(", ")));
-    }
-    text.push_str(&format!("\n argv: {:?}\n", launch.argv));
-    if log_environ {
-        text.push_str(" environment:\n");
-        text.push_str(&listing(&launch.env));
-    }
-    log.header(&text);
-}
-
-fn listing(env: &Environment) -> String {
-    let line = |(name, value): (&OsString, &OsString)| {
-        let name_text = name.to_string_lossy();
-        if is_secret(name) {
-            format!("  {name_text}=<not shown>\n")
-        } else {
-            format!("  {name_text}={}\n", value.to_string_lossy().replace('\n', "\n    "))
-        }
-    };
-    env.iter().map(line).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,11 +100,5 @@ mod tests {
         assert_eq!(judge(&How::Exit(0), &shell), Done::with(Results::Success));
         assert_eq!(judge(&How::Exit(2), &shell), Done::with(Results::Warnings));
         assert!(matches!(judge(&How::Signal(9), &shell), Done::Results { results: Results::Retry, .. }));
-    }
-
-    #[test]
-    fn secrets_are_not_listed() {
-        let env = Environment::from([("API_TOKEN".into(), "hunter2".into()), ("PATH".into(), "/bin".into())]);
-        assert_eq!(listing(&env), "  API_TOKEN=<not shown>\n  PATH=/bin\n");
     }
 }

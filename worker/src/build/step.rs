@@ -2,14 +2,17 @@
 
 use super::Site;
 use crate::exec::env::{EnvError, Environment, Layer};
-use crate::exec::run::{self, Ended, How, Launch, LaunchError};
+use crate::exec::outlet::Outlet;
+use crate::exec::run::{self, Ended, Launch, LaunchError};
 use crate::exec::workdir::{self, WorkdirError};
 use crate::order::Order;
+use crate::secrets::{SecretError, Secrets};
 use crate::shared::Shared;
 use crate::spool::Spool;
-use crate::steplog::StepLog;
+use crate::steplog::{StepLog, slug};
+use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use tidemill_lang::plan::{Action, BuildContext};
 use tidemill_model::Results;
 use tidemill_model::log::Channel;
@@ -17,7 +20,7 @@ use tidemill_model::wire::{Event, LogKind};
 use tokio::sync::watch;
 
 /// Most bytes of a property's value as JSON.
-const PROPERTY_MAX: usize = 1 << 20;
+pub(crate) const PROPERTY_MAX: usize = 1 << 20;
 
 pub(crate) struct StepRun<'a> {
     pub shared: &'a Arc<Shared>,
@@ -27,7 +30,7 @@ pub(crate) struct StepRun<'a> {
     /// The builder's environment.
     pub builder_env: &'a Layer,
     pub number: u32,
-    pub next_log: &'a mut u32,
+    pub log_names: &'a Arc<LogNames>,
 }
 
 /// How a step's action ended.
@@ -59,6 +62,8 @@ pub(crate) enum StepError {
     #[error(transparent)]
     Env(#[from] EnvError),
     #[error(transparent)]
+    Secret(#[from] SecretError),
+    #[error(transparent)]
     Launch(#[from] LaunchError),
     #[error("{0}")]
     Other(String),
@@ -68,17 +73,37 @@ impl StepRun<'_> {
     pub async fn act(&mut self, name: &str, action: Action) -> Result<Done, StepError> {
         match action {
             Action::Shell(shell) => super::shell::run(self, shell).await,
-            Action::Git(git) => super::git::run(self, git).await,
+            Action::Git(mut git) => {
+                git.repourl = self.site.secrets.resolve(&git.repourl)?;
+                super::git::run(self, git).await
+            }
             Action::SetProperty { property, value } => {
                 self.set_property(&property, value, name)?;
                 Ok(Done::with(Results::Success))
+            }
+            Action::Script(_) => {
+                Err(StepError::Other("step functions run elsewhere; this is a mistake in the worker".into()))
             }
         }
     }
 
     pub fn open_log(&mut self, name: &str, kind: LogKind) -> StepLog {
-        *self.next_log += 1;
-        StepLog::open(self.spool().clone(), *self.next_log, self.number, name, kind)
+        self.log_maker().open(name, kind).1
+    }
+
+    /// Opens logs of this step, also from elsewhere.
+    pub fn log_maker(&self) -> LogMaker {
+        LogMaker {
+            spool: self.spool().clone(),
+            names: self.log_names.clone(),
+            step: self.number,
+            secrets: self.site.secrets.clone(),
+        }
+    }
+
+    /// What marks the step's processes.
+    pub fn mark(&self) -> String {
+        self.shared.processes.mark(self.site.claim.build, self.number)
     }
 
     /// A whole log of text.
@@ -100,6 +125,7 @@ impl StepRun<'_> {
             )));
         }
         self.context.properties.set(name, value.clone(), source);
+        let value = self.site.secrets.shown_json(&value);
         self.spool().event(Event::PropertySet { name: name.into(), value, source: source.into() });
         Ok(())
     }
@@ -114,12 +140,8 @@ impl StepRun<'_> {
         Ok(crate::exec::env::layered(&self.shared.own_env, &[self.builder_env, layer])?)
     }
 
-    pub async fn exec(&mut self, launch: Launch, log: &mut StepLog) -> Result<Ended, LaunchError> {
-        let context = run::Context {
-            processes: &self.shared.processes,
-            mark: self.shared.processes.mark(self.site.claim.build, self.number),
-            orders: self.orders,
-        };
+    pub async fn exec(&mut self, launch: Launch, log: &mut impl Outlet) -> Result<Ended, LaunchError> {
+        let context = run::Context { processes: &self.shared.processes, mark: self.mark(), orders: self.orders };
         run::run(context, launch, log).await
     }
 
@@ -134,18 +156,41 @@ impl StepRun<'_> {
     }
 }
 
-/// The end of a log with output: exit code and time.
-pub(crate) fn footer(log: &mut StepLog, ended: &Ended) {
-    log.end_output();
-    let code = match &ended.how {
-        How::Exit(code) => *code,
-        _ => -1,
-    };
-    log.header(&format!("program finished with exit code {code}\n"));
-    match &ended.how {
-        How::Signal(signal) => log.header(&format!("ended by signal {signal}\n")),
-        How::Limit(text) => log.header(&format!("the command {text}\n")),
-        How::Exit(_) | How::Stopped | How::Over => {}
+/// Numbers and short names of a build's logs.
+#[derive(Debug, Default)]
+pub(crate) struct LogNames(Mutex<(u32, HashSet<(u32, String)>)>);
+
+impl LogNames {
+    /// The next number, and a short name that no other log of the step has.
+    fn next(&self, step: u32, name: &str) -> (u32, String) {
+        let mut guard = self.0.lock().expect("no panic while holding the names");
+        let (number, taken) = &mut *guard;
+        *number += 1;
+        let plain = slug(name);
+        let unique = std::iter::once(plain.clone())
+            .chain((1..).map(|n| format!("{plain}_{n}")))
+            .find(|s| !taken.contains(&(step, s.clone())))
+            .expect("an endless range of names");
+        taken.insert((step, unique.clone()));
+        (*number, unique)
     }
-    log.header(&format!("elapsedTime={:.6}\n", ended.elapsed.as_secs_f64()));
+}
+
+/// Opens logs of one step.
+#[derive(Clone)]
+pub(crate) struct LogMaker {
+    spool: Arc<Spool>,
+    names: Arc<LogNames>,
+    step: u32,
+    secrets: Arc<Secrets>,
+}
+
+impl LogMaker {
+    /// The log's number and the log, which masks what secrets are known.
+    pub fn open(&self, name: &str, kind: LogKind) -> (u32, StepLog) {
+        let (id, slug) = self.names.next(self.step, name);
+        let mut log = StepLog::open(self.spool.clone(), id, self.step, name, slug, kind);
+        log.mask(self.secrets.patterns());
+        (id, log)
+    }
 }

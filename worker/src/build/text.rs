@@ -12,10 +12,14 @@ pub(super) fn running(step: &RenderedStep) -> String {
 }
 
 /// What a step says when it is done: `'make test' (failure) (timed out …)`.
-pub(super) fn done(step: &RenderedStep, results: Results, note: &str) -> String {
-    let words =
-        if step.description_done.is_empty() { default_words(&step.action) } else { step.description_done.clone() };
-    let mut text = with_suffix(&words, step);
+///
+/// `said` are the step's own words.
+pub(super) fn done(step: &RenderedStep, said: Option<&str>, results: Results, note: &str) -> String {
+    let mut text = match said {
+        Some(said) => said.to_owned(),
+        None if step.description_done.is_empty() => with_suffix(&default_words(step), step),
+        None => with_suffix(&step.description_done, step),
+    };
     if results != Results::Success {
         text.push_str(&format!(" ({results})"));
     }
@@ -32,8 +36,8 @@ fn with_suffix(words: &str, step: &RenderedStep) -> String {
     }
 }
 
-fn default_words(action: &Action) -> String {
-    match action {
+fn default_words(step: &RenderedStep) -> String {
+    match &step.action {
         Action::Shell(shell) => {
             let words: Vec<&str> = match &shell.command {
                 Command::Argv(argv) => argv.iter().map(String::as_str).collect(),
@@ -48,6 +52,7 @@ fn default_words(action: &Action) -> String {
         }
         Action::Git(_) => "update".into(),
         Action::SetProperty { property, .. } => format!("property '{property}' set"),
+        Action::Script(_) => step.name.clone(),
     }
 }
 
@@ -77,19 +82,23 @@ mod tests {
             description: String::new(),
             description_done: String::new(),
             description_suffix: String::new(),
+            kind: "steps.ShellCommand".into(),
+            locks: vec![],
+            update_build_summary: None,
+            secrets: vec![],
             action: Action::Shell(Shell { command, ..Default::default() }),
         }
     }
 
     #[test]
     fn a_summary_shows_the_command_and_what_was_wrong() {
-        assert_eq!(done(&step(&["make", "test"]), Results::Success, ""), "'make test'");
-        assert_eq!(done(&step(&["make"]), Results::Failure, "timed out"), "'make' (failure) (timed out)");
+        assert_eq!(done(&step(&["make", "test"]), None, Results::Success, ""), "'make test'");
+        assert_eq!(done(&step(&["make"]), None, Results::Failure, "timed out"), "'make' (failure) (timed out)");
         let mut named = step(&["a", "b\nc", "d"]);
-        assert_eq!(done(&named, Results::Success, ""), "'a b c ...'");
+        assert_eq!(done(&named, None, Results::Success, ""), "'a b c ...'");
         named.description_done = "compile".into();
         named.description_suffix = "on arm".into();
-        assert_eq!(done(&named, Results::Warnings, ""), "compile on arm (warnings)");
+        assert_eq!(done(&named, None, Results::Warnings, ""), "compile on arm (warnings)");
         assert!(line(&"ä".repeat(10_000)).len() < 600);
     }
 }

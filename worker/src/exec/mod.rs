@@ -1,7 +1,10 @@
 //! Running commands: environment, folder, process tree, output, time limits.
 
 pub(crate) mod env;
+pub(crate) mod outlet;
 pub(crate) mod process;
+mod pty;
 pub(crate) mod run;
+pub(crate) mod tail;
 pub(crate) mod tree;
 pub(crate) mod workdir;

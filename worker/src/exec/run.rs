@@ -9,9 +9,10 @@
 //! but if they hold its output open they are ended after [`HELD_OPEN`].
 
 use super::env::{Environment, MARKER};
+use super::outlet::Outlet;
 use super::process::{Processes, Started};
+use super::pty;
 use crate::order::Order;
-use crate::steplog::StepLog;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::Signal;
 use std::ffi::OsString;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidemill_model::log::Channel;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::pipe::Receiver;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -55,6 +57,8 @@ pub(crate) struct Launch {
     pub want: (bool, bool),
     /// Keep so much of stdout for the caller.
     pub capture: usize,
+    /// A terminal instead of pipes; its output is all stdout.
+    pub pty: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -64,6 +68,8 @@ pub(crate) struct Limits {
     pub max_lines: Option<u64>,
     /// TERM first and KILL after this; none is KILL at once.
     pub sigterm: Option<Duration>,
+    /// The first signal of a stop; none is TERM.
+    pub interrupt: Option<Signal>,
 }
 
 /// Who runs it, and under which orders.
@@ -104,12 +110,18 @@ pub(crate) enum LaunchError {
 }
 
 /// Runs the command; its output goes to `log`.
-pub(crate) async fn run(context: Context<'_>, launch: Launch, log: &mut StepLog) -> Result<Ended, LaunchError> {
+pub(crate) async fn run<O: Outlet>(context: Context<'_>, launch: Launch, log: &mut O) -> Result<Ended, LaunchError> {
     if context.orders.borrow().is_over() {
         return Ok(Ended { how: How::Over, elapsed: Duration::ZERO, captured: Vec::new() });
     }
-    let mut started = start(&context, &launch)?;
-    let (stdout, stderr) = (started.child.stdout.take(), started.child.stderr.take());
+    let (mut started, terminal) = start(&context, &launch)?;
+    let (stdout, stderr) = match terminal {
+        Some(terminal) => (Some(terminal), None),
+        None => (
+            started.child.stdout.take().and_then(|p| receiver(p.into_owned_fd())),
+            started.child.stderr.take().and_then(|p| receiver(p.into_owned_fd())),
+        ),
+    };
     if let Some((mut pipe, text)) = started.child.stdin.take().zip(launch.stdin) {
         // Ends by itself: the pipe breaks when the last reader is gone.
         tokio::spawn(async move {
@@ -130,14 +142,16 @@ pub(crate) async fn run(context: Context<'_>, launch: Launch, log: &mut StepLog)
         why: None,
         ending: None,
         close_by: None,
+        refused: false,
     };
     let mut out = Pipe::new(stdout, Channel::Stdout, launch.want.0, launch.capture);
     let mut err = Pipe::new(stderr, Channel::Stderr, launch.want.1, 0);
+    let spool = log.spool().clone();
     loop {
         if running.exit.is_some() && out.is_closed() && err.is_closed() && running.ending.is_none() {
             break;
         }
-        let room = log.has_room();
+        let room = log.spool().has_room();
         let deadline = running.deadline(room).into_iter().flatten().chain(log.deadline()).min();
         let stall = Instant::now();
         tokio::select! {
@@ -152,18 +166,24 @@ pub(crate) async fn run(context: Context<'_>, launch: Launch, log: &mut StepLog)
                 }
                 if let Order::Stop(stop) = order {
                     log.header(&format!("stopping the command: {}\n", stop.reason));
-                    running.begin_end(How::Stopped, Some(STOP_GRACE));
+                    running.begin_stop();
                 }
             }
-            () = log.spool().room(), if !room => running.stood_still(stall.elapsed()),
+            () = spool.room(), if !room => running.stood_still(stall.elapsed()),
             () = sleep_until(deadline) => {
                 let now = Instant::now();
-                log.tick(now);
+                if log.tick(now) {
+                    running.idle_since = now;
+                }
                 if running.due(now, room, log).await {
                     out.close();
                     err.close();
                 }
             }
+        }
+        if log.is_refused() && !running.refused {
+            running.refused = true;
+            running.begin_end(How::Stopped, None, Signal::SIGKILL);
         }
         if let Some(ending) = running.ending.as_mut().filter(|e| !e.told) {
             ending.told = true;
@@ -180,9 +200,17 @@ async fn sleep_until(deadline: Option<Instant>) {
     }
 }
 
-fn start(context: &Context<'_>, launch: &Launch) -> Result<Started, LaunchError> {
+/// A pipe of a command; without a reader the command is told so by its next write.
+fn receiver(pipe: std::io::Result<std::os::fd::OwnedFd>) -> Option<Receiver> {
+    pipe.and_then(Receiver::from_owned_fd_unchecked)
+        .inspect_err(|error| tracing::error!(%error, "cannot read the output of a command"))
+        .ok()
+}
+
+fn start(context: &Context<'_>, launch: &Launch) -> Result<(Started, Option<Receiver>), LaunchError> {
     let (name, args) = launch.argv.split_first().ok_or(LaunchError::Empty)?;
     let program = find(name, launch)?;
+    let failed = |error| LaunchError::Start { program: name.to_string_lossy().into_owned(), error };
     // With a path as program, and nothing to do between fork and exec, the
     // standard library uses posix_spawn, which does not copy page tables.
     let mut command = tokio::process::Command::new(program);
@@ -193,14 +221,25 @@ fn start(context: &Context<'_>, launch: &Launch) -> Result<Started, LaunchError>
         .env_clear()
         .envs(&launch.env)
         .env("PWD", &launch.dir)
-        .env(MARKER, &context.mark)
-        .stdin(if launch.stdin.is_some() { Stdio::piped() } else { Stdio::null() })
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    context
-        .processes
-        .start(&mut command)
-        .map_err(|error| LaunchError::Start { program: name.to_string_lossy().into_owned(), error })
+        .env(MARKER, &context.mark);
+    let terminal = match launch.pty {
+        true => {
+            let terminal = pty::Terminal::open().map_err(failed)?;
+            let side = || terminal.side().map_err(failed);
+            command.stdin(side()?).stdout(side()?).stderr(side()?);
+            Some(terminal.into_reader().map_err(failed)?)
+        }
+        false => {
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            None
+        }
+    };
+    if launch.stdin.is_some() {
+        command.stdin(Stdio::piped());
+    }
+    // The command goes, and with it our hold on the terminal's other side.
+    let started = context.processes.start(&mut command).map_err(failed)?;
+    Ok((started, terminal))
 }
 
 /// The program's path, looked up as a shell would, in the PATH of the command.
@@ -279,6 +318,7 @@ impl<R: AsyncRead + AsFd + Unpin> Pipe<R> {
 
 /// The tree is to end.
 struct Ending {
+    signal: Signal,
     kill_at: Instant,
     look_at: Instant,
     told: bool,
@@ -299,6 +339,8 @@ struct Running<'a> {
     ending: Option<Ending>,
     /// When to stop waiting for the pipes to close.
     close_by: Option<Instant>,
+    /// The outlet wants no more.
+    refused: bool,
 }
 
 impl Running<'_> {
@@ -337,7 +379,7 @@ impl Running<'_> {
         &mut self,
         pipe: &mut Pipe<R>,
         n: usize,
-        log: &mut StepLog,
+        log: &mut impl Outlet,
         max_lines: Option<u64>,
     ) {
         let bytes = &pipe.buffer[..n];
@@ -356,7 +398,7 @@ impl Running<'_> {
         pipe.took(n);
     }
 
-    fn exited(&mut self, status: std::io::Result<ExitStatus>, log: &mut StepLog) {
+    fn exited(&mut self, status: std::io::Result<ExitStatus>, log: &mut impl Outlet) {
         // Waiting fails only if somebody else reaped the process; its end is certain then.
         self.exit = Some(status.unwrap_or_else(|error| {
             log.header(&format!("the exit code was lost: {error}\n"));
@@ -373,28 +415,39 @@ impl Running<'_> {
         }
     }
 
-    fn limit(&mut self, text: String, log: &mut StepLog) {
+    fn limit(&mut self, text: String, log: &mut impl Outlet) {
         log.header(&format!("the command {text}; ending it and its children\n"));
-        let grace = self.limits.sigterm;
-        self.begin_end(How::Limit(text), grace);
+        let polite = self.limits.interrupt.filter(|s| *s != Signal::SIGKILL);
+        let grace = self.limits.sigterm.or(polite.map(|_| STOP_GRACE));
+        self.begin_end(How::Limit(text), grace, polite.unwrap_or(Signal::SIGTERM));
+    }
+
+    fn begin_stop(&mut self) {
+        match self.limits.interrupt {
+            Some(Signal::SIGKILL) => self.begin_end(How::Stopped, None, Signal::SIGKILL),
+            Some(signal) => self.begin_end(How::Stopped, Some(self.limits.sigterm.unwrap_or(STOP_GRACE)), signal),
+            None => self.begin_end(How::Stopped, Some(STOP_GRACE), Signal::SIGTERM),
+        }
     }
 
     /// Remembers why, if the command did not end by itself before.
-    fn begin_end(&mut self, why: How, grace: Option<Duration>) {
+    fn begin_end(&mut self, why: How, grace: Option<Duration>, signal: Signal) {
         if self.exit.is_none() {
             self.why = Some(why);
         }
         let now = Instant::now();
         let grace = grace.unwrap_or_default().min(GRACE_MAX);
-        self.ending = Some(Ending { kill_at: now + grace, look_at: now + LOOK, told: false });
+        self.ending = Some(Ending { signal, kill_at: now + grace, look_at: now + LOOK, told: false });
     }
 
     async fn first_signal(&mut self) {
-        if self.ending.as_ref().is_some_and(|e| e.kill_at <= Instant::now()) {
+        let Some(ending) = &self.ending else { return };
+        if ending.kill_at <= Instant::now() {
             return self.kill_now().await;
         }
-        self.started.signal_group(Signal::SIGTERM);
-        self.processes.signal(self.mark.clone(), Signal::SIGTERM).await;
+        let signal = ending.signal;
+        self.started.signal_group(signal);
+        self.processes.signal(self.mark.clone(), signal).await;
     }
 
     /// KILL to everything of this step.
@@ -406,7 +459,7 @@ impl Running<'_> {
     }
 
     /// A deadline passed. True if the pipes are to be closed whatever they hold.
-    async fn due(&mut self, now: Instant, room: bool, log: &mut StepLog) -> bool {
+    async fn due(&mut self, now: Instant, room: bool, log: &mut impl Outlet) -> bool {
         if let Some(ending) = &mut self.ending {
             if ending.kill_at <= now {
                 self.kill_now().await;

@@ -8,4 +8,5 @@ mod git;
 mod master;
 mod processes;
 mod protocol;
+mod scripts;
 mod worker;

@@ -24,6 +24,8 @@ pub struct Inner {
     pub revisions: BTreeMap<String, Files>,
     pub session: i64,
     pub hellos: Vec<Hello>,
+    /// Sessions that were closed.
+    pub goodbyes: Vec<i64>,
     pub polls: Vec<Poll>,
     pub builds: BTreeMap<i64, Record>,
     /// Answers 503 to everything.
@@ -167,6 +169,7 @@ impl Master {
         let changed = Arc::new(Notify::new());
         let routes = Router::new()
             .route("/worker/v1/hello", post(hello))
+            .route("/worker/v1/goodbye", post(goodbye))
             .route("/worker/v1/poll", post(poll))
             .route("/worker/v1/batches", post(batch))
             .route("/worker/v1/revisions/{hash}", get(revision))
@@ -307,6 +310,20 @@ async fn hello(State((inner, changed)): Context, headers: axum::http::HeaderMap,
     changed.notify_waiters();
     let lease_us = inner.lease.as_micros() as u64;
     json(&HelloReply { protocol: 1, session: inner.session, master: "test".into(), lease_us })
+}
+
+async fn goodbye(State((inner, changed)): Context, headers: axum::http::HeaderMap, body: Bytes) -> Response {
+    let goodbye: Goodbye = serde_json::from_slice(&body).unwrap();
+    let mut inner = inner.lock().unwrap();
+    if let Some(refused) = gate(&inner, &headers) {
+        return refused;
+    }
+    if inner.builds.values().any(|b| b.finish().is_none() && !b.lost) {
+        inner.violations.push("goodbye before the last build was delivered".into());
+    }
+    inner.goodbyes.push(goodbye.session);
+    changed.notify_waiters();
+    json(&serde_json::json!({}))
 }
 
 async fn poll(State((inner, changed)): Context, headers: axum::http::HeaderMap, body: Bytes) -> Response {

@@ -128,6 +128,7 @@ async fn a_superseded_worker_kills_its_builds_and_ends_with_an_error() {
         m.refuse_hello = Some(kinds::SESSION_SUPERSEDED);
     });
     let error = worker.outcome().await.unwrap_err();
+    assert!(master.lock().goodbyes.is_empty(), "what another process has is not closed");
     assert!(matches!(error, WorkerError::Hello(HelloError::Superseded { .. })), "{error}");
     assert!(!crate::worker::is_alive(pid));
     assert_eq!(master.with(build, |b| b.finish()), None);
@@ -147,6 +148,9 @@ async fn a_draining_worker_finishes_what_runs_and_takes_nothing_new() {
     assert_eq!(master.finished(build).await.0, Results::Success);
     worker.outcome().await.unwrap();
     assert!(!master.lock().builds.contains_key(&late));
+    let inner = master.lock();
+    assert_eq!(inner.goodbyes, [inner.session], "the last words close the session");
+    assert!(inner.violations.is_empty(), "{:?}", inner.violations);
 }
 
 #[tokio::test(flavor = "multi_thread")]

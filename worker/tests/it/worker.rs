@@ -22,6 +22,7 @@ pub fn settings(master: &Master, base: &Path, slots: u32) -> Settings {
         base: base.to_owned(),
         slots,
         spool_max: 1 << 30,
+        secrets_dir: None,
     }
 }
 

@@ -65,7 +65,8 @@ pub async fn force(app: &App, builder: i64, name: &str, force: Force, by: &str) 
     submit(app, new).await
 }
 
-/// The same again: sources, properties and blame list of a build's buildset (D-22).
+/// The same again: sources, properties, blame list and parent of a build's buildset; it names the first build of
+/// the chain (D-22).
 pub async fn rebuild(app: &App, build: i64) -> Result<Submitted, ApiError> {
     let mut c = app.people.pool().acquire().await?;
     let origin = control::build_origin(&mut c, BuildId(build)).await?.ok_or_else(|| missing("build", build))?;
@@ -76,6 +77,8 @@ pub async fn rebuild(app: &App, build: i64) -> Result<Submitted, ApiError> {
         sourcestamps: origin.sourcestamps,
         properties: origin.properties,
         changes: origin.changes,
+        parent: origin.parent,
+        rebuilt: Some(origin.first),
         builders: vec![origin.builder],
         ..NewBuildset::default()
     };
@@ -251,5 +254,6 @@ fn source_stamp(kind: &ChangeSourceKind) -> SourceStamp {
             },
             revision: None,
         },
+        _ => SourceStamp::default(),
     }
 }

@@ -11,6 +11,7 @@ pub(crate) mod ask;
 mod builders;
 mod builds;
 mod changes;
+mod config;
 pub(crate) mod control;
 mod controls;
 mod describe;
@@ -44,6 +45,7 @@ pub fn router() -> OpenApiRouter<App> {
         .merge(steps::router())
         .merge(logs::router())
         .merge(workers::router())
+        .merge(config::router())
         .merge(controls::router())
         .merge(events::router())
 }

@@ -64,7 +64,7 @@ pub async fn not_found(request: axum::extract::Request) -> Response {
 pub async fn for_people(request: Request<axum::body::Body>, next: Next) -> Response {
     let wants_page = errors::wants_page(request.headers());
     let response = next.run(request).await;
-    secured(errors::answer(response, wants_page).await)
+    secured(Box::pin(errors::answer(response, wants_page)).await)
 }
 
 const POLICY: &str =

@@ -1,4 +1,4 @@
-//! `POST /worker/v1/hello`: a worker process begins its session.
+//! `POST /worker/v1/hello` and `/goodbye`: a worker process begins its session, and ends it.
 
 use super::Worker;
 use crate::app::App;
@@ -6,9 +6,10 @@ use crate::http::ApiError;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use tidemill_model::SessionId;
 use tidemill_model::problem::kinds;
-use tidemill_model::wire::{Hello, HelloReply, PROTOCOL, PROTOCOL_MIN};
-use tidemill_schema::sessions::session_open;
+use tidemill_model::wire::{Goodbye, Hello, HelloReply, PROTOCOL, PROTOCOL_MIN};
+use tidemill_schema::sessions::{session_close, session_open};
 use tidemill_schema::{Error, run_tx};
 
 pub async fn hello(
@@ -46,4 +47,18 @@ pub async fn hello(
         master: app.settings.name.clone(),
         lease_us: term.as_micros() as u64,
     }))
+}
+
+pub async fn goodbye(
+    State(app): State<App>,
+    worker: Worker,
+    Json(goodbye): Json<Goodbye>,
+) -> Result<Json<serde_json::Value>, ApiError> {
+    let session = SessionId(goodbye.session);
+    if run_tx!(app.db, "goodbye", |c| session_close(c, session, worker.id).await)? {
+        app.polls.sessions().forget(session);
+        app.wakes.send(tidemill_schema::wake::Wake::Events);
+        tracing::info!(worker.name = %worker.name, session.id = session.0, "worker left");
+    }
+    Ok(Json(serde_json::json!({})))
 }

@@ -75,8 +75,11 @@ impl FromRequestParts<App> for Worker {
         if let Some(worker) = app.known_workers.get(&hash) {
             return Ok(worker);
         }
-        let mut c = app.db.pool().acquire().await?;
-        let (id, name) = tidemill_schema::workers::worker_by_token(&mut c, secret).await?.ok_or_else(|| {
+        let found = Box::pin(async {
+            let mut c = app.db.pool().acquire().await?;
+            tidemill_schema::workers::worker_by_token(&mut c, secret).await
+        });
+        let (id, name) = found.await?.ok_or_else(|| {
             ApiError::unauthorized("the worker's token is unknown; enrol it with `tidemill worker add NAME`")
         })?;
         let worker = Worker { id, name };

@@ -23,12 +23,13 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 
 pub async fn poll(State(app): State<App>, worker: Worker, Json(poll): Json<Poll>) -> Result<Json<PollReply>, ApiError> {
     let session = SessionId(poll.session);
-    session_check(&app, session, &worker).await?;
+    // Boxed, as all that rarely waits here: a poll that waits should cost little memory.
+    Box::pin(session_check(&app, session, &worker)).await?;
 
     let deadline = Instant::now() + Duration::from_micros(poll.wait_us).min(WAIT_MAX);
     // Interest in stops begins before the look at the rows, so none is missed.
     let mut wakes = app.wakes.subscribe();
-    if let Some(reply) = look(&app, &poll, session).await? {
+    if let Some(reply) = Box::pin(look(&app, &poll, session)).await? {
         return Ok(Json(reply));
     }
 
@@ -48,7 +49,7 @@ pub async fn poll(State(app): State<App>, worker: Worker, Json(poll): Json<Poll>
                     Ok(Wake::All) | Err(_) => true,
                     Ok(_) => false,
                 };
-                if concerns && let Some(reply) = look(&app, &poll, session).await? {
+                if concerns && let Some(reply) = Box::pin(look(&app, &poll, session)).await? {
                     return Ok(Json(reply));
                 }
             }

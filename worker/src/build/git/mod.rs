@@ -341,6 +341,7 @@ impl Checkout<'_, '_> {
             },
             want: (all, all),
             capture: if all { 0 } else { 4096 },
+            pty: false,
         };
         let ended = self.step.exec(launch, &mut self.log).await.map_err(StepError::from)?;
         let code = match ended.how {

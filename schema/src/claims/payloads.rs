@@ -1,0 +1,156 @@
+//! What builds start with, kept in a replica's memory.
+//!
+//! Buildsets, settings of builders, names of builders and workers, hashes of revisions never change
+//! once they are stored, so what is held here is never stale and needs no
+//! wake; it is bounded, and a buildset of many requests is read once.
+
+use super::Taken;
+use crate::{Error, Result};
+use sqlx::PgConnection;
+use sqlx::types::Json;
+use std::collections::HashMap;
+use tidemill_model::wire::Claim;
+use tidemill_model::{Properties, SourceStamp};
+
+/// Most entries of each kind; then all of that kind are forgotten.
+const MOST: usize = 4096;
+
+#[derive(Debug, Default)]
+pub struct Payloads {
+    buildsets: HashMap<i64, Buildset>,
+    settings: HashMap<i64, Settings>,
+    builders: HashMap<i64, String>,
+    revisions: HashMap<i64, String>,
+    workers: HashMap<i64, String>,
+}
+
+#[derive(Debug)]
+struct Buildset {
+    reason: String,
+    properties: Properties,
+    sourcestamps: Vec<SourceStamp>,
+}
+
+#[derive(Debug)]
+struct Settings {
+    properties: Properties,
+    default_properties: Properties,
+}
+
+/// Where the payload of one build is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Key {
+    pub buildset: i64,
+    pub builder: i64,
+    pub settings: i64,
+    pub revision: i64,
+    pub worker: i64,
+}
+
+impl Payloads {
+    /// Reads what is not held yet, one statement for each kind that lacks something.
+    pub(super) async fn load(&mut self, c: &mut PgConnection, keys: impl Iterator<Item = Key> + Clone) -> Result<()> {
+        let missing = lacking(&mut self.buildsets, keys.clone().map(|k| k.buildset));
+        if !missing.is_empty() {
+            let rows = sqlx::query!(
+                r#"select id, reason, properties as "properties: Json<Properties>",
+                          buildset_stamps(id) as "sourcestamps!: Json<Vec<SourceStamp>>"
+                     from buildsets where id = any($1)"#,
+                &missing
+            )
+            .fetch_all(&mut *c)
+            .await?;
+            self.buildsets.extend(rows.into_iter().map(|r| {
+                let set = Buildset { reason: r.reason, properties: r.properties.0, sourcestamps: r.sourcestamps.0 };
+                (r.id, set)
+            }));
+        }
+        let missing = lacking(&mut self.settings, keys.clone().map(|k| k.settings));
+        if !missing.is_empty() {
+            let rows = sqlx::query!(
+                r#"select id, properties as "properties: Json<Properties>",
+                          default_properties as "default_properties: Json<Properties>"
+                     from builder_settings where id = any($1)"#,
+                &missing
+            )
+            .fetch_all(&mut *c)
+            .await?;
+            self.settings.extend(
+                rows.into_iter().map(|r| {
+                    (r.id, Settings { properties: r.properties.0, default_properties: r.default_properties.0 })
+                }),
+            );
+        }
+        let missing = lacking(&mut self.builders, keys.clone().map(|k| k.builder));
+        if !missing.is_empty() {
+            let rows =
+                sqlx::query!("select id, name from builders where id = any($1)", &missing).fetch_all(&mut *c).await?;
+            self.builders.extend(rows.into_iter().map(|r| (r.id, r.name)));
+        }
+        let missing = lacking(&mut self.revisions, keys.clone().map(|k| k.revision));
+        if !missing.is_empty() {
+            let rows = sqlx::query!("select id, hash from config_revisions where id = any($1)", &missing)
+                .fetch_all(&mut *c)
+                .await?;
+            self.revisions.extend(rows.into_iter().map(|r| (r.id, r.hash)));
+        }
+        let missing = lacking(&mut self.workers, keys.map(|k| k.worker));
+        if !missing.is_empty() {
+            let rows =
+                sqlx::query!("select id, name from workers where id = any($1)", &missing).fetch_all(&mut *c).await?;
+            self.workers.extend(rows.into_iter().map(|r| (r.id, r.name)));
+        }
+        Ok(())
+    }
+
+    /// The whole of a new build; its payload has been loaded.
+    pub(super) fn claim(&self, taken: &Taken, token: String) -> Result<Claim> {
+        let key = taken.key;
+        let gone = |what: &str, id: i64| {
+            Error::NotFound(format!("{what} {id} of build {} is gone from the database", taken.build).into())
+        };
+        let set = self.buildsets.get(&key.buildset).ok_or_else(|| gone("buildset", key.buildset))?;
+        let settings = self.settings.get(&key.settings).ok_or_else(|| gone("settings", key.settings))?;
+        let builder = self.builders.get(&key.builder).ok_or_else(|| gone("builder", key.builder))?;
+        let revision = self.revisions.get(&key.revision).ok_or_else(|| gone("revision", key.revision))?;
+        let worker = self.workers.get(&key.worker).ok_or_else(|| gone("worker", key.worker))?;
+
+        // The order of build_started_with().
+        let mut properties = settings.default_properties.clone();
+        properties.update(&set.properties);
+        properties.update(&settings.properties);
+        properties.set("buildername", builder.as_str(), "Builder");
+        properties.set("builderid", key.builder, "Builder");
+        properties.set("workername", worker.as_str(), "Worker");
+        properties.set("buildnumber", taken.number, "Build");
+        Ok(Claim {
+            build: taken.build,
+            token,
+            attempt: taken.attempt as u32,
+            builder: builder.clone(),
+            builder_id: key.builder,
+            number: taken.number,
+            request: taken.request,
+            revision: revision.clone(),
+            properties,
+            sourcestamps: set.sourcestamps.clone(),
+            reason: set.reason.clone(),
+        })
+    }
+}
+
+/// The ids that are not held, each once; makes room where there is none.
+fn lacking<V>(held: &mut HashMap<i64, V>, ids: impl Iterator<Item = i64> + Clone) -> Vec<i64> {
+    let absent = |held: &HashMap<i64, V>| {
+        let mut absent: Vec<i64> = ids.clone().filter(|id| !held.contains_key(id)).collect();
+        absent.sort_unstable();
+        absent.dedup();
+        absent
+    };
+    let missing = absent(held);
+    if held.len() + missing.len() <= MOST || missing.is_empty() {
+        return missing;
+    }
+    held.clear();
+    absent(held)
+}

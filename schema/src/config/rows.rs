@@ -1,0 +1,230 @@
+//! The rows of a definition: builders, schedulers, change sources.
+//!
+//! A few statements each, however many there are. A row that is already as it
+//! should be is not written, nor locked (C-102): pollers go on polling, timers
+//! go on, and an activation costs what it changes. The transaction that calls
+//! these has the only activation of its time, so rows do not come between a
+//! look and a write; what else is written to them meanwhile (a poll's lease, a
+//! cursor, a switch) is in other columns, and an update waits for it.
+
+use super::WantedBuilder;
+use crate::Result;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use sqlx::PgConnection;
+use std::collections::BTreeMap;
+
+/// Columns of what is wanted, one entry a builder.
+#[derive(Default)]
+struct Columns {
+    names: Vec<String>,
+    tags: Vec<Value>,
+    descriptions: Vec<String>,
+    projects: Vec<String>,
+    any_worker: Vec<bool>,
+    settings: Vec<Vec<u8>>,
+    max_attempts: Vec<i32>,
+    steps: Vec<Value>,
+}
+
+/// Attempts of a builder that does not say.
+const ATTEMPTS: i32 = 5;
+
+pub async fn builders(c: &mut PgConnection, wanted: &[WantedBuilder]) -> Result<()> {
+    let mut all = Columns::default();
+    let mut settings = BTreeMap::new();
+    for b in wanted {
+        let (hash, values) = settings_of(b);
+        settings.entry(hash.clone()).or_insert(values);
+        all.names.push(b.name.clone());
+        // Arrays in an array must be of one length in SQL, so these go as JSON.
+        all.tags.push(Value::from(b.tags.clone()));
+        all.descriptions.push(b.description.clone());
+        all.projects.push(b.project.clone());
+        all.any_worker.push(b.any_worker);
+        all.settings.push(hash);
+        all.max_attempts.push(b.max_attempts.unwrap_or(ATTEMPTS));
+        all.steps.push(Value::from(b.steps.clone()));
+    }
+    settings_intern(c, settings).await?;
+    sqlx::query!(
+        "with w as (
+             select u.name, u.description, u.project, u.any_worker, s.id as settings_id, u.max_attempts,
+                    array(select jsonb_array_elements_text(u.tags)) as tags,
+                    array(select jsonb_array_elements_text(u.steps)) as steps
+               from unnest($1::text[], $2::jsonb[], $3::text[], $4::text[], $5::bool[], $6::bytea[], $7::int[],
+                           $8::jsonb[])
+                    u(name, tags, description, project, any_worker, settings, max_attempts, steps)
+               join builder_settings s on s.hash = u.settings
+         ), changed as (
+             update builders b
+                set active = true, tags = w.tags, description = w.description, project = w.project,
+                    any_worker = w.any_worker, settings_id = w.settings_id, max_attempts = w.max_attempts,
+                    steps = w.steps
+               from w
+              where b.name = w.name
+                and (b.active, b.tags, b.description, b.project, b.any_worker, b.settings_id, b.max_attempts, b.steps)
+                    is distinct from
+                    (true, w.tags, w.description, w.project, w.any_worker, w.settings_id, w.max_attempts, w.steps)
+         )
+         insert into builders (name, tags, description, project, any_worker, settings_id, max_attempts, steps)
+         select name, tags, description, project, any_worker, settings_id, max_attempts, steps
+           from w where not exists (select 1 from builders b where b.name = w.name)",
+        &all.names,
+        &all.tags,
+        &all.descriptions,
+        &all.projects,
+        &all.any_worker,
+        &all.settings,
+        &all.max_attempts,
+        &all.steps
+    )
+    .execute(&mut *c)
+    .await?;
+    sqlx::query!(
+        "update builders b set active = false
+          where active and not exists (select 1 from unnest($1::text[]) n where n = b.name)",
+        &all.names
+    )
+    .execute(&mut *c)
+    .await?;
+    workers_and_lanes(c, &all.names, wanted).await
+}
+
+/// Who may build what, and a lane for each builder.
+async fn workers_and_lanes(c: &mut PgConnection, names: &[String], wanted: &[WantedBuilder]) -> Result<()> {
+    let pairs = || wanted.iter().flat_map(|b| b.workernames.iter().map(|w| (b.name.clone(), w.clone())));
+    let (builders, workers): (Vec<String>, Vec<String>) = pairs().unzip();
+    sqlx::query!(
+        "with w as (
+             select distinct b.id, u.worker
+               from unnest($2::text[], $3::text[]) u(name, worker) join builders b on b.name = u.name
+         ), gone as (
+             delete from builder_workers x using builders b, unnest($1::text[]) n
+              where b.name = n and x.builder_id = b.id
+                and not exists (select 1 from w where w.id = x.builder_id and w.worker = x.worker_name)
+         )
+         insert into builder_workers (builder_id, worker_name)
+         select id, worker from w
+          where not exists (select 1 from builder_workers x where x.builder_id = w.id and x.worker_name = w.worker)",
+        names,
+        &builders,
+        &workers
+    )
+    .execute(&mut *c)
+    .await?;
+    // A claim or a submit may make other lanes meanwhile, and this one.
+    sqlx::query!(
+        "insert into lanes (builder_id, priority)
+         select b.id, 0 from unnest($1::text[]) n join builders b on b.name = n
+          where not exists (select 1 from lanes l where l.builder_id = b.id and l.priority = 0)
+         on conflict do nothing",
+        names
+    )
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+/// The hash and content of a builder's settings.
+fn settings_of(b: &WantedBuilder) -> (Vec<u8>, (Value, Value)) {
+    let json = |p| serde_json::to_value(p).unwrap_or_default();
+    let (properties, defaults): (Value, Value) = (json(&b.properties), json(&b.default_properties));
+    (Sha256::digest(format!("{properties}\0{defaults}")).to_vec(), (properties, defaults))
+}
+
+/// Rows of these settings: equal ones are one row, and a row never changes.
+async fn settings_intern(c: &mut PgConnection, settings: BTreeMap<Vec<u8>, (Value, Value)>) -> Result<()> {
+    let (hashes, values): (Vec<Vec<u8>>, Vec<(Value, Value)>) = settings.into_iter().unzip();
+    let (properties, defaults): (Vec<Value>, Vec<Value>) = values.into_iter().unzip();
+    sqlx::query!(
+        "insert into builder_settings (hash, properties, default_properties)
+         select h, p, d from unnest($1::bytea[], $2::jsonb[], $3::jsonb[]) u(h, p, d)
+          where not exists (select 1 from builder_settings s where s.hash = u.h)
+         on conflict do nothing",
+        &hashes,
+        &properties,
+        &defaults
+    )
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+/// A scheduler that is new starts at the horizon of now: it sees every change
+/// that commits after its activation, and none before. One that comes back
+/// after being inactive starts so too. One of another kind begins with an empty
+/// state, which the former kind's rule wrote.
+pub async fn schedulers(c: &mut PgConnection, wanted: &[(String, Value)]) -> Result<()> {
+    let (names, definitions): (Vec<String>, Vec<Value>) = wanted.iter().cloned().unzip();
+    sqlx::query!(
+        "with w as (
+             select u.n, u.d, s.id, coalesce(s.active and k.was is not distinct from k.is, false) as keep
+               from unnest($1::text[], $2::jsonb[]) u(n, d)
+               left join schedulers s on s.name = u.n
+               cross join lateral (select
+                   -- A kind is a text or an object of one key; what is only declared has its kind inside.
+                   array[coalesce(jsonb_path_query_first(s.definition, '$.kind.keyvalue().key', '{}', true),
+                                  s.definition -> 'kind'), s.definition #> '{kind,declared,kind}'] as was,
+                   array[coalesce(jsonb_path_query_first(u.d, '$.kind.keyvalue().key', '{}', true),
+                                  u.d -> 'kind'), u.d #> '{kind,declared,kind}'] as is) k
+         ), changed as (
+             update schedulers s
+                set definition = w.d, active = true,
+                    cursor_xid = case when s.active then s.cursor_xid else tidemill_horizon() end,
+                    cursor_id = case when s.active then s.cursor_id else 0 end,
+                    state = case when w.keep then s.state else '{}' end,
+                    next_at = case when w.keep then s.next_at end
+               from w
+              where s.id = w.id and (s.definition <> w.d or not s.active)
+         )
+         insert into schedulers (name, definition, cursor_xid, cursor_id)
+         select n, d, tidemill_horizon(), 0 from w where id is null",
+        &names,
+        &definitions
+    )
+    .execute(&mut *c)
+    .await?;
+    sqlx::query!(
+        "update schedulers s set active = false
+          where active and not exists (select 1 from unnest($1::text[]) n where n = s.name)",
+        &names
+    )
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+/// One whose definition did not change is left running (C-32).
+pub async fn change_sources(c: &mut PgConnection, wanted: &[(String, Value)]) -> Result<()> {
+    let (names, definitions): (Vec<String>, Vec<Value>) = wanted.iter().cloned().unzip();
+    sqlx::query!(
+        "with w as (select n, d from unnest($1::text[], $2::jsonb[]) u(n, d)
+         ), changed as (
+             update change_sources s
+                set definition = w.d, active = true, next_at = tidemill_now(), error = null, errors = 0,
+                    -- A poll that runs now asked by the old definition: what it finds is not stored.
+                    holder = null, held_until = null,
+                    -- Another repository begins anew (D-38).
+                    cursor = case when jsonb_path_query_first(s.definition, '$.**.repourl')
+                                       is not distinct from jsonb_path_query_first(w.d, '$.**.repourl')
+                                  then s.cursor end
+               from w
+              where s.name = w.n and (s.definition <> w.d or not s.active)
+         )
+         insert into change_sources (name, definition)
+         select n, d from w where not exists (select 1 from change_sources s where s.name = w.n)",
+        &names,
+        &definitions
+    )
+    .execute(&mut *c)
+    .await?;
+    sqlx::query!(
+        "update change_sources s set active = false, holder = null, held_until = null
+          where active and not exists (select 1 from unnest($1::text[]) n where n = s.name)",
+        &names
+    )
+    .execute(c)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,287 @@
+//! Roles with the least privilege, for databases where replicas must not be
+//! owners: `tidemill migrate --roles`.
+//!
+//! The role that migrates owns everything. `PREFIX_master` may do what a
+//! replica does and no more: it makes no table, and can neither enrol a worker
+//! nor make a user's token. `PREFIX_reader` reads history in SQL, without the
+//! columns that prove something ([`Grant::secret`]).
+//!
+//! Grants are a state, not steps: each [`grants_apply`] takes away what the
+//! roles had here and gives what this release says, in one transaction, for
+//! those of the roles that exist. So every `migrate` brings them up to date, and
+//! a database restored where they are missing works without them.
+
+use crate::{Db, Error, Result, run_tx};
+use sqlx::{AssertSqlSafe, PgConnection};
+
+/// What the roles may do with a table.
+#[derive(Clone, Copy, Debug)]
+pub struct Grant {
+    pub table: &'static str,
+    /// What a replica does with it besides reading.
+    pub master: &'static str,
+    /// Whether people may read it in SQL.
+    pub reader: bool,
+    /// Columns that people may not read: tokens, their hashes, keys, and texts
+    /// of the project file, which may hold what its author should not have written.
+    pub secret: &'static [&'static str],
+}
+
+const fn grant(table: &'static str, master: &'static str) -> Grant {
+    Grant { table, master, reader: true, secret: &[] }
+}
+
+const fn without(table: &'static str, master: &'static str, secret: &'static [&'static str]) -> Grant {
+    Grant { table, master, reader: true, secret }
+}
+
+/// Every table. A lock of a row needs the right to update something of it.
+pub const GRANTS: &[Grant] = &[
+    without("cluster", "", &["form_key"]),
+    grant("masters", "insert, update"),
+    grant("beats", "insert, delete"),
+    without("config_revisions", "insert, update (definition, vocabulary)", &["files", "definition"]),
+    grant("active_revision", "insert, update"),
+    grant("activations", "insert"),
+    grant("builder_settings", "insert, update"),
+    grant("builders", "insert, update"),
+    grant("builder_workers", "insert, delete"),
+    Grant { table: "user_tokens", master: "", reader: false, secret: &[] },
+    without("workers", "update (paused)", &["token_hash"]),
+    without("worker_sessions", "insert, update", &["instance"]),
+    grant("sourcestamps", "insert, update"),
+    without("change_sources", "insert, update", &["definition"]),
+    grant("changes", "insert, update"),
+    without("schedulers", "insert, update", &["definition"]),
+    grant("buildsets", "insert, update"),
+    grant("buildset_sourcestamps", "insert"),
+    grant("buildset_changes", "insert"),
+    grant("build_requests", "insert, update"),
+    grant("lanes", "insert, update"),
+    grant("request_queue", "insert, update, delete"),
+    grant("request_waits", "insert, update, delete"),
+    without("builds", "insert, update", &["token"]),
+    without("leases", "insert, update, delete", &["token"]),
+    grant("build_batches", "insert, delete"),
+    grant("build_properties", "insert, update"),
+    grant("steps", "insert, update"),
+    grant("logs", "insert, update"),
+    grant("log_chunks", "insert"),
+    grant("events", "insert, delete"),
+    // The migrator's own.
+    Grant { table: "_sqlx_migrations", master: "", reader: false, secret: &[] },
+];
+
+/// Functions that not everybody may call.
+const MASTER_FUNCTIONS: &[&str] = &["log_chunks_partition(bigint, bigint)"];
+
+/// What [`roles_ensure`] did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Roles {
+    pub master: String,
+    pub reader: String,
+    /// Those of the two that were not there before.
+    pub created: Vec<String>,
+    /// Whether `/readyz` can name who of other roles holds the horizon back.
+    pub sees_others: bool,
+}
+
+/// Makes the two roles where they are missing, and grants. Twice is once; with
+/// another prefix the former roles keep nothing here.
+///
+/// The roles can log in and have no password: until they are given one, only
+/// rules of `pg_hba.conf` that ask for none (peer, certificates) let them in.
+pub async fn roles_ensure(db: &Db, prefix: &str) -> Result<Roles> {
+    check_prefix(prefix)?;
+    run_tx!(db, "roles.ensure", |c| ensure(c, prefix).await)
+}
+
+async fn ensure(c: &mut PgConnection, prefix: &str) -> Result<Roles> {
+    let old = sqlx::query_scalar!("select roles_prefix from cluster for update").fetch_one(&mut *c).await?;
+    if let Some(old) = old.filter(|old| old != prefix) {
+        for role in existing(c, &old).await? {
+            withdraw(c, &role).await?;
+        }
+    }
+    let (master, reader) = names(prefix);
+    let have = existing(c, prefix).await?;
+    let missing: Vec<String> = [&master, &reader].into_iter().filter(|r| !have.contains(r)).cloned().collect();
+    for role in &missing {
+        create(c, role).await?;
+    }
+    sqlx::query!("update cluster set roles_prefix = $1", prefix).execute(&mut *c).await?;
+    grants_apply(c).await?;
+    let sees_others = let_see_others(c, &master).await?;
+    Ok(Roles { master, reader, created: missing, sees_others })
+}
+
+/// Grants to those of the roles that exist. Called by every `migrate`.
+pub async fn grants_apply(c: &mut PgConnection) -> Result<()> {
+    let Some(prefix) =
+        sqlx::query_scalar!("select roles_prefix from cluster for update").fetch_optional(&mut *c).await?.flatten()
+    else {
+        return Ok(());
+    };
+    let (master, _) = names(&prefix);
+    let schema = schema(c).await?;
+    for role in existing(c, &prefix).await? {
+        withdraw(c, &role).await?;
+        let to = quote(&role);
+        run(c, format!("grant usage on schema {schema} to {to}")).await?;
+        for g in GRANTS {
+            if role == master {
+                let rights = if g.master.is_empty() { "select".to_owned() } else { format!("select, {}", g.master) };
+                run(c, format!("grant {rights} on {} to {to}", quote(g.table))).await?;
+            } else if g.reader {
+                let columns = columns(c, g).await?;
+                run(c, format!("grant select ({columns}) on {} to {to}", quote(g.table))).await?;
+            }
+        }
+        if role == master {
+            run(c, format!("grant usage on all sequences in schema {schema} to {to}")).await?;
+            // Of builders that are still to come.
+            let owner = quote(&owner(c).await?);
+            run(
+                c,
+                format!(
+                    "alter default privileges for role {owner} in schema {schema} grant usage on sequences to {to}"
+                ),
+            )
+            .await?;
+            for function in MASTER_FUNCTIONS {
+                run(c, format!("grant execute on function {function} to {to}")).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Takes from a role what it has in our schema.
+async fn withdraw(c: &mut PgConnection, role: &str) -> Result<()> {
+    let (schema, owner, from) = (schema(c).await?, quote(&owner(c).await?), quote(role));
+    for kind in ["tables", "sequences", "functions"] {
+        run(c, format!("revoke all on all {kind} in schema {schema} from {from}")).await?;
+    }
+    run(
+        c,
+        format!("alter default privileges for role {owner} in schema {schema} revoke usage on sequences from {from}"),
+    )
+    .await
+}
+
+async fn create(c: &mut PgConnection, role: &str) -> Result<()> {
+    let statement = format!("create role {} login", quote(role));
+    run(c, statement.clone()).await.map_err(|e| {
+        if e.is_refused() {
+            Error::Conflict(format!(
+                "this role of the database may not make roles: run `{statement}` as one that may, then this command again"
+            ))
+        } else {
+            e
+        }
+    })
+}
+
+/// Lets the master see the transactions of other roles, which only names who
+/// holds the horizon back; it is a right that few owners may give.
+async fn let_see_others(c: &mut PgConnection, role: &str) -> Result<bool> {
+    run(c, "savepoint see_others".into()).await?;
+    match run(c, format!("grant pg_read_all_stats to {}", quote(role))).await {
+        Ok(()) => {
+            run(c, "release savepoint see_others".into()).await?;
+            Ok(true)
+        }
+        Err(e) if e.is_refused() => {
+            run(c, "rollback to savepoint see_others".into()).await?;
+            Ok(sqlx::query_scalar!(r#"select pg_has_role($1::name, 'pg_read_all_stats', 'usage') as "x!""#, role as _)
+                .fetch_one(c)
+                .await?)
+        }
+        Err(e) => Err(e),
+    }
+}
+
+fn names(prefix: &str) -> (String, String) {
+    (format!("{prefix}_master"), format!("{prefix}_reader"))
+}
+
+async fn existing(c: &mut PgConnection, prefix: &str) -> Result<Vec<String>> {
+    let (master, reader) = names(prefix);
+    Ok(sqlx::query_scalar!(
+        r#"select rolname::text as "name!" from pg_roles where rolname = any($1::text[]::name[]) order by 1"#,
+        &[master, reader]
+    )
+    .fetch_all(c)
+    .await?)
+}
+
+/// The schema that our tables are in, quoted.
+async fn schema(c: &mut PgConnection) -> Result<String> {
+    Ok(sqlx::query_scalar!(
+        r#"select relnamespace::regnamespace::text as "schema!" from pg_class where oid = 'cluster'::regclass"#
+    )
+    .fetch_one(c)
+    .await?)
+}
+
+/// Who owns the functions that make sequences and partitions.
+async fn owner(c: &mut PgConnection) -> Result<String> {
+    Ok(sqlx::query_scalar!(
+        r#"select pg_get_userbyid(proowner)::text as "owner!" from pg_proc where oid = 'builder_sequence'::regproc"#
+    )
+    .fetch_one(c)
+    .await?)
+}
+
+/// The columns that people may read, quoted.
+async fn columns(c: &mut PgConnection, g: &Grant) -> Result<String> {
+    let secret: Vec<String> = g.secret.iter().map(|s| (*s).to_owned()).collect();
+    let names = sqlx::query_scalar!(
+        r#"select attname::text as "name!" from pg_attribute
+            where attrelid = to_regclass($1) and attnum > 0 and not attisdropped and attname <> all($2::text[]::name[])"#,
+        g.table,
+        &secret
+    )
+    .fetch_all(c)
+    .await?;
+    Ok(names.iter().map(|n| quote(n)).collect::<Vec<_>>().join(", "))
+}
+
+async fn run(c: &mut PgConnection, statement: String) -> Result<()> {
+    // Of names that were quoted and constants of this file.
+    sqlx::raw_sql(AssertSqlSafe(statement)).execute(c).await?;
+    Ok(())
+}
+
+fn quote(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+fn check_prefix(prefix: &str) -> Result<()> {
+    let good = prefix.len() <= 40
+        && prefix.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+        && prefix.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+        && !prefix.starts_with("pg_");
+    if good {
+        return Ok(());
+    }
+    Err(Error::Conflict(format!(
+        "`{}` cannot be a prefix of roles: use small letters, digits and `_`, at most 40, not beginning with a digit or `pg_`",
+        prefix.escape_debug()
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_is_a_plain_name() {
+        for good in ["tidemill", "ci_2", "_x"] {
+            check_prefix(good).unwrap();
+        }
+        for bad in ["", "2ci", "CI", "a\"b", "pg_ci", "a b", &"x".repeat(41)] {
+            assert!(check_prefix(bad).is_err(), "{bad}");
+        }
+    }
+}

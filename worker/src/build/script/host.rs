@@ -1,0 +1,134 @@
+//! What a step function may ask of this worker.
+
+use super::Ending;
+use super::logs::Logs;
+use super::progress::Told;
+use crate::build::step::LogMaker;
+use crate::exec::env::Layer;
+use crate::order::Order;
+use crate::secrets::Secrets;
+use crate::shared::Shared;
+use crate::spool::Spool;
+use serde_json::Value as Json;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tidemill_lang::custom::{
+    CommandEnd, FileReply, FileRequest, HostError, LogId, Run, Sink, Statistic, StepHost, WorkerInfo,
+};
+use tidemill_model::log::Channel;
+use tidemill_model::wire::{LogKind, VOCABULARY};
+use tokio::sync::watch;
+
+/// Commands of this worker, all of the release's version.
+const COMMANDS: [&str; 8] = ["shell", "stat", "glob", "listdir", "mkdir", "rmdir", "cpdir", "rmfile"];
+
+/// What the step's thread was given.
+pub(super) struct Ground {
+    pub shared: Arc<Shared>,
+    pub spool: Arc<Spool>,
+    pub handle: tokio::runtime::Handle,
+    /// The builder's folder, canonical.
+    pub folder: PathBuf,
+    pub builder_env: Layer,
+    pub secrets: Arc<Secrets>,
+    pub maker: LogMaker,
+    /// Of the step's processes.
+    pub mark: String,
+    pub step: u32,
+    /// Has seen no order that came after the step's start.
+    pub orders: watch::Receiver<Order>,
+    pub ending: Arc<Ending>,
+    pub logs: Arc<Logs>,
+}
+
+pub(super) struct Host {
+    pub ground: Ground,
+    pub told: RefCell<Told>,
+}
+
+impl Host {
+    pub fn new(ground: Ground, told: Told) -> Host {
+        Host { ground, told: RefCell::new(told) }
+    }
+
+    /// An error if the step is to end.
+    pub fn go_on(&self) -> Result<(), HostError> {
+        match &self.ground.ending {
+            ending if ending.is_over() => Err(HostError::Over),
+            ending if ending.is_asked() => Err(HostError::Cancelled),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl StepHost for Host {
+    fn cancelled(&self) -> bool {
+        self.ground.ending.is_asked()
+    }
+
+    fn worker(&self) -> WorkerInfo {
+        let release = env!("CARGO_PKG_VERSION").to_owned();
+        WorkerInfo {
+            name: self.ground.shared.settings.name.clone(),
+            vocabulary: VOCABULARY,
+            commands: COMMANDS.iter().map(|c| ((*c).to_owned(), release.clone())).collect::<BTreeMap<_, _>>(),
+            release,
+            system: "posix".into(),
+            os: std::env::consts::OS.into(),
+            arch: std::env::consts::ARCH.into(),
+            path_separator: '/',
+        }
+    }
+
+    fn log_open(&self, name: &str, kind: LogKind) -> Result<LogId, HostError> {
+        self.open(name, kind)
+    }
+
+    fn log_write(&self, log: LogId, channel: Channel, bytes: &[u8]) -> Result<(), HostError> {
+        self.write(log, channel, bytes)
+    }
+
+    fn log_finish(&self, log: LogId) -> Result<(), HostError> {
+        // Also after an order to stop: what was written is to be whole.
+        self.finish(log);
+        Ok(())
+    }
+
+    fn run(&self, run: &Run, sink: &mut Sink<'_>) -> Result<CommandEnd, HostError> {
+        self.command(run, sink)
+    }
+
+    fn file(&self, request: &FileRequest) -> Result<FileReply, HostError> {
+        self.files(request)
+    }
+
+    fn set_property(&self, name: &str, value: &Json, source: &str) -> Result<(), HostError> {
+        self.property(name, value, source)
+    }
+
+    fn add_url(&self, name: &str, url: &str) -> Result<(), HostError> {
+        self.link(name, url)
+    }
+
+    fn set_statistic(&self, name: &str, value: &Json) -> Result<(), HostError> {
+        self.statistic(name, value)
+    }
+
+    fn statistics(&self) -> Vec<Statistic> {
+        self.told.borrow().statistics.clone()
+    }
+
+    fn set_progress(&self, metric: &str, value: f64) -> Result<(), HostError> {
+        self.progress(metric, value)
+    }
+
+    fn summary_due(&self) -> bool {
+        self.is_summary_due()
+    }
+
+    fn set_summary(&self, text: &str) -> Result<(), HostError> {
+        self.summary(text)
+    }
+}

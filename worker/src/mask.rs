@@ -1,0 +1,136 @@
+//! Secret values in a stream of bytes become `<secret NAME>`, also where a value
+//! is split over two reads.
+//!
+//! Bytes that may be the beginning of a value are held back until the next ones
+//! tell, so no part of a value ever passes.
+
+use std::sync::Arc;
+
+/// Values to mask, with their names.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Patterns {
+    values: Vec<(Vec<u8>, String)>,
+}
+
+impl Patterns {
+    /// Empty values mask nothing.
+    pub fn new(secrets: impl IntoIterator<Item = (String, String)>) -> Patterns {
+        let mut values: Vec<_> =
+            secrets.into_iter().filter(|(_, v)| !v.is_empty()).map(|(n, v)| (v.into_bytes(), n)).collect();
+        // The longest match wins.
+        values.sort_by_key(|(value, _)| std::cmp::Reverse(value.len()));
+        Patterns { values }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    fn begins(&self, byte: u8) -> bool {
+        self.values.iter().any(|(v, _)| v[0] == byte)
+    }
+
+    /// All of a text at once.
+    pub fn text(self: &Arc<Self>, text: &str) -> String {
+        let mut out = vec![];
+        let mut masker = Masker::new(self.clone());
+        masker.feed(text.as_bytes(), &mut out);
+        masker.finish(&mut out);
+        String::from_utf8_lossy(&out).into_owned()
+    }
+}
+
+/// One stream.
+#[derive(Debug)]
+pub(crate) struct Masker {
+    patterns: Arc<Patterns>,
+    first: [bool; 256],
+    held: Vec<u8>,
+}
+
+impl Masker {
+    pub fn new(patterns: Arc<Patterns>) -> Masker {
+        let first = std::array::from_fn(|byte| patterns.begins(byte as u8));
+        Masker { patterns, first, held: Vec::new() }
+    }
+
+    /// Adds what may pass to `out`.
+    pub fn feed(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+        self.held.extend_from_slice(bytes);
+        let rest = self.pass(out, false);
+        self.held.drain(..rest);
+    }
+
+    /// No more will come.
+    pub fn finish(&mut self, out: &mut Vec<u8>) {
+        self.pass(out, true);
+        self.held.clear();
+    }
+
+    /// Gives where what is to be held begins.
+    fn pass(&self, out: &mut Vec<u8>, last: bool) -> usize {
+        let bytes = &self.held;
+        let (mut at, mut plain) = (0, 0);
+        while at < bytes.len() {
+            if !self.first[bytes[at] as usize] {
+                at += 1;
+                continue;
+            }
+            let here = &bytes[at..];
+            let values = &self.patterns.values;
+            // A longer value may still come of it.
+            if !last && values.iter().any(|(v, _)| v.len() > here.len() && v.starts_with(here)) {
+                break;
+            }
+            match values.iter().find(|(v, _)| here.starts_with(v)) {
+                Some((value, name)) => {
+                    out.extend_from_slice(&bytes[plain..at]);
+                    out.extend_from_slice(format!("<secret {name}>").as_bytes());
+                    at += value.len();
+                    plain = at;
+                }
+                None => at += 1,
+            }
+        }
+        out.extend_from_slice(&bytes[plain..at]);
+        at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn masked(secrets: &[(&str, &str)], pieces: &[&str]) -> String {
+        let secrets = secrets.iter().map(|(n, v)| (n.to_string(), v.to_string()));
+        let mut masker = Masker::new(Arc::new(Patterns::new(secrets)));
+        let mut out = vec![];
+        pieces.iter().for_each(|p| masker.feed(p.as_bytes(), &mut out));
+        masker.finish(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_value_is_masked_wherever_the_reads_are_cut() {
+        let text = "a hunter2 b hunterhunter2 hunter";
+        for cut in 0..text.len() {
+            let got = masked(&[("pw", "hunter2")], &[&text[..cut], &text[cut..]]);
+            assert_eq!(got, "a <secret pw> b hunter<secret pw> hunter", "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn the_longest_value_wins_and_no_rest_of_it_passes() {
+        let secrets = [("short", "abc"), ("long", "abcdef"), ("none", "")];
+        assert_eq!(masked(&secrets, &["abc", "def", "abcx", "abc"]), "<secret long><secret short>x<secret short>");
+        assert_eq!(masked(&secrets, &["abcde", "x"]), "<secret short>dex");
+    }
+
+    #[test]
+    fn without_a_value_nothing_is_held_back() {
+        let mut masker = Masker::new(Arc::new(Patterns::new([("pw".into(), "xyz".into())])));
+        let mut out = vec![];
+        masker.feed(b"Password: ", &mut out);
+        assert_eq!(out, b"Password: ");
+    }
+}

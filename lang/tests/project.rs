@@ -55,7 +55,8 @@ c["change_source"] = changes.GitPoller(
 #[test]
 fn a_whole_project_becomes_its_definition() {
     let project = project(WHOLE);
-    assert_eq!(project.warnings(), []);
+    let warned: Vec<&str> = project.warnings().iter().map(|w| w.message.as_str()).collect();
+    assert_eq!(warned, ["`collapseRequests` is accepted but not run by this release"]);
     let d = project.definition();
     assert_eq!((d.title.as_str(), d.title_url.as_str()), ("Example", "https://example.org/"));
     assert_eq!(d.buildbot_url, "https://ci.example.org/");
@@ -300,4 +301,39 @@ fn plans_parse_from_text_beside_starlark() {
     );
     let text = serde_json::to_string(&step).unwrap();
     assert_eq!(serde_json::from_str::<tidemill_lang::RenderedStep>(&text).unwrap(), step);
+}
+
+#[test]
+fn a_function_that_no_master_asks_yet_is_warned_of_where_it_stands() {
+    let project = project(
+        r#"
+c = {}
+def choose(*args):
+    return None
+c["builders"] = [util.BuilderConfig(
+    name = "b", workernames = ["*"], factory = util.BuildFactory([steps.Trigger(schedulerNames = ["s"])]),
+    canStartBuild = choose,
+    nextBuild = choose,
+    collapseRequests = False,
+)]
+c["prioritizeBuilders"] = choose
+c["schedulers"] = [
+    schedulers.SingleBranchScheduler(name = "s", builderNames = choose),
+    schedulers.Custom(name = "own", builderNames = ["b"], rule = choose),
+]
+"#,
+    );
+    let mut warned: Vec<(u32, &str)> = project.warnings().iter().map(|w| (w.line, w.message.as_str())).collect();
+    warned.sort_unstable();
+    assert_eq!(
+        warned,
+        [
+            (6, "steps.Trigger is accepted but not run by this release"),
+            (7, "`canStartBuild` is accepted but not run by this release"),
+            (8, "`nextBuild` is accepted but not run by this release"),
+            (11, "c[\"prioritizeBuilders\"] is accepted but not run by this release"),
+            (13, "a function as `builderNames` is accepted but not run by this release"),
+            (14, "schedulers.Custom is accepted but not run by this release"),
+        ]
+    );
 }

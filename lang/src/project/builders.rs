@@ -51,6 +51,11 @@ fn builder(
     if !engines::RUNS_LOCKS && descriptor.arg("locks").is_some_and(|v| Tree::of(v).truth()) {
         collector.report(descriptor.site.place_argument("locks", engines::warning("a lock")));
     }
+    for name in engines::BUILDER_POLICIES {
+        if !engines::RUNS_POLICIES && descriptor.arg(name).is_some_and(|v| Tree::of(v).truth()) {
+            collector.report(descriptor.site.place_argument(name, engines::warning(&format!("`{name}`"))));
+        }
+    }
     let builder = Builder {
         env: descriptor.arg("env").and_then(&own),
         site: descriptor.site.clone(),
@@ -161,6 +166,9 @@ fn check_step(step: &Descriptor<'_>, locks: &mut Vec<LockDef>, collector: &Colle
     let report = |argument: &str, message: String| {
         collector.report(step.site.place_argument(argument, Diagnostic::error(message)));
     };
+    if !engines::runs_step(step.spec.name) {
+        collector.report(step.site.place(engines::warning(step.spec.name)));
+    }
     if step.kind() == Kind::Step(StepKind::Git)
         && let Err((argument, message)) = git::check(trees.by_name.get("mode"), trees.by_name.get("method"))
     {

@@ -95,7 +95,8 @@ impl Check<'_> {
     fn builder_names(&self, scheduler: &Entry<SchedulerDef>, builders: &Sites<'_>) {
         let SchedulerDef { name, builder_names, .. } = &scheduler.definition;
         let report = |diagnostic| self.report(&scheduler.site, "builderNames", diagnostic);
-        if builder_names.is_empty() && scheduler.trees.by_name.contains_key("builderNames") {
+        let function = scheduler.definition.builders_function;
+        if builder_names.is_empty() && !function && scheduler.trees.by_name.contains_key("builderNames") {
             report(Diagnostic::warning(format!("scheduler `{name}` names no builder: it starts nothing")));
         }
         for builder in builder_names.iter().filter(|b| !builders.contains_key(b.as_str())) {

@@ -4,6 +4,7 @@
 /// Schedulers without an engine.
 const SCHEDULERS: &[&str] = &[
     "AnyBranchScheduler",
+    "Custom",
     "Dependent",
     "ForceScheduler",
     "Nightly",
@@ -25,9 +26,18 @@ const SOURCES: &[&str] = &[
     "GitHubPullrequestPoller",
     "HgPoller",
     "P4Source",
+    "PollingChangeSource",
     "SVNCommitEmailMaildirSource",
     "SVNPoller",
 ];
+
+/// Steps that need something of a master which none does yet.
+const STEPS: &[&str] =
+    &["steps.DirectoryUpload", "steps.FileDownload", "steps.FileUpload", "steps.MultipleFileUpload", "steps.Trigger"];
+
+pub(super) fn runs_step(name: &str) -> bool {
+    !STEPS.contains(&name)
+}
 
 pub(super) fn runs_scheduler(kind: &str) -> bool {
     !SCHEDULERS.contains(&kind)
@@ -45,6 +55,16 @@ pub(super) const RUNS_LATENT: bool = false;
 
 /// Where secrets come from.
 pub(super) const RUNS_SECRETS: bool = false;
+
+/// Functions by which masters choose and merge: [`crate::policies`] evaluates them, no loop of a master asks yet.
+pub(super) const RUNS_POLICIES: bool = false;
+
+/// Arguments of a builder that are such.
+pub(super) const BUILDER_POLICIES: [&str; 4] = ["canStartBuild", "collapseRequests", "nextBuild", "nextWorker"];
+
+/// Keys of the configuration that are such.
+pub(super) const PROJECT_POLICIES: [&str; 5] =
+    ["codebaseGenerator", "collapseRequests", "prioritizeBuilders", "revlink", "select_next_worker"];
 
 /// Locks of builders, workers and steps.
 pub(super) const RUNS_LOCKS: bool = false;

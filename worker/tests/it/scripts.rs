@@ -372,12 +372,19 @@ Wait = util.BuildStep(implementation = _run)
     master.until("the step runs", |m| m.builds.get(&build)?.log_id(2, "begun")).await;
     master.set(|m| m.down = true);
     let done = worker.base.path().join("builds/b/build/done");
-    // Longer than the limit of silence.
-    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
-    let early = done.exists();
+    // Nothing more is taken once the spool is full; from then on for longer than the limit of silence.
+    let mut last = (0, std::time::Instant::now());
+    until("the spool stands still for longer than the limit of silence", || {
+        let bytes = bytes_below(&worker.base.path().join("spool"));
+        if bytes != last.0 {
+            last = (bytes, std::time::Instant::now());
+        }
+        bytes > 200_000 && last.1.elapsed() > std::time::Duration::from_millis(1500)
+    })
+    .await;
+    assert!(!done.exists(), "the command waits while no master answers");
     master.set(|m| m.down = false);
     ends(&master, build, Results::Success).await;
-    assert!(!early, "the command waits while no master answers");
     master.with(build, |b| {
         let lines = b.stdout(2).lines().count();
         assert_eq!(b.property("count"), Some(lines.into()));
@@ -428,4 +435,16 @@ async fn many_steps_of_functions_leave_no_thread_behind() {
     };
     until("the threads end", || steps() == 0).await;
     worker.end(&master).await;
+}
+
+/// Bytes of the files below a folder.
+fn bytes_below(folder: &std::path::Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
+    let bytes = |e: std::fs::DirEntry| match e.metadata() {
+        Ok(m) if m.is_dir() => bytes_below(&e.path()),
+        Ok(m) => m.len(),
+        // Gone since: acknowledged.
+        Err(_) => 0,
+    };
+    entries.flatten().map(bytes).sum()
 }

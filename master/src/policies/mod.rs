@@ -1,0 +1,7 @@
+//! What masters ask the functions of the project file.
+//!
+//! A failing function stops nothing: its error goes to the log and to a row
+//! ([`failures`]), the built-in answer is used, and the function is left alone
+//! for a moment before it is asked again.
+
+pub mod failures;

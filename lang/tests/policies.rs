@@ -73,7 +73,7 @@ fn requests_of_one_branch_merge_by_a_predicate() {
     let policies = p.policies();
     assert_eq!(policies.collapse_kind("b"), Collapse::Predicate);
     let older = [request(1, "x", ""), request(2, "y", ""), request(3, "x", "")];
-    assert_eq!(policies.collapsible(&builder("b"), &request(9, "x", ""), &older).unwrap(), [1, 3]);
+    assert_eq!(policies.collapsible(&builder("b"), &request(9, "x", ""), &older, &NoHost).unwrap(), [1, 3]);
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn forced_builds_with_different_reasons_stay_apart() {
     let text = "def merge(builder, req1, req2):\n    return req1.source.canBeMergedWith(req2.source) and req1.reason == req2.reason\n";
     let p = with(text, "mergeRequests = merge", "");
     let policies = p.policies();
-    let may = |a: &RequestView, b: &RequestView| policies.may_collapse(&builder("b"), a, b).unwrap();
+    let may = |a: &RequestView, b: &RequestView| policies.may_collapse(&builder("b"), a, b, &NoHost).unwrap();
     assert!(may(&request(1, "x", "r"), &request(2, "x", "r")));
     assert!(!may(&request(1, "x", "r"), &request(2, "x", "s")));
     assert!(!may(&request(1, "x", "r"), &request(2, "y", "r")));
@@ -96,11 +96,11 @@ fn a_key_is_asked_once_for_each_request() {
     );
     let policies = p.policies();
     assert_eq!(policies.collapse_kind("b"), Collapse::Key);
-    let key = |r: &RequestView| policies.collapse_key(&builder("b"), r).unwrap();
+    let key = |r: &RequestView| policies.collapse_key(&builder("b"), r, &NoHost).unwrap();
     assert_eq!(key(&request(1, "x", "why")).as_deref(), Some("[\"x\",\"why\"]"));
     assert_eq!(key(&request(1, "x", "")), None);
     let older = [request(1, "x", "why"), request(2, "x", "not")];
-    assert_eq!(policies.collapsible(&builder("b"), &request(9, "x", "why"), &older).unwrap(), [1]);
+    assert_eq!(policies.collapsible(&builder("b"), &request(9, "x", "why"), &older, &NoHost).unwrap(), [1]);
 }
 
 #[test]

@@ -153,7 +153,7 @@ async fn cancel_once(c: &mut PgConnection, request: i64, reason: &str) -> Result
     Ok(match control::request_state(c, request).await? {
         None => Found::Missing,
         Some(RequestState::Complete) => Found::Complete,
-        Some(RequestState::Waiting) => Found::Moved,
+        Some(RequestState::Waiting | RequestState::Collapsed) => Found::Moved,
         Some(RequestState::Claimed(build)) => match build_stop(c, build, reason, Results::Cancelled).await? {
             true => Found::Stopping(build.0),
             false => Found::Moved,

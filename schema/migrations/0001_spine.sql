@@ -105,6 +105,21 @@ create table activations (
 comment on table activations is 'Which revision became the active one, when and by whom: the last row names the active one.';
 create index activations_revision on activations (revision_id, id);
 
+create table policy_failures (
+    revision_id bigint not null references config_revisions on delete cascade,
+    subject     text not null,
+    name        text not null,
+    policy      text not null,
+    error       text not null,
+    failures    bigint not null default 1,
+    first_at    timestamptz not null default tidemill_now(),
+    last_at     timestamptz not null default tidemill_now(),
+    primary key (revision_id, subject, name, policy)
+);
+comment on table policy_failures is
+    'Functions of a revision that failed when a master asked them: the last error with its traceback. A replica writes each at most every few seconds, so `failures` counts reports and not calls.';
+comment on column policy_failures.subject is 'What the function belongs to: project, builder, scheduler, change source; `name` says which.';
+
 create table builder_settings (
     id                 bigint generated always as identity primary key,
     hash               bytea not null unique,

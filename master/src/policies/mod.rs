@@ -1,6 +1,11 @@
-//! The project's functions, as a replica asks them: off the async threads, each
-//! call under limits, with a few bounded questions to the database.
+//! What masters ask the functions of the project file, off the async threads
+//! and each call under limits.
+//!
+//! A failing function stops nothing: its error goes to the log and to a row
+//! ([`failures`]), the built-in answer is used, and the function is left alone
+//! for a moment before it is asked again.
 
+pub mod failures;
 pub mod host;
 
 pub use host::Host;

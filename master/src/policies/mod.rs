@@ -1,7 +1,11 @@
-//! What masters ask the functions of the project file.
+//! What masters ask the functions of the project file, off the async threads
+//! and each call under limits.
 //!
 //! A failing function stops nothing: its error goes to the log and to a row
 //! ([`failures`]), the built-in answer is used, and the function is left alone
 //! for a moment before it is asked again.
 
 pub mod failures;
+pub mod host;
+
+pub use host::Host;

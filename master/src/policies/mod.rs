@@ -5,7 +5,9 @@
 //! ([`failures`]), the built-in answer is used, and the function is left alone
 //! for a moment before it is asked again.
 
+pub mod collapse;
 pub mod failures;
 pub mod host;
+pub mod views;
 
 pub use host::Host;

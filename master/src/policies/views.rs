@@ -9,17 +9,7 @@ use tidemill_schema::requests::NewBuildset;
 use tidemill_schema::window::{Candidate, RequestFacts};
 
 /// A builder without what changes: how many wait and run.
-pub fn builder(definition: &Definition, name: &str) -> BuilderView {
-    let found = definition.builders.iter().find(|b| b.name == name);
-    BuilderView {
-        name: name.to_owned(),
-        tags: found.map(|b| b.tags.clone()).unwrap_or_default(),
-        project: found.map(|b| b.project.clone()).unwrap_or_default(),
-        ..BuilderView::default()
-    }
-}
-
-pub fn builder_of(def: &BuilderDef) -> BuilderView {
+pub fn builder(def: &BuilderDef) -> BuilderView {
     BuilderView {
         name: def.name.clone(),
         tags: def.tags.clone(),

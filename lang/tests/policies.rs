@@ -4,6 +4,7 @@ mod support;
 
 use serde_json::{Value as Json, json};
 use std::cell::RefCell;
+use std::sync::Arc;
 use support::{change, evaluate, project, with_step};
 use tidemill_lang::definition::{AccessMode, Collapse};
 use tidemill_lang::policies::*;
@@ -136,7 +137,10 @@ fn the_release_branch_goes_first() {
     let text = "def nextBuild(bldr, requests):\n    for r in requests:\n        if r.source.branch == 'release':\n            return r\n    return requests[0]\n";
     let p = with(text, "nextBuild = nextBuild", "");
     let policies = p.policies();
-    let pick = |all: &[RequestView]| policies.next_build(&builder("b"), all, &NoHost).unwrap();
+    let pick = |all: &[RequestView]| {
+        let all: Vec<Arc<RequestView>> = all.iter().cloned().map(Arc::new).collect();
+        policies.next_build(&builder("b"), &all, &NoHost).unwrap()
+    };
     assert_eq!(pick(&[request(1, "x", ""), request(2, "release", "")]), Pick::One(2));
     assert_eq!(pick(&[request(1, "x", ""), request(2, "y", "")]), Pick::One(1));
     assert_eq!(with("", "", "").policies().next_build(&builder("b"), &[], &NoHost).unwrap(), Pick::NoPolicy);
@@ -179,11 +183,12 @@ fn a_worker_is_chosen_or_refused() {
     );
     let policies = p.policies();
     let all = [worker("w1"), worker("w2")];
-    let picked = policies.next_worker(&builder("b"), &all, Some(&request(1, "x", "w2")), &NoHost).unwrap();
+    let picked = policies.next_worker(&builder("b"), &all, Some(&Arc::new(request(1, "x", "w2"))), &NoHost).unwrap();
     assert_eq!(picked, Pick::One("w2".into()));
-    let can = |w: &str| policies.can_start_build(&builder("b"), &worker(w), &request(1, "x", ""), &NoHost).unwrap();
+    let can =
+        |w: &str| policies.can_start_build(&builder("b"), &worker(w), &Arc::new(request(1, "x", "")), &NoHost).unwrap();
     assert!(can("w1") && !can("w2"));
-    let error = policies.next_worker(&builder("b"), &all, Some(&request(1, "x", "zz")), &NoHost).unwrap_err();
+    let error = policies.next_worker(&builder("b"), &all, Some(&Arc::new(request(1, "x", "zz"))), &NoHost).unwrap_err();
     assert!(error.to_string().contains("master.star:4"), "{error}");
 }
 

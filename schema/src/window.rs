@@ -20,22 +20,34 @@ pub struct Queued {
     pub attempt: i32,
 }
 
-/// The first `limit` requests of each of these lanes, from its bound on; by
-/// lane, then by place. One index range a lane, whatever the depth.
-pub async fn queue_windows(c: &mut PgConnection, lanes: &[(i64, i64)], limit: i64) -> Result<Vec<Queued>> {
-    let (ids, lows): (Vec<i64>, Vec<i64>) = lanes.iter().copied().unzip();
+/// A part of a lane to look at.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    pub lane: i64,
+    /// The ticket to look from.
+    pub low: i64,
+    /// So many requests.
+    pub limit: i64,
+}
+
+/// The first requests of each of these lanes; by lane, then by place. One index
+/// range a lane, whatever the depth.
+pub async fn queue_windows(c: &mut PgConnection, looks: &[Look]) -> Result<Vec<Queued>> {
+    let ids: Vec<i64> = looks.iter().map(|l| l.lane).collect();
+    let lows: Vec<i64> = looks.iter().map(|l| l.low).collect();
+    let limits: Vec<i64> = looks.iter().map(|l| l.limit).collect();
     let rows = sqlx::query!(
         r#"select l.lane as "lane!", q.ticket, n.builder_id, n.priority, q.request_id, q.attempt
-             from unnest($1::bigint[], $2::bigint[]) l(lane, low)
+             from unnest($1::bigint[], $2::bigint[], $3::bigint[]) l(lane, low, most)
              join lanes n on n.id = l.lane
              join builders b on b.id = n.builder_id and b.active
             cross join lateral (
                   select k.ticket, k.request_id, k.attempt from request_queue k
-                   where k.lane = l.lane and k.ticket >= l.low order by k.ticket limit $3) q
+                   where k.lane = l.lane and k.ticket >= l.low order by k.ticket limit l.most) q
             order by l.lane, q.ticket"#,
         &ids,
         &lows,
-        limit
+        &limits
     )
     .fetch_all(c)
     .await?;

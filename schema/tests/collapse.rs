@@ -5,9 +5,7 @@ mod common;
 use common::*;
 use sqlx::{Postgres, Transaction};
 use tidemill_model::{RequestId, Results};
-use tidemill_schema::collapse::{
-    CollapseBy, CollapseKey, collapse_lock, requests_collapse, requests_collapse_into,
-};
+use tidemill_schema::collapse::{CollapseBy, CollapseKey, collapse_lock, requests_collapse, requests_collapse_into};
 use tidemill_schema::requests::{NewBuildset, Submitted, buildset_insert, requests_cancel};
 use tidemill_schema::run_tx;
 use tidemill_schema::testing::TestDb;
@@ -65,10 +63,8 @@ async fn the_newest_survives_and_the_older_ones_take_its_result() {
     for id in &ids {
         assert_eq!(request(&t, *id).await.1, Some(Results::Failure.code()));
     }
-    let sets: Vec<Option<i16>> = sqlx::query_scalar("select results from buildsets order by id limit 3")
-        .fetch_all(t.db.pool())
-        .await
-        .unwrap();
+    let sets: Vec<Option<i16>> =
+        sqlx::query_scalar("select results from buildsets order by id limit 3").fetch_all(t.db.pool()).await.unwrap();
     assert_eq!(sets, [Some(2); 3]);
     let told: i64 = sqlx::query_scalar("select count(*) from events where kind = 'buildrequests.collapsed'")
         .fetch_one(t.db.pool())

@@ -8,6 +8,7 @@
 pub mod collapse;
 pub mod failures;
 pub mod host;
+pub mod order;
 pub mod views;
 
 pub use host::Host;

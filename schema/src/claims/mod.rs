@@ -99,8 +99,7 @@ async fn claim(
     let mut tokens = tidemill_service::token::random_hexes(slots, 16);
     let (lane_ids, lows): (Vec<i64>, Vec<i64>) = lanes.iter().copied().unzip();
     let place = |p: &Pick| waiting.iter().position(|w| w.session == p.session).map(|i| i as i32 + 1);
-    let picks: Vec<(i64, i64, i32)> =
-        picked.picks.iter().filter_map(|p| Some((p.lane, p.ticket, place(p)?))).collect();
+    let picks: Vec<(i64, i64, i32)> = picked.picks.iter().filter_map(|p| Some((p.lane, p.ticket, place(p)?))).collect();
     let pick_lanes: Vec<i64> = picks.iter().map(|p| p.0).collect();
     let pick_tickets: Vec<i64> = picks.iter().map(|p| p.1).collect();
     let pick_slots: Vec<i32> = picks.iter().map(|p| p.2).collect();

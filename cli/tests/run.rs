@@ -279,7 +279,7 @@ fn every_line_of_json_is_an_object_and_the_last_has_the_result() {
         said.map(|e| e["text"].as_str().unwrap()).collect()
     };
     assert_eq!((text("stdout").as_str(), text("stderr").as_str()), ("a\u{fffd}b\n", "e\n"));
-    assert!(of("property").iter().any(|e| e["name"] == "count" && e["value"] == 2), "{out}");
+    assert!(of("property_set").iter().any(|e| e["name"] == "count" && e["value"] == 2), "{out}");
     let last = events.last().unwrap();
     assert_eq!(
         (&last["event"], &last["results"], &last["results_text"]),

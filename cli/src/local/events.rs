@@ -75,11 +75,6 @@ impl Events {
                     "seconds": (at_us - begun) as f64 / 1e6,
                 })
             }
-            Event::Summary { step, text } => json!({ "event": "summary", "step": step, "text": text }),
-            Event::StepUrl { step, name, url } => json!({ "event": "url", "step": step, "name": name, "url": url }),
-            Event::PropertySet { name, value, source } => {
-                json!({ "event": "property", "name": name, "value": value, "source": source })
-            }
             Event::LogOpened { log, step, name, kind, .. } => {
                 let (step, name) = (*step, name.clone());
                 let value = json!({ "event": "log_opened", "step": step, "log": name, "kind": kind.letter() });
@@ -97,9 +92,18 @@ impl Events {
                 self.logs.remove(log);
                 return Ok(());
             }
+            other => plain(other),
         };
         self.line(&value)
     }
+}
+
+/// An event as the protocol writes it, its name among the rest.
+fn plain(event: &Event) -> Value {
+    let Ok(Value::Object(tagged)) = serde_json::to_value(event) else { return Value::Null };
+    let Some((name, Value::Object(mut fields))) = tagged.into_iter().next() else { return Value::Null };
+    fields.insert("event".to_owned(), name.into());
+    Value::Object(fields)
 }
 
 impl View for Events {

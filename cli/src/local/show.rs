@@ -184,10 +184,8 @@ impl Show {
                 let rest = if self.headers { known.whole.finish() } else { known.short.finish() };
                 self.dim_lines(&rest)
             }
-            Event::BuildStarted { .. }
-            | Event::Summary { .. }
-            | Event::PropertySet { .. }
-            | Event::BuildFinished { .. } => Ok(()),
+            // The rest is for pages and programs.
+            _ => Ok(()),
         }
     }
 

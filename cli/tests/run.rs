@@ -249,6 +249,26 @@ fn a_reader_that_goes_away_stops_the_build() {
 }
 
 #[test]
+fn a_reader_that_stands_still_holds_up_neither_a_stop_nor_the_end() {
+    let dir = repository(&[("test", r#"sh("talk", "echo pid $$; exec yes")"#)]);
+    let mut child = command(dir.path(), &[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let pid = lines.find_map(|l| l.strip_prefix("pid ").map(str::to_owned)).unwrap();
+    let me = nix::unistd::Pid::from_raw(child.id() as i32);
+    nix::sys::signal::kill(me, nix::sys::signal::Signal::SIGTERM).unwrap();
+    let mut talk = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(talk.next().unwrap().contains("stopping the build"));
+    // From here on nothing is read: the second kills the build, the third waits for no reader.
+    while child.try_wait().unwrap().is_none() {
+        let _ = nix::sys::signal::kill(me, nix::sys::signal::Signal::SIGTERM);
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(5));
+    assert!(!Path::new(&format!("/proc/{pid}")).exists());
+    assert_eq!(std::fs::read_dir(dir.path().join(".git/home/tmp")).unwrap().count(), 0);
+}
+
+#[test]
 fn an_unknown_builder_is_told_with_the_nearest_and_several_are_listed() {
     let dir = repository(&[("test", r#"sh("a", "true")"#), ("release", r#"sh("a", "true")"#)]);
     let (code, out, err) = run(dir.path(), &["tset"]);

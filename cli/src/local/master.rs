@@ -3,6 +3,7 @@
 //! The protocol is that of docs/protocol.md. A batch is acknowledged once it is
 //! taken to be shown; while that waits, so does the build.
 
+use super::Batch;
 use crate::error::{Doing, Result};
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, Request, State};
@@ -34,7 +35,7 @@ struct State_ {
     claim: Claim,
     files: Files,
     token: String,
-    batches: mpsc::Sender<Vec<Frame>>,
+    batches: mpsc::Sender<Batch>,
     progress: Mutex<Progress>,
     /// A stop is wanted.
     changed: Notify,
@@ -52,7 +53,7 @@ struct Progress {
 type Shared = State<Arc<State_>>;
 
 impl Master {
-    pub async fn start(claim: Claim, files: Files, token: String, batches: mpsc::Sender<Vec<Frame>>) -> Result<Master> {
+    pub async fn start(claim: Claim, files: Files, token: String, batches: mpsc::Sender<Batch>) -> Result<Master> {
         let listening = || "listen on 127.0.0.1".to_owned();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.doing(listening)?;
         let url = format!("http://{}", listener.local_addr().doing(listening)?);
@@ -186,7 +187,7 @@ async fn batch(State(state): Shared, body: Bytes) -> Response {
         progress.finished |= frames.iter().any(|f| matches!(f, Frame::Event(Event::BuildFinished { .. })));
         // Without anybody who shows it the build only has to end.
         if let Ok(room) = room {
-            room.send(frames);
+            room.send(Some(frames));
         }
     }
     let (stop, drain) = (progress.stop.clone(), progress.finished);

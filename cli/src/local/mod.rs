@@ -27,6 +27,7 @@ use tidemill_model::wire::{Claim, Event, Frame, Stop};
 use tidemill_service::Lifecycle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 /// Batches that wait to be shown; beyond that the build waits too.
 const WAITING: usize = 16;
@@ -44,16 +45,19 @@ pub struct End {
 }
 
 /// Shows what happens; an error means that nobody reads it any more.
-trait View {
+trait View: Send {
     fn frame(&mut self, frame: &Frame) -> io::Result<()>;
     /// After all that came at once.
     fn pause(&mut self) -> io::Result<()>;
     fn end(&mut self, end: &End) -> io::Result<()>;
 }
 
+/// What came at once, for the one who shows it; none is the end.
+type Batch = Option<Vec<Frame>>;
+
 /// Runs the build to its end.
 pub async fn build(target: &Target, secrets: PathBuf, headers: bool, out: Output) -> Result<End> {
-    let mut view: Box<dyn View> = match out.json {
+    let view: Box<dyn View> = match out.json {
         true => Box::new(Events::begin(target, headers)),
         false => Box::new(Show::begin(target, headers, out)),
     };
@@ -61,9 +65,9 @@ pub async fn build(target: &Target, secrets: PathBuf, headers: bool, out: Output
         .prefix("tidemill-run-")
         .tempdir()
         .doing(|| format!("make a folder in {}", std::env::temp_dir().display()))?;
-    let (sender, mut batches) = mpsc::channel(WAITING);
+    let (sender, batches) = mpsc::channel(WAITING);
     let token = tidemill_service::token::generate(tidemill_service::token::Kind::Worker);
-    let master = Master::start(claim(target), target.files.clone(), token.clone(), sender).await?;
+    let master = Master::start(claim(target), target.files.clone(), token.clone(), sender.clone()).await?;
     let settings = tidemill_worker::Settings {
         master: master.url().to_owned(),
         token,
@@ -76,56 +80,70 @@ pub async fn build(target: &Target, secrets: PathBuf, headers: bool, out: Output
     };
     tidemill_worker::own_process();
     let mut wish = Wish::new()?;
+    let unread = CancellationToken::new();
+    let told = unread.clone();
+    // A terminal that stands still holds up the build and not the signals.
+    let shown = tokio::task::spawn_blocking(move || show(view, batches, &told));
     let life = Lifecycle::new();
     let mut worker = tokio::spawn(tidemill_worker::run(settings, life.clone()));
-    let mut end = None;
-    let mut ended = None;
-    while ended.is_none() {
-        let seen = tokio::select! {
-            batch = batches.recv() => batch.map_or(Ok(()), |frames| show(view.as_mut(), &frames, &mut end)),
-            outcome = &mut worker => {
-                ended = Some(outcome);
-                Ok(())
-            }
-            () = wish.heard() => {
-                if wish.count == 1 {
+    let outcome = loop {
+        tokio::select! {
+            outcome = &mut worker => break outcome,
+            () = wish.heard() => match wish.count {
+                1 => {
                     eprintln!("stopping the build; Ctrl-C again kills it");
                     master.stop(stop("interrupted"));
-                } else {
-                    life.stop();
                 }
-                Ok(())
+                _ => life.stop(),
+            },
+            () = unread.cancelled(), if wish.count == 0 => {
+                wish.count = 1;
+                master.stop(stop("nobody reads the output"));
             }
-        };
-        if seen.is_err() && wish.count == 0 {
-            wish.count = 1;
-            master.stop(stop("nobody reads the output"));
         }
-    }
-    while let Ok(frames) = batches.try_recv() {
-        let _ = show(view.as_mut(), &frames, &mut end);
-    }
-    match ended {
-        Some(Ok(Ok(()))) => {}
-        Some(Ok(Err(error))) => return Err(Failure::internal(format!("the worker in this process: {error}"))),
-        _ => return Err(Failure::internal("the worker in this process panicked")),
-    }
-    let end = end.unwrap_or_else(|| End { results: Results::Cancelled, summary: "cancelled: killed".into() });
-    let _ = view.end(&end);
-    if let Err(error) = base.close() {
+    };
+    let removed = base.close();
+    outcome
+        .map_err(|_| Failure::internal("the worker in this process panicked"))?
+        .map_err(|error| Failure::internal(format!("the worker in this process: {error}")))?;
+    if let Err(error) = removed {
         eprintln!("cannot remove the temporary folder of the build: {error}");
     }
-    Ok(end)
+    let ending = async {
+        let _ = sender.send(None).await;
+        shown.await
+    };
+    tokio::select! {
+        end = ending => end.map_err(|_| Failure::internal("what shows the build panicked")),
+        // Nobody reads on: what is left unsaid is that it was killed.
+        () = wish.heard() => Ok(killed()),
+    }
 }
 
-fn show(view: &mut dyn View, frames: &[Frame], end: &mut Option<End>) -> io::Result<()> {
-    for frame in frames {
-        if let Frame::Event(Event::BuildFinished { results, summary, .. }) = frame {
-            *end = Some(End { results: *results, summary: summary.clone() });
+/// Shows all of it, on a thread that may wait for its reader.
+fn show(mut view: Box<dyn View>, mut batches: mpsc::Receiver<Batch>, unread: &CancellationToken) -> End {
+    let mut end = None;
+    while let Some(Some(frames)) = batches.blocking_recv() {
+        for frame in &frames {
+            if let Frame::Event(Event::BuildFinished { results, summary, .. }) = frame {
+                end = Some(End { results: *results, summary: summary.clone() });
+            }
+        }
+        if !unread.is_cancelled() {
+            let shown = frames.iter().try_for_each(|frame| view.frame(frame)).and_then(|()| view.pause());
+            if shown.is_err() {
+                unread.cancel();
+            }
         }
     }
-    frames.iter().try_for_each(|frame| view.frame(frame))?;
-    view.pause()
+    let end = end.unwrap_or_else(killed);
+    let _ = view.end(&end);
+    end
+}
+
+/// Without a word of the worker about its end.
+fn killed() -> End {
+    End { results: Results::Cancelled, summary: "cancelled: killed".into() }
 }
 
 fn stop(reason: &str) -> Stop {

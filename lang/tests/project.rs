@@ -320,6 +320,7 @@ c["prioritizeBuilders"] = choose
 c["schedulers"] = [
     schedulers.SingleBranchScheduler(name = "s", builderNames = choose),
     schedulers.Custom(name = "own", builderNames = ["b"], rule = choose),
+    schedulers.Dependent(name = "after", builderNames = ["b"], upstream = "s"),
 ]
 "#,
     );
@@ -332,8 +333,7 @@ c["schedulers"] = [
             (7, "`canStartBuild` is accepted but not run by this release"),
             (8, "`nextBuild` is accepted but not run by this release"),
             (11, "c[\"prioritizeBuilders\"] is accepted but not run by this release"),
-            (13, "a function as `builderNames` is accepted but not run by this release"),
-            (14, "schedulers.Custom is accepted but not run by this release"),
+            (15, "schedulers.Dependent is accepted but not run by this release"),
         ]
     );
 }

@@ -4,7 +4,6 @@
 /// Schedulers without an engine.
 const SCHEDULERS: &[&str] = &[
     "AnyBranchScheduler",
-    "Custom",
     "Dependent",
     "ForceScheduler",
     "Nightly",
@@ -26,7 +25,6 @@ const SOURCES: &[&str] = &[
     "GitHubPullrequestPoller",
     "HgPoller",
     "P4Source",
-    "PollingChangeSource",
     "SVNCommitEmailMaildirSource",
     "SVNPoller",
 ];
@@ -63,8 +61,7 @@ pub(super) const RUNS_POLICIES: bool = false;
 pub(super) const BUILDER_POLICIES: [&str; 4] = ["canStartBuild", "collapseRequests", "nextBuild", "nextWorker"];
 
 /// Keys of the configuration that are such.
-pub(super) const PROJECT_POLICIES: [&str; 5] =
-    ["codebaseGenerator", "collapseRequests", "prioritizeBuilders", "revlink", "select_next_worker"];
+pub(super) const PROJECT_POLICIES: [&str; 3] = ["collapseRequests", "prioritizeBuilders", "select_next_worker"];
 
 /// Locks of builders, workers and steps.
 pub(super) const RUNS_LOCKS: bool = false;

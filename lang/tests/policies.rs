@@ -320,7 +320,7 @@ def rule(ctx):
     let p = with(
         text,
         "",
-        "c['schedulers'] = [schedulers.Custom(name = 's', builderNames = ['b'], rule = rule, upstream = ['up'])]",
+        "c['schedulers'] = [schedulers.Triggerable(name = 'up', builderNames = ['b']), schedulers.Custom(name = 's', builderNames = ['b'], rule = rule, upstream = ['up'])]",
     );
     let stamp = SourceStamp { codebase: "lib".into(), revision: Some("r".into()), ..Default::default() };
     let mut properties = Properties::new();

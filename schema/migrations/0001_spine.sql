@@ -343,12 +343,20 @@ create table build_requests (
     submitted_at   timestamptz not null default tidemill_now(),
     complete_at    timestamptz,
     results        smallint check (results between 0 and 6 and results <> 5),
+    collapse_key   bytea,
+    collapsed_into bigint,
     check ((complete_at is null) = (results is null))
 ) with (fillfactor = 45);
 comment on table build_requests is
-    'The wish for one build of one builder. Not written by a claim: it is pending while in request_queue or request_waits, claimed while it has a lease, complete when complete_at is set. Never completed with RETRY (D-15).';
+    'The wish for one build of one builder. Not written by a claim: it is pending while in request_queue or request_waits, collapsed while it waits for the request that it became part of, claimed while it has a lease, complete when complete_at is set. Never completed with RETRY (D-15).';
+comment on column build_requests.collapse_key is
+    'Requests of one builder with the same key become one while they are pending; null: this one never does. By the project''s rule when it was made.';
+comment on column build_requests.collapsed_into is 'The newer request that it became part of, whose result it takes.';
 create index build_requests_buildset on build_requests (buildset_id);
 create index build_requests_builder on build_requests (builder_id, id);
+-- Neither is touched when a request completes: that stays an update within the page.
+create index build_requests_key on build_requests (builder_id, collapse_key, id) where collapse_key is not null;
+create index build_requests_collapsed on build_requests (collapsed_into) where collapsed_into is not null;
 
 create table lanes (
     id         bigint generated always as identity primary key,

@@ -12,6 +12,7 @@ pub mod builds;
 pub mod change_sources;
 pub mod changes;
 pub mod claims;
+pub mod collapse;
 pub mod config;
 pub mod copy;
 pub mod db;
@@ -34,6 +35,7 @@ pub mod sourcestamps;
 pub mod testing;
 pub mod tokens;
 pub mod wake;
+pub mod window;
 pub mod workers;
 
 pub use db::Db;

@@ -6,7 +6,10 @@
 //! for a moment before it is asked again.
 
 pub mod announced;
+pub mod collapse;
 pub mod failures;
 pub mod host;
+pub mod order;
+pub mod views;
 
 pub use host::Host;

@@ -17,7 +17,7 @@ fn project(functions: &str, rest: &str) -> String {
     format!(
         "{functions}\nc = {{}}\n\
          f = util.BuildFactory([steps.ShellCommand(name = \"run\", command = [\"true\"])])\n\
-         c[\"builders\"] = [util.BuilderConfig(name = name, workernames = [\"*\"], factory = f) for name in [\"b\", \"other\"]]\n\
+         c[\"builders\"] = [util.BuilderConfig(name = name, workernames = [\"*\"], factory = f, collapseRequests = False) for name in [\"b\", \"other\"]]\n\
          {rest}\n"
     )
 }

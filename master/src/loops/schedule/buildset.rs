@@ -1,7 +1,7 @@
 //! Buildsets from what a rule decided.
 
 use sqlx::PgConnection;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tidemill_lang::definition::SchedulerDef;
 use tidemill_model::{Change, Properties, SourceStamp};
 use tidemill_schema::Result;
@@ -23,10 +23,20 @@ pub async fn complete(
     Ok(())
 }
 
+/// A buildset to store.
+pub struct Composed {
+    pub new: NewBuildset,
+    /// Id and codebase of each change that it is for.
+    pub changes: Vec<(i64, String)>,
+}
+
 /// For each codebase the source of its newest change by arrival (D-25), and for
 /// those without a change what the scheduler says, or the newest of the default
 /// branch.
-pub fn compose(def: &SchedulerDef, changes: &[&Change], builders: Vec<String>, priority: i32) -> NewBuildset {
+pub fn compose(def: &SchedulerDef, changes: &[&Change], mut builders: Vec<String>, priority: i32) -> Composed {
+    // One request for each, also where a function names one twice.
+    let mut named = BTreeSet::new();
+    builders.retain(|b| named.insert(b.clone()));
     let unnamed = [String::new()];
     let names = if def.codebases.is_empty() { &unnamed[..] } else { &def.codebases };
     let mut stamps: BTreeMap<String, SourceStamp> = names
@@ -51,7 +61,7 @@ pub fn compose(def: &SchedulerDef, changes: &[&Change], builders: Vec<String>, p
     def.properties.iter().for_each(|(k, v)| properties.set(k, v.clone(), "Scheduler"));
     properties.set("scheduler", def.name.clone(), "Scheduler");
     let reason = if def.reason.is_empty() { format!("scheduler {}", def.name) } else { def.reason.clone() };
-    NewBuildset {
+    let new = NewBuildset {
         reason,
         scheduler: def.name.clone(),
         sourcestamps: stamps.into_values().collect(),
@@ -60,5 +70,6 @@ pub fn compose(def: &SchedulerDef, changes: &[&Change], builders: Vec<String>, p
         builders,
         priority,
         ..NewBuildset::default()
-    }
+    };
+    Composed { new, changes: changes.iter().map(|ch| (ch.id.0, ch.new.codebase.clone())).collect() }
 }

@@ -5,7 +5,7 @@
 //! What it leaves as state and what it asks for are stored together with the
 //! cursors: an input counts for one call whose outcome is stored, exactly once.
 
-use super::buildset::{complete, compose};
+use super::buildset::{Composed, complete, compose};
 use super::functions::{Failed, Functions, blocking};
 use super::{Decided, Shown, bad};
 use crate::app::App;
@@ -20,7 +20,6 @@ use tidemill_lang::policies::{self, FinishedView, RuleInput, RuleOutput};
 use tidemill_model::Change;
 use tidemill_schema::Result;
 use tidemill_schema::changes::Cursor;
-use tidemill_schema::requests::NewBuildset;
 use time::OffsetDateTime;
 
 /// All questions of one call.
@@ -144,7 +143,7 @@ async fn fill(
     functions: Functions,
     asked: Vec<policies::NewBuildset>,
     mut known: HashMap<i64, Change>,
-) -> Result<Result<Vec<NewBuildset>, Failed>> {
+) -> Result<Result<Vec<Composed>, Failed>> {
     complete(c, &mut known, asked.iter().flat_map(|b| b.changes.iter().copied())).await?;
     if let Some(id) = asked.iter().flat_map(|b| &b.changes).find(|id| !known.contains_key(id)) {
         let error = format!("addBuildset names the change {id}, which is not stored (any more)");
@@ -157,7 +156,7 @@ fn buildset(
     functions: &Functions,
     new: policies::NewBuildset,
     known: &HashMap<i64, Change>,
-) -> Result<NewBuildset, Failed> {
+) -> Result<Composed, Failed> {
     let changes: Vec<Change> = new.changes.iter().filter_map(|id| known.get(id).cloned()).collect();
     let builders = match new.builder_names {
         Some(names) => names,
@@ -165,14 +164,17 @@ fn buildset(
     };
     let priority = new.priority.unwrap_or_else(|| functions.priority(&builders, &changes));
     let changes: Vec<&Change> = changes.iter().collect();
-    let mut set = compose(functions.def(), &changes, builders, priority);
+    let mut composed = compose(functions.def(), &changes, builders, priority);
+    let set = &mut composed.new;
     for stamp in new.sourcestamps {
         set.sourcestamps.retain(|s| s.codebase != stamp.codebase);
         set.sourcestamps.push(stamp);
     }
     new.properties.into_iter().for_each(|(k, v)| set.properties.set(k, v, "Scheduler"));
-    set.reason = new.reason.unwrap_or(set.reason);
-    Ok(set)
+    if let Some(reason) = new.reason {
+        set.reason = reason;
+    }
+    Ok(composed)
 }
 
 fn next_call(state: &State, custom: &CustomSchedulerDef, now: OffsetDateTime) -> Option<OffsetDateTime> {

@@ -96,14 +96,8 @@ impl Functions {
         if !self.def.builders_function {
             return Ok(self.def.builder_names.clone());
         }
-        let mut names = self
-            .policies()
-            .scheduler_builders(&self.def.name, changes)
-            .map_err(|error| Failed::new("builderNames", error))?;
-        // One request for each, also if a function names one twice.
-        names.sort();
-        names.dedup();
-        Ok(names)
+        let named = self.policies().scheduler_builders(&self.def.name, changes);
+        named.map_err(|error| Failed::new("builderNames", error))
     }
 
     /// The priority of these changes' requests: 0 if its function fails.

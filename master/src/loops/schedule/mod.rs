@@ -19,6 +19,8 @@ mod functions;
 mod single_branch;
 
 use crate::app::App;
+use crate::policies::collapse;
+use buildset::Composed;
 use functions::{Failed, Functions};
 use sqlx::PgConnection;
 use std::sync::Arc;
@@ -31,7 +33,7 @@ use tidemill_schema::changes::{Cursor, changes_after};
 use tidemill_schema::config::revision_share;
 use tidemill_schema::finished::{self, Finished, finished_after};
 use tidemill_schema::policy_failures::Subject;
-use tidemill_schema::requests::{NewBuildset, buildset_insert};
+use tidemill_schema::requests::{Submitted, buildset_insert};
 use tidemill_schema::schedulers::{Advance, Scheduler, schedulers_advance, schedulers_due, schedulers_take};
 use tidemill_schema::wake::Wake;
 use tidemill_schema::{Error, Result, run_tx};
@@ -143,7 +145,7 @@ struct Decided {
     heard: Cursor,
     state: serde_json::Value,
     next_at: Option<OffsetDateTime>,
-    buildsets: Vec<NewBuildset>,
+    buildsets: Vec<Composed>,
     /// It came so far, and there a function failed.
     failed: Option<Failed>,
 }
@@ -166,7 +168,7 @@ async fn pass(c: &mut PgConnection, app: &App, revision: i64, project: &Arc<Proj
     let full = page.changes.len() as i64 == PAGE || heard.full;
     // Everything below the end of the page was read; without changes the cursor stays.
     let end = page.changes.last().map(|(cursor, _)| *cursor);
-    let mut lanes = Vec::new();
+    let mut made = Vec::new();
     let mut advances = Vec::new();
     let mut cut = false;
     for (scheduler, def) in all {
@@ -198,11 +200,13 @@ async fn pass(c: &mut PgConnection, app: &App, revision: i64, project: &Arc<Proj
             continue;
         }
         let (cursor, heard) = (shown.cursor, shown.heard);
-        let advance = decide(c, app, revision, project, shown, &mut lanes).await?;
+        let advance = decide(c, app, revision, project, shown, &mut made).await?;
         cut |= advance.retry.is_none() && (advance.cursor < cursor || advance.heard < heard);
         advances.push(advance);
     }
     schedulers_advance(c, &advances).await?;
+    collapse::merge(c, app, revision, project, &made).await?;
+    let lanes = made.into_iter().flat_map(|m| m.lanes).collect();
     let look = match (full || cut, page.more_above_horizon || heard.more_above_horizon) {
         (true, _) => Look::More,
         (false, true) => Look::Behind,
@@ -240,7 +244,7 @@ async fn decide(
     revision: i64,
     project: &Arc<Project>,
     shown: Shown,
-    lanes: &mut Vec<i64>,
+    made: &mut Vec<Submitted>,
 ) -> Result<Advance> {
     let scheduler = shown.scheduler.clone();
     let now = shown.now;
@@ -258,8 +262,9 @@ async fn decide(
         // What has no engine in this release passes everything by; checkconfig warned of it.
         _ => return Ok(passed_by),
     };
-    for new in &decided.buildsets {
-        lanes.extend(buildset_insert(c, new).await?.lanes);
+    for Composed { mut new, changes } in decided.buildsets {
+        collapse::choose(app, revision, project, &mut new, &changes).await?;
+        made.push(buildset_insert(c, &new).await?);
     }
     let retry = decided.failed.map(|failed| {
         let pause = RETRY_MIN.saturating_mul(1 << scheduler.failures.clamp(0, 6)).min(RETRY_MAX);

@@ -4,6 +4,7 @@
 mod access;
 mod commit;
 mod completion;
+mod custom_rules;
 mod direct;
 mod horizon;
 mod logs;

@@ -35,6 +35,9 @@ pub(super) fn read(
             config.report(key, engines::warning(&format!("c[\"{key}\"]")), collector);
         }
     }
+    for key in engines::PROJECT_KEYS.iter().filter(|k| config.get(k).is_some_and(|v| Tree::of(v).truth())) {
+        config.report(key, engines::warning(&format!("c[\"{key}\"]")), collector);
+    }
     definition.collapse = global.collapse.as_ref().map(CollapseRule::kind);
     definition.prioritize_builders = global.prioritize_builders.is_some();
     definition.codebase_generator = global.codebase_generator.is_some();

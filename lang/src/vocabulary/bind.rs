@@ -81,7 +81,9 @@ pub(super) fn bind_for<'v>(
             }
         }
     }
-    for param in spec.all() {
+    // A function runs the commands that it likes.
+    let own_work = rule.is_some_and(Rule::has_function);
+    for param in spec.all().filter(|p| !(own_work && p.name == "command")) {
         if matches!(param.status, Status::Required(_)) && !binding.has(param.name) {
             let message = format!("{} needs `{}`", binding.called, param.name);
             report(eval, site.place(Diagnostic::error(message).maybe_hint(example(spec, param))))?;

@@ -99,15 +99,22 @@ const SHOWN: usize = 120;
 
 /// `+ builder x`, `- scheduler y`, and below `~ builder z` its fields.
 pub fn show(changes: &Changes, out: Output) {
-    for line in lines(changes) {
+    show_first(changes, usize::MAX, out);
+}
+
+/// The first lines of it; how many there are beyond.
+pub fn show_first(changes: &Changes, most: usize, out: Output) -> usize {
+    let lines = lines(changes);
+    for line in lines.iter().take(most) {
         let style = match line.trim_start().chars().next() {
             Some('+') => Style::Green,
             Some('-') => Style::Red,
             Some('~') => Style::Yellow,
             _ => Style::Dim,
         };
-        out.line(&out.paint(style, &line));
+        out.line(&out.paint(style, line));
     }
+    lines.len().saturating_sub(most)
 }
 
 fn lines(changes: &Changes) -> Vec<String> {

@@ -103,12 +103,6 @@ impl Reference {
         all().find(|i| i.name == name).or_else(|| all().find(last)).or_else(|| all().find(|i| i.name == key()))
     }
 
-    /// Words that take an argument of this name.
-    pub fn taking(&self, argument: &str) -> Vec<&str> {
-        let takes = |item: &&Item| item.args.iter().any(|a| a.name == argument);
-        self.items.iter().filter(takes).map(|i| i.name.as_str()).collect()
-    }
-
     /// The name that was probably meant.
     pub fn nearest(&self, name: &str) -> Option<&str> {
         let all = || self.items.iter().map(|i| i.name.as_str());

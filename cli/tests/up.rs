@@ -211,6 +211,7 @@ fn up_builds_each_new_commit_and_applies_the_project_when_it_changes() {
         good.replace("name = \"make\"", "name = \"other\", description = \"now\"").replace("[\"make\"]", "[\"other\"]"),
     )
     .unwrap();
+    up.says("as revision");
     up.says("~ builder other");
     up.says("description: \"\" -> \"now\"");
     assert!(text(&place.run(&["builders"])).contains("other"));

@@ -127,8 +127,11 @@ fn lines(changes: &Changes) -> Vec<String> {
     for changed in &changes.changed {
         all.push(format!("~ {}", part(&changed.group, &changed.name)));
         for field in &changed.fields {
-            let name = sanitize::line(&field.field);
+            let name = named(&field.field);
+            let of_steps = field.field.strip_prefix("step_defs.").filter(|n| !n.contains('.'));
             all.push(match (&field.old, &field.new) {
+                (None, Some(new)) if of_steps.is_some() => format!("    + {name} ({})", kind(new)),
+                (Some(old), None) if of_steps.is_some() => format!("    - {name} ({})", kind(old)),
                 // A digest says only that it differs.
                 _ if field.field == "digest" => "    a function or what it uses".to_owned(),
                 (None, Some(new)) => format!("    {name}: {}", value(new)),
@@ -141,6 +144,22 @@ fn lines(changes: &Changes) -> Vec<String> {
         }
     }
     all
+}
+
+/// A field as people call it: `step_defs.make.args.command` is `step make, command`.
+fn named(field: &str) -> String {
+    let text = match field.strip_prefix("step_defs") {
+        Some(rest) => {
+            let rest = rest.trim_start_matches('.').replacen(".args.", ", ", 1);
+            format!("step {rest}")
+        }
+        None => field.to_owned(),
+    };
+    sanitize::line(&text)
+}
+
+fn kind(step: &Value) -> String {
+    sanitize::line(step["kind"].as_str().unwrap_or("a step"))
 }
 
 fn value(value: &Value) -> String {
@@ -202,6 +221,13 @@ mod tests {
             lines(&new.diff(&old)),
             ["+ builder d", "- builder a", "~ builder b", "    description: \"1\" -> \"2\""]
         );
+    }
+
+    #[test]
+    fn a_step_is_told_by_its_name() {
+        assert_eq!(named("step_defs.make.args.command"), "step make, command");
+        assert_eq!(named("step_defs[2].args.command"), "step [2], command");
+        assert_eq!(named("properties.os"), "properties.os");
     }
 
     #[test]

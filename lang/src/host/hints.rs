@@ -41,7 +41,8 @@ pub(crate) fn explain(text: &str, span: Option<&FileSpan>, parser: bool) -> (Str
 /// ``Variable `x` not found, did you mean `y`?``: the name, and what is near it.
 fn undefined(text: &str) -> Option<(&str, Option<&str>)> {
     let (name, rest) = text.strip_prefix("Variable `")?.split_once("` not found")?;
-    Some((name, rest.split('`').nth(1)))
+    // Of two letters any other is near.
+    Some((name, rest.split('`').nth(1).filter(|_| name.len() > 2)))
 }
 
 fn limit(text: &str) -> Option<(String, &'static str)> {

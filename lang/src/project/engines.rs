@@ -76,7 +76,7 @@ pub(super) const RUNS_LOCKS: bool = false;
 
 /// Arguments of words that run and keys of the configuration on which nothing acts yet, with a warning.
 pub(super) const BUILDER_ARGUMENTS: [&str; 2] = ["builddir", "workerbuilddir"];
-pub(super) const WORKER_ARGUMENTS: [&str; 3] = ["defaultProperties", "max_builds", "properties"];
+pub(super) const WORKER_ARGUMENTS: [&str; 1] = ["max_builds"];
 pub(super) const PROJECT_KEYS: [&str; 2] = ["logMaxSize", "logMaxTailSize"];
 
 /// The same of what only describes: nobody is misled, so the reference alone says it.

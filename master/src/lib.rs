@@ -7,12 +7,14 @@
 //! - [`http`]: worker API, REST, hooks, pages; [`http::routes`] lists every route.
 //! - [`loops`]: what happens without being asked: claiming for waiting polls,
 //!   committing what workers report, scheduling, polling, reaping, beating.
+//! - [`policies`]: what the functions of the project file are asked.
 //! - [`live`]: the event stream and log tails for people who watch.
 
 pub mod app;
 pub mod http;
 pub mod live;
 pub mod loops;
+pub mod policies;
 pub mod pollers;
 pub mod projects;
 pub mod schedulers;

@@ -110,6 +110,7 @@ fn a_plan_of_an_unknown_builder_or_of_a_broken_step_says_so() {
     let unknown = tidemill(dir.path(), &["plan", "relase"]);
     assert_eq!(unknown.status.code(), Some(7));
     assert!(stderr(&unknown).contains("did you mean \"release\"?"), "{}", stderr(&unknown));
+    assert!(stdout(&tidemill(dir.path(), &["plan"])).starts_with("release: "), "the only one needs no name");
     let unknown = tidemill(dir.path(), &["plan", "nightly"]);
     assert!(stderr(&unknown).contains("its builders: release"), "{}", stderr(&unknown));
     let broken = RELEASE.replace("step.getProperty(\"sign\") == \"yes\"", "1 // 0");

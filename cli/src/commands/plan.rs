@@ -132,7 +132,7 @@ pub fn broken(report: &Report, out: Output) -> Result<Exit> {
 pub fn no_builder(name: &str, report: &Report) -> Failure {
     let builders = report.definition.iter().flat_map(|d| &d.builders);
     let names: Vec<String> = builders.map(|b| sanitize::line(&b.name)).collect();
-    let near = tidemill_lang::nearest(name, names.iter().map(String::as_str));
+    let near = tidemill_lang::nearest(name, names.iter().map(String::as_str)).filter(|_| !name.is_empty());
     let hint = match (near, &names[..]) {
         (_, []) => "it has none: add one to c[\"builders\"]".to_owned(),
         (Some(near), _) => format!("did you mean {near:?}? Its builders: {}", names.join(", ")),

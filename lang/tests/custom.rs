@@ -76,7 +76,7 @@ def cleanup(self):
         self.runCommand(cmd)
         self.setProperty("said", cmd.stdout)
     return cmd.results()
-RunCleanup = util.BuildStep(implementation = cleanup, base = steps.ShellCommand, defaults = {"command": "unused"}, prohibitArgs = ["command"])
+RunCleanup = util.BuildStep(implementation = cleanup, base = steps.ShellCommand, prohibitArgs = ["command"])
 "#;
     let host = TestHost::new();
     assert_eq!(run(text, "RunCleanup(env = {'A': '1'}, timeout = 5)", &host).results, Results::Success);
@@ -400,4 +400,18 @@ fn an_observer_that_writes_to_its_own_log_is_ended() {
         let error = failure(&text, "S()");
         assert!(error.contains("without an end"), "{error}");
     }
+}
+
+#[test]
+fn a_function_on_a_shell_step_needs_no_command_and_running_the_base_without_one_is_told() {
+    let text = "def impl(self):\n    return self.shell('true').results()\n\
+                S = util.BuildStep(implementation = impl, base = steps.ShellCommand)\n\
+                T = util.BuildStep(base = S, defaults = {'timeout': 5})\n";
+    assert_eq!(run(text, "S()", &TestHost::new()).results, Results::Success);
+    assert_eq!(run(text, "T()", &TestHost::new()).results, Results::Success);
+    let text = "S = util.BuildStep(implementation = lambda self: self.runBase(), base = steps.ShellCommand)\n";
+    assert!(failure(text, "S()").contains("steps.ShellCommand needs `command`"), "{}", failure(text, "S()"));
+    assert_eq!(run(text, "S(command = 'true')", &TestHost::new()).results, Results::Success);
+    let plain = errors(&with_step("util.BuildStep(base = steps.ShellCommand, name = 'N')()"));
+    assert_eq!(plain[0].message, "N needs `command`");
 }

@@ -27,10 +27,11 @@ const LINTS: [(&str, &str); 8] = [
 pub(super) fn lint(files: &Files, collector: &Collector) {
     let known: HashSet<String> = globals().names().map(|n| n.as_str().to_owned()).collect();
     let own = |name: &&String| name.ends_with(".star") && !name.starts_with(&format!("{PACKAGES}/"));
+    // The types first: they know what an undefined name was probably meant to be.
+    types(files, collector);
     for name in files.0.keys().filter(own) {
         one(name, files, &known, collector);
     }
-    types(files, collector);
 }
 
 /// The lint of one file.

@@ -10,6 +10,7 @@
 mod command;
 mod git;
 mod outcome;
+mod properties;
 mod script;
 mod shell;
 mod step;
@@ -206,6 +207,8 @@ impl Build<'_> {
         let Some(mut steps) = project.steps(&builder).map(|s| s.iter().cloned().collect::<VecDeque<_>>()) else {
             return self.broken(&format!("the revision {} has no builder {builder:?}", self.site.claim.revision));
         };
+        let (name, spool) = (&self.shared.settings.name, self.site.spool);
+        properties::of_worker(project.definition(), name, &mut self.context.properties, spool);
         // Together with the first step: a switch to a blocking thread costs more than most evaluations.
         let front = steps.front().cloned();
         let begun = self.evaluate(move |context| {

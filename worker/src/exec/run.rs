@@ -2,7 +2,8 @@
 //!
 //! Everything happens in one task: both pipes, the exit, time limits, orders
 //! and the log's own timers. While the spool has no room nothing is read, so the
-//! command blocks on its pipe, and time limits stand still.
+//! command blocks on its pipe, and time limits stand still; they do so too while
+//! somebody looks at its output.
 //!
 //! The exit of the command ends the step. Processes that it left in the
 //! background may live until the end of the build (a server for the next step),
@@ -171,8 +172,10 @@ pub(crate) async fn run<O: Outlet>(context: Context<'_>, launch: Launch, log: &m
             }
             () = spool.room(), if !room => running.stood_still(stall.elapsed()),
             () = sleep_until(deadline) => {
-                let now = Instant::now();
-                if log.tick(now) {
+                let begun = Instant::now();
+                let found = log.tick(begun);
+                let now = running.looked_on(begun);
+                if found {
                     running.idle_since = now;
                 }
                 if running.due(now, room, log).await {
@@ -181,7 +184,8 @@ pub(crate) async fn run<O: Outlet>(context: Context<'_>, launch: Launch, log: &m
                 }
             }
         }
-        if log.is_refused() && !running.refused {
+        // After an order to stop the tree has the time that it was given.
+        if log.is_refused() && !running.refused && running.ending.is_none() {
             running.refused = true;
             running.begin_end(How::Stopped, None, Signal::SIGKILL);
         }
@@ -384,10 +388,11 @@ impl Running<'_> {
     ) {
         let bytes = &pipe.buffer[..n];
         if n > 0 {
-            self.idle_since = Instant::now();
+            let begun = Instant::now();
             if pipe.wanted {
                 log.write(pipe.channel, bytes);
             }
+            self.idle_since = self.looked_on(begun);
             if let Some(max) = max_lines.filter(|_| self.why.is_none()) {
                 self.lines += memchr::memchr_iter(b'\n', bytes).count() as u64;
                 if self.lines > max {
@@ -405,6 +410,13 @@ impl Running<'_> {
             ExitStatus::from_raw(255 << 8)
         }));
         self.close_by = Some(Instant::now() + HELD_OPEN);
+    }
+
+    /// Somebody looked at output: the command had nobody who reads.
+    fn looked_on(&mut self, begun: Instant) -> Instant {
+        let now = Instant::now();
+        self.stood_still(now - begun);
+        now
     }
 
     fn stood_still(&mut self, span: Duration) {

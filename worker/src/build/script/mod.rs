@@ -80,14 +80,14 @@ pub(super) async fn run(
         return (Err(StepError::Other("the thread of the step broke off".into())), vec![]);
     };
     logs.close_all();
-    for (name, value, source) in told.properties {
-        run.context.properties.set(name, value, source);
+    for (name, (value, source)) in told.properties {
+        run.context.properties.set(name, run.secrets.left(&value).into_owned(), source);
     }
     let ended = match result {
         Ok(Ok(end)) => Ok(Ended::By(Box::new(end))),
         Ok(Err(RunError::Cancelled)) => Ok(Ended::As(Done::Stopped)),
         Ok(Err(RunError::Over)) => Ok(Ended::As(Done::Over)),
-        Ok(Err(RunError::Failed(error))) => Err(StepError::Other(run.site.secrets.shown(&error.to_string()))),
+        Ok(Err(RunError::Failed(error))) => Err(StepError::Other(run.secrets.shown(&error.to_string()))),
         Err(_) => Err(StepError::Other("the step panicked; this is a mistake in the worker".into())),
     };
     (ended, told.statistics)
@@ -108,14 +108,14 @@ fn start(
     logs: Arc<Logs>,
 ) -> std::io::Result<oneshot::Receiver<Outcome>> {
     let (done, end) = oneshot::channel();
-    let (rendered, context) = (rendered.clone(), run.context.clone());
+    let (rendered, context) = (rendered.clone(), run.secrets.context(run.context).into_owned());
     let ground = host::Ground {
         shared: run.shared.clone(),
         spool: run.site.spool.clone(),
         handle: tokio::runtime::Handle::current(),
         folder: run.site.folder.to_owned(),
         builder_env: run.builder_env.clone(),
-        secrets: run.site.secrets.clone(),
+        secrets: run.secrets.clone(),
         maker: run.log_maker(),
         mark: run.mark(),
         step: run.number,

@@ -13,6 +13,7 @@ pub mod app;
 pub mod http;
 pub mod live;
 pub mod loops;
+pub mod paths;
 pub mod pollers;
 pub mod projects;
 pub mod schedulers;

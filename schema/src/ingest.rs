@@ -10,8 +10,9 @@
 use crate::builds::{Finish, builds_finish};
 use crate::changes::{clean, clean_json};
 use crate::log_chunks::{NewChunk, chunks_insert};
+use crate::statistics::{self, Statistics, statistics_upsert};
 use crate::{Db, Result, run_tx};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sqlx::PgConnection;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use tidemill_model::log::LogSum;
@@ -68,6 +69,7 @@ async fn store(c: &mut PgConnection, batches: &[Batch]) -> Result<Report> {
     let logs = chunks_insert(c, &rows.chunks).await?;
     rows.logs_verify(c).await?;
     rows.properties_upsert(c).await?;
+    statistics_upsert(c, &rows.statistics).await?;
     rows.builds_progress(c).await?;
     let finished = rows.finishes.iter().map(|f| f.build.0).collect();
     builds_finish(c, &rows.finishes).await?;
@@ -180,6 +182,7 @@ struct Rows {
     logs: BTreeMap<(i64, u32), LogRow>,
     chunks: Vec<NewChunk>,
     properties: BTreeMap<(i64, String), (Value, String)>,
+    statistics: Statistics,
     /// Builds of which something else than the end was reported, and their newest summary.
     progress: BTreeMap<i64, Option<String>>,
     finishes: Vec<Finish>,
@@ -194,6 +197,14 @@ struct StepRow {
     summary: Option<String>,
     hidden: bool,
     urls: Vec<Value>,
+    progress: Map<String, Value>,
+}
+
+impl StepRow {
+    /// Whether it is worth an event. Progress alone is not: pages that show it look again by themselves.
+    fn moved(&self) -> bool {
+        self.name.is_some() || self.results.is_some() || self.summary.is_some() || !self.urls.is_empty()
+    }
 }
 
 #[derive(Default)]
@@ -243,6 +254,14 @@ impl Rows {
                     let url = serde_json::json!({ "name": clean(name), "url": clean(url) });
                     self.steps.entry((build, *step)).or_default().urls.push(url);
                 }
+                Event::StepStatistics { step, values } => {
+                    let named = statistics::named(values);
+                    self.statistics.extend(named.map(|(name, value)| ((build, *step, name), value)));
+                }
+                Event::StepProgress { step, values } => {
+                    let row = self.steps.entry((build, *step)).or_default();
+                    row.progress.extend(statistics::named(values).map(|(name, value)| (name, statistics::json(value))));
+                }
                 Event::PropertySet { name, value, source } => {
                     self.properties.insert((build, clean(name)), (clean_json(value), clean(source)));
                 }
@@ -276,13 +295,13 @@ impl Rows {
         if !new.is_empty() {
             let columns = StepColumns::of(&new);
             sqlx::query!(
-                "insert into steps (build_id, number, name, started_at, complete_at, results, state_string, hidden, urls)
+                "insert into steps (build_id, number, name, started_at, complete_at, results, state_string, hidden, urls, progress)
                  select build_id, number, name, started_at,
                         case when complete_at < started_at then started_at else complete_at end, results,
-                        coalesce(summary, ''), hidden, urls
+                        coalesce(summary, ''), hidden, urls, progress
                    from unnest($1::bigint[], $2::int[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::smallint[],
-                               $7::text[], $8::bool[], $9::jsonb[])
-                        u(build_id, number, name, started_at, complete_at, results, summary, hidden, urls)
+                               $7::text[], $8::bool[], $9::jsonb[], $10::jsonb[])
+                        u(build_id, number, name, started_at, complete_at, results, summary, hidden, urls, progress)
                   order by build_id, number
                  on conflict (build_id, number) do nothing",
                 &columns.builds,
@@ -294,6 +313,7 @@ impl Rows {
                 &columns.summaries as &[Option<String>],
                 &columns.hidden,
                 &columns.urls,
+                &columns.progress,
             )
             .execute(&mut *c)
             .await?;
@@ -303,8 +323,9 @@ impl Rows {
             sqlx::query!(
                 "with u as materialized (
                      select u.*, k.here
-                       from unnest($1::bigint[], $2::int[], $3::timestamptz[], $4::smallint[], $5::text[], $6::bool[], $7::jsonb[])
-                            u(build_id, number, complete_at, results, summary, hidden, urls)
+                       from unnest($1::bigint[], $2::int[], $3::timestamptz[], $4::smallint[], $5::text[], $6::bool[],
+                                   $7::jsonb[], $8::jsonb[])
+                            u(build_id, number, complete_at, results, summary, hidden, urls, progress)
                       cross join lateral (
                             select s.ctid as here from steps s
                              where s.build_id = u.build_id and s.number = u.number and s.complete_at is null
@@ -314,7 +335,7 @@ impl Rows {
                     set complete_at = case when u.complete_at < s.started_at then s.started_at else u.complete_at end,
                         results = u.results,
                         state_string = coalesce(u.summary, s.state_string), hidden = s.hidden or u.hidden,
-                        urls = s.urls || u.urls
+                        urls = s.urls || u.urls, progress = s.progress || u.progress
                    from u where s.ctid = u.here",
                 &columns.builds,
                 &columns.numbers,
@@ -323,6 +344,7 @@ impl Rows {
                 &columns.summaries as &[Option<String>],
                 &columns.hidden,
                 &columns.urls,
+                &columns.progress,
             )
             .execute(&mut *c)
             .await?;
@@ -436,7 +458,7 @@ impl Rows {
         let moved: Vec<bool> = builds
             .iter()
             .map(|b| {
-                self.steps.range((*b, 0)..=(*b, u32::MAX)).next().is_some()
+                self.steps.range((*b, 0)..=(*b, u32::MAX)).any(|(_, step)| step.moved())
                     || self.logs.range((*b, 0)..=(*b, u32::MAX)).next().is_some()
                     || self.progress[b].is_some()
             })
@@ -475,6 +497,7 @@ struct StepColumns {
     summaries: Vec<Option<String>>,
     hidden: Vec<bool>,
     urls: Vec<Value>,
+    progress: Vec<Value>,
 }
 
 impl StepColumns {
@@ -489,6 +512,7 @@ impl StepColumns {
             summaries: steps.iter().map(|(_, s)| s.summary.clone()).collect(),
             hidden: steps.iter().map(|(_, s)| s.hidden).collect(),
             urls: steps.iter().map(|(_, s)| Value::Array(s.urls.clone())).collect(),
+            progress: steps.iter().map(|(_, s)| Value::Object(s.progress.clone())).collect(),
         }
     }
 }

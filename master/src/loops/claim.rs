@@ -9,6 +9,7 @@
 use crate::app::App;
 use crate::loops::batcher::{Batcher, Dropped};
 use crate::loops::lanes::{Lanes, SWEEP};
+use crate::paths::build_path;
 use sqlx::Postgres;
 use sqlx::pool::PoolConnection;
 use std::collections::HashMap;
@@ -349,7 +350,10 @@ impl ClaimLoop {
         }
         let started = Instant::now();
         let mut c = self.connection().await?;
-        let claimed = claim_builds(&mut c, &mut self.payloads, &asked, &lanes, self.app.settings.lease).await?;
+        let mut claimed = claim_builds(&mut c, &mut self.payloads, &asked, &lanes, self.app.settings.lease).await?;
+        for claim in claimed.by_session.values_mut().flatten() {
+            claim.url = format!("{}{}", self.app.url, build_path(&claim.builder, claim.number));
+        }
         self.connection = Some(c);
         let mut free: HashMap<SessionId, u32> = asked.iter().map(|w| (w.session, w.free)).collect();
         {

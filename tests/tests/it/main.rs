@@ -9,6 +9,7 @@ mod horizon;
 mod logs;
 mod masters_die;
 mod network;
+mod numbers;
 mod polls;
 mod postgres_dies;
 mod project;

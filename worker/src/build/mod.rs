@@ -141,9 +141,9 @@ fn context(shared: &Shared, site: &Site<'_>) -> BuildContext {
         properties,
         sourcestamps: claim.sourcestamps.clone(),
         results: None,
-        changes: vec![],
+        changes: claim.changes.clone(),
         worker_info: worker_info(shared),
-        url: String::new(),
+        url: claim.url.clone(),
         secret_mark: site.secrets.mark().to_owned(),
     }
 }

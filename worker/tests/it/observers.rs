@@ -4,8 +4,8 @@ use crate::master::Master;
 use crate::scripts::{ends, queue, story};
 use crate::worker::{Worker, pid_in, until};
 use std::os::unix::fs::PermissionsExt;
-use tidemill_model::Results;
 use tidemill_model::log::Channel;
+use tidemill_model::{NewChange, Results};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_observer_that_runs_a_command_is_told_that_it_cannot() {
@@ -168,6 +168,60 @@ Again = util.BuildStep(implementation = _again)
         assert_eq!(b.step_results()[4], ("again".to_owned(), Results::Success));
         assert_eq!(b.property("p"), Some(2999.into()));
         assert!(b.log_id(5, &"l".repeat(200)).is_some(), "a long name is cut");
+    });
+    worker.end(&master).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn progress_is_told_while_the_step_runs_and_numbers_at_its_end_under_masked_names() {
+    let master = Master::start().await;
+    let worker = Worker::start(&master, 1);
+    let secrets = worker.base.path().join("secrets");
+    std::fs::create_dir_all(&secrets).unwrap();
+    std::fs::write(secrets.join("key"), "hunter2").unwrap();
+    std::fs::set_permissions(secrets.join("key"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    let go = worker.base.path().join("go");
+    let definitions = r#"
+def _line(self, line):
+    self.count += 1
+    self.step.setProgress("tests", self.count)
+    self.step.setProgress("hunter2", 1)
+
+def _run(self):
+    self.addLogObserver("stdio", util.LogLineObserver(outLineReceived = _line, count = 0))
+    self.shell(["sh", "-c", "seq 1 500; until [ -e GO ]; do sleep 0.02; done; seq 1 7", util.Secret("key")])
+    self.setStatistic("warnings-hunter2", 3)
+    self.setStatistic("parts", [1, 2])
+    self.setStatistic("ratio", 0.5)
+    self.setStatistic("changed", len(self.build.changes))
+    self.setProperty("hunter2", [c.revision for c in self.build.changes] + [self.build.url])
+
+def _sum(self):
+    parts = self.build.getSummaryStatistic("parts", lambda a, b: a + b, [0])
+    self.setProperty("parts", parts)
+
+Count = util.BuildStep(implementation = _run)
+Sum = util.BuildStep(implementation = _sum)
+"#
+    .replace("GO", &go.display().to_string());
+    let change = |n: u32| NewChange { author: "a".into(), revision: Some(format!("r{n}")), ..NewChange::default() };
+    master.set(|m| m.changes = vec![change(1), change(2)]);
+    let build = queue(&master, &definitions, r#"Count(name = "count"), Sum(name = "sum")"#);
+    let shown =
+        |m: &mut crate::master::Inner| (m.builds.get(&build)?.progress(1).last()?["tests"] == 500.0).then_some(());
+    master.until("progress is shown while the step runs", shown).await;
+    std::fs::write(&go, "").unwrap();
+    ends(&master, build, Results::Success).await;
+    master.with(build, |b| {
+        let last = b.progress(1).pop().unwrap();
+        assert_eq!(last, [("tests".to_owned(), 507.0), ("<secret key>".to_owned(), 1.0)].into());
+        assert!(b.progress(1).len() < 20, "one a second, not one a line");
+        let numbers = [("warnings-<secret key>", 3.0), ("ratio", 0.5), ("changed", 2.0)];
+        assert_eq!(b.statistics(1), numbers.map(|(n, v)| (n.to_owned(), v)).into());
+        assert_eq!(b.property("parts"), Some(serde_json::json!([0, 1, 2])));
+        let page = format!("https://ci.example.org/builders/b/builds/{build}");
+        assert_eq!(b.property("<secret key>"), Some(serde_json::json!(["r1", "r2", page])));
+        assert!(!format!("{:?}", b.events()).contains("hunter2"));
     });
     worker.end(&master).await;
 }

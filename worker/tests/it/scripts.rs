@@ -75,7 +75,8 @@ async fn a_custom_step_runs_commands_counts_lines_and_says_what_it_found() {
         assert_eq!(b.text(1, "report", Channel::Stdout), "1001 tests\n");
         assert_eq!(b.text(1, "page", Channel::Stdout), "<b>1001</b>");
         assert_eq!(b.property("tests"), Some(1001.into()));
-        assert_eq!(b.property("statistics:tests").unwrap()["tests"], 1001);
+        assert_eq!(b.statistics(1), [("tests".to_owned(), 1001.0)].into());
+        assert_eq!(b.progress(1).last().unwrap()["tests"], 1000.0);
         assert_eq!(b.stdout(2), "1001\n");
         let url = |e: &Event| matches!(e, Event::StepUrl { step: 1, name, .. } if name == "report");
         assert!(b.events().iter().any(url));

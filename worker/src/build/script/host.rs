@@ -2,7 +2,7 @@
 
 use super::Ending;
 use super::logs::Logs;
-use super::progress::Told;
+use super::progress::{Progress, Told};
 use crate::build::step::LogMaker;
 use crate::exec::env::Layer;
 use crate::order::Order;
@@ -41,6 +41,7 @@ pub(super) struct Ground {
     pub orders: watch::Receiver<Order>,
     pub ending: Arc<Ending>,
     pub logs: Arc<Logs>,
+    pub progress: Arc<Progress>,
 }
 
 pub(super) struct Host {

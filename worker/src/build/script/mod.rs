@@ -14,7 +14,7 @@ mod walk;
 use super::step::{Done, StepError, StepRun};
 use host::Host;
 use logs::Logs;
-use progress::Told;
+use progress::{Progress, Told};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -70,10 +70,15 @@ pub(super) async fn run(
 ) -> (Result<Ended, StepError>, Vec<Statistic>) {
     let ending = Arc::new(Ending::default());
     let logs = Arc::new(Logs::default());
-    let thread = start(run, step, rendered, before, ending.clone(), logs.clone());
+    let progress = Arc::new(Progress::default());
+    let thread = start(run, step, rendered, before, ending.clone(), logs.clone(), progress.clone());
+    let tick = || {
+        logs.tick();
+        progress.tell(run.site.spool, run.secrets, run.number, false);
+    };
     let outcome = match thread {
         // The receiver stays as it is: each command sees an order given since.
-        Ok(end) => wait(end, run.orders.clone(), &ending, &logs).await,
+        Ok(end) => wait(end, run.orders.clone(), &ending, tick).await,
         Err(error) => return (Err(StepError::Other(format!("cannot start a thread for the step: {error}"))), vec![]),
     };
     let Some((result, told)) = outcome else {
@@ -106,6 +111,7 @@ fn start(
     before: &[Statistic],
     ending: Arc<Ending>,
     logs: Arc<Logs>,
+    progress: Arc<Progress>,
 ) -> std::io::Result<oneshot::Receiver<Outcome>> {
     let (done, end) = oneshot::channel();
     let (rendered, context) = (rendered.clone(), run.secrets.context(run.context).into_owned());
@@ -122,6 +128,7 @@ fn start(
         orders: run.orders.clone(),
         ending,
         logs,
+        progress,
     };
     let told = Told::new(rendered.name.clone(), before.to_vec());
     let name: String = format!("step {}", rendered.name).chars().filter(|c| *c != '\0').take(15).collect();
@@ -138,7 +145,7 @@ async fn wait(
     mut end: oneshot::Receiver<Outcome>,
     mut orders: watch::Receiver<Order>,
     ending: &Ending,
-    logs: &Logs,
+    show: impl Fn(),
 ) -> Option<Outcome> {
     let mut tick = tokio::time::interval(TICK);
     let mut masters = true;
@@ -154,7 +161,7 @@ async fn wait(
                     ending.follow(&orders.borrow_and_update());
                 }
             }
-            _ = tick.tick() => logs.tick(),
+            _ = tick.tick() => show(),
         }
     }
 }

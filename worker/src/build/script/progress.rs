@@ -1,11 +1,14 @@
 //! What a step function says about itself: properties, links, numbers, progress,
 //! and its text while it runs.
 
-use super::host::Host;
+use super::host::{Ground, Host};
 use crate::build::step::PROPERTY_MAX;
 use crate::build::text;
+use crate::secrets::Secrets;
+use crate::spool::Spool;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use tidemill_lang::custom::{HostError, Statistic};
 use tidemill_model::wire::Event;
@@ -13,10 +16,14 @@ use tidemill_model::wire::Event;
 /// Time between two texts of a running step (C-61).
 const SUMMARY: Duration = Duration::from_secs(1);
 
+/// Time between two reports of progress.
+const PROGRESS: Duration = Duration::from_secs(1);
+
 /// Most properties, links, numbers and metrics of one step.
 const PROPERTIES_MAX: usize = 1000;
 const LINKS_MAX: usize = 1000;
 const NUMBERS_MAX: usize = 1000;
+const METRICS_MAX: usize = 100;
 
 /// Most numbers of all steps of a build.
 const NUMBERS_OF_BUILD: usize = 10_000;
@@ -37,7 +44,6 @@ pub(super) struct Told {
     /// Of the whole build, this step's last.
     pub statistics: Vec<Statistic>,
     statistics_bytes: usize,
-    progress: BTreeMap<String, f64>,
     links: usize,
     summary: Option<Instant>,
 }
@@ -50,20 +56,54 @@ impl Told {
             properties_bytes: 0,
             statistics_bytes: statistics.iter().map(|s| size(&s.name, &s.value)).sum(),
             statistics,
-            progress: BTreeMap::new(),
             links: 0,
             summary: None,
         }
     }
 
-    /// Numbers and metrics of this step for the masters; none where there are none.
-    fn numbers(&self) -> Option<Json> {
+    /// Numbers of this step for the masters. Other values count only within the build (C-89).
+    fn numbers(&self) -> impl Iterator<Item = (&str, f64)> {
         let own = self.statistics.iter().filter(|s| s.step == self.step);
-        let mut all: serde_json::Map<String, Json> = own.map(|s| (s.name.clone(), s.value.clone())).collect();
-        for (metric, value) in &self.progress {
-            all.entry(format!("progress:{metric}")).or_insert((*value).into());
+        own.filter_map(|s| Some((s.name.as_str(), s.value.as_f64().filter(|v| v.is_finite())?)))
+    }
+}
+
+/// How far the step has come (C-84). Set by the function's thread, told by the
+/// step's task at its own pace.
+#[derive(Default)]
+pub(super) struct Progress(Mutex<Metrics>);
+
+#[derive(Default)]
+struct Metrics {
+    values: BTreeMap<String, f64>,
+    untold: bool,
+    told: Option<Instant>,
+}
+
+impl Progress {
+    fn set(&self, metric: &str, value: f64) {
+        let mut metrics = self.metrics();
+        let known = metrics.values.get(metric).copied();
+        if known != Some(value) && (known.is_some() || metrics.values.len() < METRICS_MAX) {
+            metrics.values.insert(metric.to_owned(), value);
+            metrics.untold = true;
         }
-        (!all.is_empty()).then(|| all.into())
+    }
+
+    /// Tells the masters if something is new and the last time is long enough ago, or with the step's end.
+    pub fn tell(&self, spool: &Spool, secrets: &Secrets, step: u32, last: bool) {
+        let mut metrics = self.metrics();
+        let due = last || metrics.told.is_none_or(|at| at.elapsed() >= PROGRESS);
+        if !(metrics.untold && due) {
+            return;
+        }
+        (metrics.untold, metrics.told) = (false, Some(Instant::now()));
+        let values = metrics.values.iter().map(|(metric, value)| (secrets.shown(metric), *value)).collect();
+        spool.event(Event::StepProgress { step, values });
+    }
+
+    fn metrics(&self) -> std::sync::MutexGuard<'_, Metrics> {
+        self.0.lock().expect("no panic while holding the metrics")
     }
 }
 
@@ -152,9 +192,8 @@ impl Host {
     pub(super) fn progress(&self, metric: &str, value: f64) -> Result<(), HostError> {
         self.go_on()?;
         text::check_name("metric", metric).map_err(HostError::Failed)?;
-        let mut told = self.told.borrow_mut();
-        if told.progress.len() < NUMBERS_MAX || told.progress.contains_key(metric) {
-            told.progress.insert(metric.to_owned(), value);
+        if value.is_finite() {
+            self.ground.progress.set(metric, value);
         }
         Ok(())
     }
@@ -171,14 +210,14 @@ impl Host {
         Ok(())
     }
 
-    /// The end: numbers go to the masters as one property.
+    /// The end: its numbers go to the masters.
     pub fn into_told(self) -> Told {
+        let Ground { spool, secrets, step, progress, .. } = &self.ground;
+        progress.tell(spool, secrets, *step, true);
         let told = self.told.into_inner();
-        if let Some(value) = told.numbers() {
-            let secrets = &self.ground.secrets;
-            let name = format!("statistics:{}", told.step);
-            let value = secrets.shown_json(&value);
-            self.ground.spool.event(Event::PropertySet { name, value, source: told.step.clone() });
+        let values: BTreeMap<String, f64> = told.numbers().map(|(name, v)| (secrets.shown(name), v)).collect();
+        if !values.is_empty() {
+            spool.event(Event::StepStatistics { step: *step, values });
         }
         told
     }

@@ -4,6 +4,7 @@ mod support;
 
 use serde_json::{Value as Json, json};
 use std::cell::RefCell;
+use std::sync::Arc;
 use support::{change, evaluate, project, with_step};
 use tidemill_lang::definition::{AccessMode, Collapse};
 use tidemill_lang::policies::*;
@@ -73,7 +74,7 @@ fn requests_of_one_branch_merge_by_a_predicate() {
     let policies = p.policies();
     assert_eq!(policies.collapse_kind("b"), Collapse::Predicate);
     let older = [request(1, "x", ""), request(2, "y", ""), request(3, "x", "")];
-    assert_eq!(policies.collapsible(&builder("b"), &request(9, "x", ""), &older).unwrap(), [1, 3]);
+    assert_eq!(policies.collapsible(&builder("b"), &request(9, "x", ""), &older, &NoHost).unwrap(), [1, 3]);
 }
 
 #[test]
@@ -81,7 +82,7 @@ fn forced_builds_with_different_reasons_stay_apart() {
     let text = "def merge(builder, req1, req2):\n    return req1.source.canBeMergedWith(req2.source) and req1.reason == req2.reason\n";
     let p = with(text, "mergeRequests = merge", "");
     let policies = p.policies();
-    let may = |a: &RequestView, b: &RequestView| policies.may_collapse(&builder("b"), a, b).unwrap();
+    let may = |a: &RequestView, b: &RequestView| policies.may_collapse(&builder("b"), a, b, &NoHost).unwrap();
     assert!(may(&request(1, "x", "r"), &request(2, "x", "r")));
     assert!(!may(&request(1, "x", "r"), &request(2, "x", "s")));
     assert!(!may(&request(1, "x", "r"), &request(2, "y", "r")));
@@ -96,11 +97,11 @@ fn a_key_is_asked_once_for_each_request() {
     );
     let policies = p.policies();
     assert_eq!(policies.collapse_kind("b"), Collapse::Key);
-    let key = |r: &RequestView| policies.collapse_key(&builder("b"), r).unwrap();
+    let key = |r: &RequestView| policies.collapse_key(&builder("b"), r, &NoHost).unwrap();
     assert_eq!(key(&request(1, "x", "why")).as_deref(), Some("[\"x\",\"why\"]"));
     assert_eq!(key(&request(1, "x", "")), None);
     let older = [request(1, "x", "why"), request(2, "x", "not")];
-    assert_eq!(policies.collapsible(&builder("b"), &request(9, "x", "why"), &older).unwrap(), [1]);
+    assert_eq!(policies.collapsible(&builder("b"), &request(9, "x", "why"), &older, &NoHost).unwrap(), [1]);
 }
 
 #[test]
@@ -136,7 +137,10 @@ fn the_release_branch_goes_first() {
     let text = "def nextBuild(bldr, requests):\n    for r in requests:\n        if r.source.branch == 'release':\n            return r\n    return requests[0]\n";
     let p = with(text, "nextBuild = nextBuild", "");
     let policies = p.policies();
-    let pick = |all: &[RequestView]| policies.next_build(&builder("b"), all, &NoHost).unwrap();
+    let pick = |all: &[RequestView]| {
+        let all: Vec<Arc<RequestView>> = all.iter().cloned().map(Arc::new).collect();
+        policies.next_build(&builder("b"), &all, &NoHost).unwrap()
+    };
     assert_eq!(pick(&[request(1, "x", ""), request(2, "release", "")]), Pick::One(2));
     assert_eq!(pick(&[request(1, "x", ""), request(2, "y", "")]), Pick::One(1));
     assert_eq!(with("", "", "").policies().next_build(&builder("b"), &[], &NoHost).unwrap(), Pick::NoPolicy);
@@ -179,11 +183,12 @@ fn a_worker_is_chosen_or_refused() {
     );
     let policies = p.policies();
     let all = [worker("w1"), worker("w2")];
-    let picked = policies.next_worker(&builder("b"), &all, Some(&request(1, "x", "w2")), &NoHost).unwrap();
+    let picked = policies.next_worker(&builder("b"), &all, Some(&Arc::new(request(1, "x", "w2"))), &NoHost).unwrap();
     assert_eq!(picked, Pick::One("w2".into()));
-    let can = |w: &str| policies.can_start_build(&builder("b"), &worker(w), &request(1, "x", ""), &NoHost).unwrap();
+    let can =
+        |w: &str| policies.can_start_build(&builder("b"), &worker(w), &Arc::new(request(1, "x", "")), &NoHost).unwrap();
     assert!(can("w1") && !can("w2"));
-    let error = policies.next_worker(&builder("b"), &all, Some(&request(1, "x", "zz")), &NoHost).unwrap_err();
+    let error = policies.next_worker(&builder("b"), &all, Some(&Arc::new(request(1, "x", "zz"))), &NoHost).unwrap_err();
     assert!(error.to_string().contains("master.star:4"), "{error}");
 }
 

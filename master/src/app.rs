@@ -4,6 +4,7 @@ use crate::http::worker::KnownWorkers;
 use crate::live::{Live, Watched};
 use crate::loops::claim::Polls;
 use crate::loops::ingest::Ingest;
+use crate::policies::failures::Failures;
 use crate::projects::Projects;
 use crate::settings::Settings;
 use std::net::SocketAddr;
@@ -34,6 +35,8 @@ pub struct Shared {
     pub life: Lifecycle,
     /// Evaluated revisions.
     pub projects: Projects,
+    /// Functions of the project that failed.
+    pub failures: Failures,
     pub known_workers: KnownWorkers,
     /// Polls that wait for work.
     pub polls: Polls,
@@ -84,6 +87,7 @@ impl App {
             wakes,
             life,
             projects: Projects::default(),
+            failures: Failures::default(),
             known_workers: KnownWorkers::default(),
             polls: Polls::default(),
             ingest: Ingest::default(),

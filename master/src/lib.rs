@@ -7,6 +7,7 @@
 //! - [`http`]: worker API, REST, hooks, pages; [`http::routes`] lists every route.
 //! - [`loops`]: what happens without being asked: claiming for waiting polls,
 //!   committing what workers report, scheduling, polling, reaping, beating.
+//! - [`policies`]: what the functions of the project file are asked.
 //! - [`live`]: the event stream and log tails for people who watch.
 
 pub mod app;
@@ -14,6 +15,7 @@ pub mod http;
 pub mod live;
 pub mod loops;
 pub mod paths;
+pub mod policies;
 pub mod pollers;
 pub mod projects;
 pub mod schedulers;

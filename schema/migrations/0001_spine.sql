@@ -105,6 +105,21 @@ create table activations (
 comment on table activations is 'Which revision became the active one, when and by whom: the last row names the active one.';
 create index activations_revision on activations (revision_id, id);
 
+create table policy_failures (
+    revision_id bigint not null references config_revisions on delete cascade,
+    subject     text not null,
+    name        text not null,
+    policy      text not null,
+    error       text not null,
+    failures    bigint not null default 1,
+    first_at    timestamptz not null default tidemill_now(),
+    last_at     timestamptz not null default tidemill_now(),
+    primary key (revision_id, subject, name, policy)
+);
+comment on table policy_failures is
+    'Functions of a revision that failed when a master asked them: the last error with its traceback. A replica writes each at most every few seconds, so `failures` counts reports and not calls.';
+comment on column policy_failures.subject is 'What the function belongs to: project, builder, scheduler, change source; `name` says which.';
+
 create table builder_settings (
     id                 bigint generated always as identity primary key,
     hash               bytea not null unique,
@@ -336,12 +351,20 @@ create table build_requests (
     submitted_at   timestamptz not null default tidemill_now(),
     complete_at    timestamptz,
     results        smallint check (results between 0 and 6 and results <> 5),
+    collapse_key   bytea,
+    collapsed_into bigint,
     check ((complete_at is null) = (results is null))
 ) with (fillfactor = 45);
 comment on table build_requests is
-    'The wish for one build of one builder. Not written by a claim: it is pending while in request_queue or request_waits, claimed while it has a lease, complete when complete_at is set. Never completed with RETRY (D-15).';
+    'The wish for one build of one builder. Not written by a claim: it is pending while in request_queue or request_waits, collapsed while it waits for the request that it became part of, claimed while it has a lease, complete when complete_at is set. Never completed with RETRY (D-15).';
+comment on column build_requests.collapse_key is
+    'Requests of one builder with the same key become one while they are pending; null: this one never does. By the project''s rule when it was made.';
+comment on column build_requests.collapsed_into is 'The newer request that it became part of, whose result it takes.';
 create index build_requests_buildset on build_requests (buildset_id);
 create index build_requests_builder on build_requests (builder_id, id);
+-- Neither is touched when a request completes: that stays an update within the page.
+create index build_requests_key on build_requests (builder_id, collapse_key, id) where collapse_key is not null;
+create index build_requests_collapsed on build_requests (collapsed_into) where collapsed_into is not null;
 
 create table lanes (
     id         bigint generated always as identity primary key,

@@ -10,6 +10,10 @@
 -- Order. Builders by their highest waiting priority, then by their oldest
 -- request; within a builder by priority, then age; a random free slot (D-42).
 --
+-- Where the project has policies, the replica decides and names what is to go
+-- where (p_picks_…): exactly those pairs are claimed that are still there, if the
+-- revision by which it decided is still the active one.
+--
 -- Only numbers come back: what a build starts with is immutable, and replicas
 -- keep it in memory (schema::claims::payloads).
 --
@@ -39,9 +43,12 @@ create type claim_row as (
 -- p_tokens: random lease tokens, at least as many as the free slots together.
 -- p_lanes, p_lows: lanes that may hold work for these sessions, each with the
 -- ticket from which to look. p_term: term of the new leases.
+-- p_picks_…: for each pair the place in the queue and the number of the poll, in
+-- the order of importance; then p_lanes is empty. p_revision: by which was decided.
 create function claim_builds(
     p_sessions bigint[], p_polls bigint[], p_free int[], p_newest bigint[],
-    p_tokens text[], p_lanes bigint[], p_lows bigint[], p_term interval
+    p_tokens text[], p_lanes bigint[], p_lows bigint[], p_term interval,
+    p_revision bigint, p_picks_lane bigint[], p_picks_ticket bigint[], p_picks_slot int[]
 ) returns setof claim_row
 language plpgsql
 -- One plan a connection: it does not change with the arrays.
@@ -117,7 +124,37 @@ begin
         end if;
     end loop;
 
-    if v_revision is not null then
+    if cardinality(p_picks_lane) > 0 then
+        if v_revision = p_revision then
+            with wanted as materialized (
+                select p.lane, p.ticket, p.slot, n.builder_id, b.settings_id,
+                       row_number() over (partition by p.slot order by p.ord) as nth
+                  from unnest(p_picks_lane, p_picks_ticket, p_picks_slot) with ordinality p(lane, ticket, slot, ord)
+                  join lanes n on n.id = p.lane
+                  join builders b on b.id = n.builder_id and b.active
+                 where b.any_worker
+                    or exists (select from builder_workers w
+                                where w.builder_id = b.id and w.worker_name = v_names[p.slot])
+            ), gone as (
+                delete from request_queue
+                 where ctid = any(array(
+                       select q.here from wanted x
+                        cross join lateral (
+                              select k.ctid as here from request_queue k
+                               where k.lane = x.lane and k.ticket = x.ticket
+                                 for update skip locked) q
+                        where x.nth <= v_free[x.slot]))
+                returning lane, ticket, request_id, buildset_id, attempt
+            )
+            select coalesce(array_agg(g.lane), '{}'), coalesce(array_agg(g.ticket), '{}'),
+                   coalesce(array_agg(g.request_id), '{}'), coalesce(array_agg(g.buildset_id), '{}'),
+                   coalesce(array_agg(g.attempt), '{}'), coalesce(array_agg(x.builder_id), '{}'),
+                   coalesce(array_agg(x.settings_id), '{}'), coalesce(array_agg(x.slot), '{}'),
+                   coalesce(array_agg(('build_number_' || x.builder_id)::regclass), '{}')
+              into t_lane, t_ticket, t_request, t_buildset, t_attempt, t_builder, t_settings, t_slot, t_number
+              from gone g join wanted x on x.lane = g.lane and x.ticket = g.ticket;
+        end if;
+    elsif v_revision is not null then
         v_slots := array(select i from generate_subscripts(v_free, 1) i, generate_series(1, v_free[i]) order by random());
     end if;
     v_left := cardinality(v_slots);

@@ -11,6 +11,8 @@ use std::collections::{HashMap, HashSet};
 pub struct Eligibility {
     /// Builder of each lane of an active builder.
     pub lanes: HashMap<i64, i64>,
+    /// Names of the active builders.
+    pub names: HashMap<i64, String>,
     /// Builders that any worker may build.
     pub any_worker: HashSet<i64>,
     /// Builders by the name of a worker that may build them.
@@ -18,16 +20,21 @@ pub struct Eligibility {
 }
 
 impl Eligibility {
+    /// Whether this worker may build for this builder.
+    pub fn may_build(&self, worker: &str, builder: i64) -> bool {
+        self.any_worker.contains(&builder) || self.by_worker.get(worker).is_some_and(|b| b.contains(&builder))
+    }
+
     /// Whether this worker may build what waits in this lane. Unknown lanes count as yes: the claim decides.
     pub fn may(&self, worker: &str, lane: i64) -> bool {
         let Some(builder) = self.lanes.get(&lane) else { return true };
-        self.any_worker.contains(builder) || self.by_worker.get(worker).is_some_and(|b| b.contains(builder))
+        self.may_build(worker, *builder)
     }
 }
 
 pub async fn eligibility(c: &mut PgConnection) -> Result<Eligibility> {
     let lanes = sqlx::query!(
-        "select l.id, l.builder_id, b.any_worker from lanes l join builders b on b.id = l.builder_id where b.active"
+        "select l.id, l.builder_id, b.name, b.any_worker from lanes l join builders b on b.id = l.builder_id where b.active"
     )
     .fetch_all(&mut *c)
     .await?;
@@ -42,6 +49,7 @@ pub async fn eligibility(c: &mut PgConnection) -> Result<Eligibility> {
         if l.any_worker {
             found.any_worker.insert(l.builder_id);
         }
+        found.names.entry(l.builder_id).or_insert(l.name);
     }
     for p in pairs {
         found.by_worker.entry(p.worker_name).or_default().insert(p.builder_id);

@@ -2,7 +2,7 @@
 
 use crate::changes::clean;
 use crate::leases::Expired;
-use crate::requests::requests_complete;
+use crate::requests::{Closing, requests_complete};
 use crate::{Result, error};
 use sqlx::PgConnection;
 use tidemill_model::{BuildId, RequestId, Results};
@@ -87,15 +87,16 @@ pub async fn builds_finish(c: &mut PgConnection, finishes: &[Finish]) -> Result<
         let results = row.results.and_then(|code| Results::try_from(code).ok()).unwrap_or(finish.results);
         match results {
             Results::Retry if finish.counts && row.attempt >= row.max_attempts => {
-                closing.push((request, Results::Exception))
+                closing.push(Closing::must(request, Results::Exception))
             }
             Results::Retry => again.push((request, row.attempt, finish.counts)),
-            other => closing.push((request, other)),
+            other => closing.push(Closing::must(request, other)),
         }
     }
     steps_close(c, &ids).await?;
     requests_retry(c, &again).await?;
-    requests_complete(c, &closing, "").await
+    requests_complete(c, &closing, "").await?;
+    Ok(())
 }
 
 /// Steps and logs that a lost or cut build left open.

@@ -41,6 +41,11 @@ impl Error {
         matches!(self, Error::Unavailable(_))
     }
 
+    /// Whether the statement was cancelled because it took longer than it may.
+    pub fn is_cancelled(&self) -> bool {
+        self.code().as_deref() == Some("57014")
+    }
+
     /// Whether the values themselves are what cannot be stored (SQLSTATE classes
     /// 22, 23, 54): the same again will be refused again.
     pub fn is_data(&self) -> bool {

@@ -2,11 +2,13 @@
 //! start now.
 
 use crate::changes::{clean, clean_json, clean_option};
+use crate::collapse::{CollapseBy, CollapseKey, Fresh, Pairwise};
 use crate::copy::BinaryCopy;
 use crate::sourcestamps::sourcestamps_intern;
 use crate::{Error, Result};
 use postgres_types::Type;
 use sqlx::PgConnection;
+use std::collections::HashMap;
 use tidemill_model::{BuildId, BuilderId, BuildsetId, ChangeId, Properties, RequestId, Results, SourceStamp};
 
 /// One scheduling decision.
@@ -28,6 +30,8 @@ pub struct NewBuildset {
     pub parent: Option<(BuildId, Option<String>)>,
     /// The build that this repeats: the first of a chain of rebuilds.
     pub rebuilt: Option<BuildId>,
+    /// For builders whose requests may become one; the others' never do.
+    pub collapse: HashMap<String, CollapseBy>,
 }
 
 /// What [`buildset_insert`] made.
@@ -37,9 +41,15 @@ pub struct Submitted {
     pub requests: Vec<RequestId>,
     /// Lanes that now hold work: for the wake after the commit.
     pub lanes: Vec<i64>,
+    /// Those that may become one with others by their key: for [`crate::collapse`], the last act of
+    /// the transaction.
+    pub fresh: Vec<Fresh>,
+    /// Those that are compared with others one by one.
+    pub pairwise: Vec<Pairwise>,
 }
 
-/// Stores a buildset and puts its requests into the queue. A set without
+/// Stores a buildset and puts its requests into the queue; merging them with
+/// older ones is the caller's last act. A set without
 /// builders is complete at once (D-30). An unknown builder is an error that
 /// names it; a retired one is accepted and waits, visibly.
 pub async fn buildset_insert(c: &mut PgConnection, new: &NewBuildset) -> Result<Submitted> {
@@ -75,26 +85,29 @@ pub async fn buildset_insert(c: &mut PgConnection, new: &NewBuildset) -> Result<
     )
     .fetch_one(&mut *c)
     .await?;
-    let (requests, lanes) = requests_insert(c, BuildsetId(buildset), &builders, new.priority).await?;
-    Ok(Submitted { buildset: BuildsetId(buildset), requests, lanes })
+    requests_insert(c, BuildsetId(buildset), &builders, new).await
 }
 
 async fn requests_insert(
     c: &mut PgConnection,
     buildset: BuildsetId,
     builders: &[BuilderId],
-    priority: i32,
-) -> Result<(Vec<RequestId>, Vec<i64>)> {
+    new: &NewBuildset,
+) -> Result<Submitted> {
+    let (requests, lanes, fresh, pairwise) = Default::default();
+    let mut made = Submitted { buildset, requests, lanes, fresh, pairwise };
     if builders.is_empty() {
-        return Ok((Vec::new(), Vec::new()));
+        return Ok(made);
     }
     let builders: Vec<i64> = builders.iter().map(|b| b.0).collect();
-    let lanes = lanes_ensure(c, &builders, priority).await?;
+    let lanes = lanes_ensure(c, &builders, new.priority).await?;
+    let by = |name: &String| new.collapse.get(name);
+    let keys: Vec<Option<Vec<u8>>> = new.builders.iter().map(|b| by(b)?.key().map(|k| k.0.to_vec())).collect();
     let rows = sqlx::query!(
         r#"with made as (
-             insert into build_requests (buildset_id, builder_id, priority)
-             select $1, b, $3 from unnest($2::bigint[]) b
-             returning id, builder_id
+             insert into build_requests (buildset_id, builder_id, priority, collapse_key)
+             select $1, b, $3, k from unnest($2::bigint[], $4::bytea[]) u(b, k)
+             returning id, builder_id, collapse_key
          ), queued as (
              insert into request_queue (lane, request_id, buildset_id)
              select l.id, m.id, $1 from made m join lanes l on l.builder_id = m.builder_id and l.priority = $3
@@ -104,16 +117,29 @@ async fn requests_insert(
              insert into events (kind, builder_id, data)
              select 'buildrequests.new', builder_id, jsonb_build_object('buildrequestid', id, 'bsid', $1::bigint) from made
          )
-         select lane as "lane!", request_id as "request_id!" from queued order by request_id"#,
+         select q.lane as "lane!", m.id as "request_id!", m.builder_id as "builder!", m.collapse_key
+           from queued q join made m on m.id = q.request_id order by m.id"#,
         buildset.0,
         &builders,
-        priority
+        new.priority,
+        &keys as &[Option<Vec<u8>>]
     )
     .fetch_all(&mut *c)
     .await?;
     crate::error::expect("requests queued", builders.len() as u64, rows.len() as u64)?;
     debug_assert!(rows.iter().all(|r| lanes.contains(&r.lane)));
-    Ok((rows.iter().map(|r| RequestId(r.request_id)).collect(), rows.iter().map(|r| r.lane).collect()))
+    for row in rows {
+        let request = RequestId(row.request_id);
+        made.requests.push(request);
+        made.lanes.push(row.lane);
+        let builder = BuilderId(row.builder);
+        let key = row.collapse_key.and_then(|k| <[u8; 16]>::try_from(k).ok());
+        made.fresh.extend(key.map(|k| Fresh { builder, key: CollapseKey(k) }));
+        let name = builders.iter().position(|b| *b == row.builder).map(|at| new.builders[at].clone());
+        let pairwise = name.filter(|n| matches!(by(n), Some(CollapseBy::Pairs)));
+        made.pairwise.extend(pairwise.map(|name| Pairwise { request, builder, name }));
+    }
+    Ok(made)
 }
 
 /// The lanes of these builders at this priority, made where missing.
@@ -215,8 +241,19 @@ pub async fn waits_release(c: &mut PgConnection) -> Result<Vec<i64>> {
 
 /// Cancels requests that no build works on. Returns those that were cancelled:
 /// one that a worker has claimed meanwhile is not among them (stop its build).
+/// A collapsed one is cancelled alone: those that became part of it follow the
+/// request that it had become part of.
 pub async fn requests_cancel(c: &mut PgConnection, requests: &[RequestId], reason: &str) -> Result<Vec<RequestId>> {
     let ids: Vec<i64> = requests.iter().map(|r| r.0).collect();
+    // First and in order, as in `requests_complete`.
+    sqlx::query!(
+        "select id from buildsets
+          where id = any(array(select buildset_id from build_requests where id = any($1)))
+          order by id for update",
+        &ids
+    )
+    .fetch_all(&mut *c)
+    .await?;
     let taken = sqlx::query_scalar!(
         r#"with q as (
              delete from request_queue where request_id = any($1) returning request_id
@@ -228,35 +265,68 @@ pub async fn requests_cancel(c: &mut PgConnection, requests: &[RequestId], reaso
     )
     .fetch_all(&mut *c)
     .await?;
-    let closing: Vec<_> = taken.iter().map(|id| (RequestId(*id), Results::Cancelled)).collect();
-    requests_complete(c, &closing, reason).await?;
-    Ok(closing.into_iter().map(|(id, _)| id).collect())
+    let mut closing: Vec<_> = taken.iter().map(|id| Closing::must(RequestId(*id), Results::Cancelled)).collect();
+    let collapsed = crate::collapse::requests_part(c, &ids).await?;
+    closing.extend(collapsed.into_iter().map(|id| Closing { must: false, ..Closing::must(id, Results::Cancelled) }));
+    let closed = requests_complete(c, &closing, reason).await?;
+    // Not those that went along.
+    Ok(closed.into_iter().filter(|id| requests.contains(id)).collect())
 }
 
-/// Completes open requests, and the buildsets of which they were the last.
+/// A request that ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Closing {
+    pub request: RequestId,
+    pub results: Results,
+    /// It cannot have ended otherwise: the caller took it out of the place where it was.
+    pub must: bool,
+}
+
+impl Closing {
+    pub fn must(request: RequestId, results: Results) -> Closing {
+        Closing { request, results, must: true }
+    }
+}
+
+/// Completes open requests, with them those that became part of them, and the
+/// buildsets of which they were the last. Returns all that it completed.
 /// Only [`crate::builds::builds_finish`] and [`requests_cancel`] call it.
 pub(crate) async fn requests_complete(
     c: &mut PgConnection,
-    closing: &[(RequestId, Results)],
+    closing: &[Closing],
     reason: &str,
-) -> Result<()> {
+) -> Result<Vec<RequestId>> {
     if closing.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    let ids: Vec<i64> = closing.iter().map(|(id, _)| id.0).collect();
-    let results: Vec<i16> = closing.iter().map(|(_, r)| r.code()).collect();
+    let ids: Vec<i64> = closing.iter().map(|k| k.request.0).collect();
+    let results: Vec<i16> = closing.iter().map(|k| k.results.code()).collect();
     // The buildset rows are locked before anything is read of them: of two
     // transactions that complete the last two requests, the second sees the first.
-    let buildsets = sqlx::query_scalar!(
-        "select id from buildsets
-          where id = any(array(select buildset_id from build_requests where id = any($1)))
-          order by id for update",
-        &ids
+    // Nothing becomes part of a request any more that left the queue.
+    let rows = sqlx::query!(
+        r#"with recursive all_of(id, results) as (
+             select u.id, u.results from unnest($1::bigint[], $2::smallint[]) u(id, results)
+             union all
+             select r.id, a.results
+               from all_of a cross join lateral (
+                    select k.id from build_requests k where k.collapsed_into = a.id offset 0) r
+         )
+         select a.id as "id!", a.results as "results!", s.id as buildset
+           from all_of a
+          cross join lateral (select k.buildset_id from build_requests k where k.id = a.id offset 0) r
+           join buildsets s on s.id = r.buildset_id
+          order by s.id for update of s"#,
+        &ids,
+        &results
     )
     .fetch_all(&mut *c)
     .await?;
-    let changed = sqlx::query!(
-        "with u as materialized (
+    let mut buildsets: Vec<i64> = rows.iter().map(|r| r.buildset).collect();
+    buildsets.dedup();
+    let (ids, results): (Vec<i64>, Vec<i16>) = rows.iter().map(|r| (r.id, r.results)).unzip();
+    let changed = sqlx::query_scalar!(
+        r#"with u as materialized (
              select u.results, r.here from unnest($1::bigint[], $2::smallint[]) u(id, results)
               cross join lateral (
                     select k.ctid as here from build_requests k
@@ -271,14 +341,16 @@ pub(crate) async fn requests_complete(
                     jsonb_build_object('buildrequestid', id, 'results', results, 'reason', $3::text)
                from done
          )
-         select id from done",
+         select id as "id!" from done"#,
         &ids,
         &results,
         clean(reason)
     )
     .fetch_all(&mut *c)
     .await?;
-    crate::error::expect("open requests completed", ids.len() as u64, changed.len() as u64)?;
+    let must = closing.iter().filter(|k| k.must);
+    let done = must.clone().filter(|k| changed.contains(&k.request.0)).count();
+    crate::error::expect("open requests completed", must.count() as u64, done as u64)?;
     sqlx::query!(
         "with done as (
              update buildsets s
@@ -297,5 +369,5 @@ pub(crate) async fn requests_complete(
     )
     .execute(&mut *c)
     .await?;
-    Ok(())
+    Ok(changed.into_iter().map(RequestId).collect())
 }

@@ -14,7 +14,11 @@ const BROKEN: &[(&str, &str)] = &[
     ),
     (
         "an open request that nobody will build",
-        "select r.id from build_requests r where r.complete_at is null and not exists (select 1 from request_queue q where q.request_id = r.id) and not exists (select 1 from request_waits w where w.request_id = r.id) and not exists (select 1 from builds b join leases l on l.build_id = b.id where b.request_id = r.id)",
+        "select r.id from build_requests r where r.complete_at is null and not exists (select 1 from request_queue q where q.request_id = r.id) and not exists (select 1 from request_waits w where w.request_id = r.id) and not exists (select 1 from builds b join leases l on l.build_id = b.id where b.request_id = r.id) and not exists (select 1 from build_requests s where s.id = r.collapsed_into and s.complete_at is null)",
+    ),
+    (
+        "a request that became part of another and is built",
+        "select r.id from build_requests r where r.collapsed_into is not null and r.complete_at is null and (exists (select 1 from request_queue q where q.request_id = r.id) or exists (select 1 from request_waits w where w.request_id = r.id) or exists (select 1 from builds b join leases l on l.build_id = b.id where b.request_id = r.id))",
     ),
     (
         "a request queued twice",

@@ -54,6 +54,9 @@ pub struct Definition {
     /// Whether there is a `prioritizeBuilders`.
     #[serde(default)]
     pub prioritize_builders: bool,
+    /// Whether there is a `select_next_worker`, for builders without a `nextWorker`.
+    #[serde(default)]
+    pub select_next_worker: bool,
     /// Whether there is a `codebaseGenerator`.
     #[serde(default)]
     pub codebase_generator: bool,

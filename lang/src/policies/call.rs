@@ -85,10 +85,12 @@ impl Function {
     pub fn call_each(
         &self,
         limits: &Limits,
+        host: &dyn PolicyHost,
         count: usize,
         mut args: impl for<'v, 'a, 'e> FnMut(usize, &mut Evaluator<'v, 'a, 'e>) -> Vec<Value<'v>>,
     ) -> Result<Vec<bool>, EvalError> {
-        let answers = limits.run(|eval| {
+        let extra = &Asking { host, outside: None, asked: Cell::new(0) };
+        let answers = limits.run_with(&extra, |eval| {
             let function = eval.heap().access_owned_frozen_value(&self.function);
             let mut answers = Vec::with_capacity(count);
             for i in 0..count {

@@ -2,7 +2,7 @@
 
 use super::Policies;
 use super::call::Function;
-use super::host::NoHost;
+use super::host::PolicyHost;
 use super::values::{builder, request};
 use super::views::{BuilderView, RequestView};
 use crate::definition::Collapse;
@@ -45,12 +45,17 @@ impl Policies<'_> {
 
     /// The key of a request, as canonical JSON; requests of the builder with the
     /// same key merge. None: this one never does. Also None where the rule is no key.
-    pub fn collapse_key(&self, view: &BuilderView, of: &RequestView) -> Result<Option<String>, EvalError> {
+    pub fn collapse_key(
+        &self,
+        view: &BuilderView,
+        of: &RequestView,
+        host: &dyn PolicyHost,
+    ) -> Result<Option<String>, EvalError> {
         let CollapseRule::Key(function) = self.collapse_rule(&view.name) else { return Ok(None) };
         let of = Arc::new(of.clone());
         function.call(
             &self.limits(),
-            &NoHost,
+            host,
             |eval| vec![builder(view, eval.heap()), request(&of, eval.heap())],
             |answer, _| {
                 let tree = Tree::of(answer);
@@ -74,8 +79,9 @@ impl Policies<'_> {
         view: &BuilderView,
         older: &RequestView,
         newer: &RequestView,
+        host: &dyn PolicyHost,
     ) -> Result<bool, EvalError> {
-        Ok(!self.collapsible(view, newer, std::slice::from_ref(older))?.is_empty())
+        Ok(!self.collapsible(view, newer, std::slice::from_ref(older), host)?.is_empty())
     }
 
     /// Ids of the older requests that may become part of the newer one. A
@@ -85,15 +91,16 @@ impl Policies<'_> {
         view: &BuilderView,
         newer: &RequestView,
         older: &[RequestView],
+        host: &dyn PolicyHost,
     ) -> Result<Vec<i64>, EvalError> {
         match self.collapse_rule(&view.name) {
             CollapseRule::Never => Ok(vec![]),
             CollapseRule::Compatible => Ok(older.iter().filter(|o| o.compatible_with(newer)).map(|o| o.id).collect()),
             CollapseRule::Key(_) => {
-                let Some(key) = self.collapse_key(view, newer)? else { return Ok(vec![]) };
+                let Some(key) = self.collapse_key(view, newer, host)? else { return Ok(vec![]) };
                 let mut same = vec![];
                 for one in older {
-                    if self.collapse_key(view, one)?.as_ref() == Some(&key) {
+                    if self.collapse_key(view, one, host)?.as_ref() == Some(&key) {
                         same.push(one.id);
                     }
                 }
@@ -103,7 +110,7 @@ impl Policies<'_> {
                 let newer = Arc::new(newer.clone());
                 let older: Vec<Arc<RequestView>> = older.iter().map(|o| Arc::new(o.clone())).collect();
                 function
-                    .call_each(&self.limits(), older.len(), |i, eval| {
+                    .call_each(&self.limits(), host, older.len(), |i, eval| {
                         let heap = eval.heap();
                         vec![builder(view, heap), request(&older[i], heap), request(&newer, heap)]
                     })

@@ -1,11 +1,25 @@
 //! Which requests may merge without anybody saying so (D-40).
 
 use super::views::{RequestView, SourceView};
+use serde_json::{Value, json};
 
 /// The property that tells schedulers apart, and nothing else.
 const SCHEDULER: &str = "scheduler";
 
 impl RequestView {
+    /// The same rule as a key: requests of different buildsets are compatible if
+    /// and only if their keys are equal. None: compatible with nothing.
+    pub fn compatible_key(&self) -> Option<String> {
+        if self.sources.iter().any(|s| s.patch) {
+            return None;
+        }
+        let mut stamps: Vec<Value> = self.sources.iter().map(SourceView::compatible_key).collect();
+        stamps.sort_by_cached_key(Value::to_string);
+        let properties = self.properties.0.iter().filter(|(name, _)| *name != SCHEDULER);
+        let properties: Vec<Value> = properties.map(|(name, p)| json!([name, p.value])).collect();
+        Some(json!([stamps, properties]).to_string())
+    }
+
     /// Whether the two may become one: the same codebases, each with the same
     /// repository, project and branch and no patch; the same revision, unless both
     /// come from changes; and the same properties apart from the scheduler's name.
@@ -27,6 +41,12 @@ impl RequestView {
 }
 
 impl SourceView {
+    fn compatible_key(&self) -> Value {
+        let s = &self.stamp;
+        let revision = if self.changes.is_empty() { json!(s.revision) } else { json!({ "of": "changes" }) };
+        json!([s.codebase, s.repository, s.project, s.branch, revision])
+    }
+
     /// The rule for one codebase.
     pub fn compatible_with(&self, other: &SourceView) -> bool {
         let (a, b) = (&self.stamp, &other.stamp);
@@ -83,6 +103,35 @@ mod tests {
         let mut scheduler = request(2, "a", &[1]);
         scheduler.properties.set("scheduler", "other", "Scheduler");
         assert!(one.compatible_with(&scheduler));
+    }
+
+    #[test]
+    fn the_key_says_the_same_as_the_comparison() {
+        let mut all = vec![];
+        for revision in ["a", "b"] {
+            for changes in [&[][..], &[1], &[1, 2]] {
+                for branch in [None, Some("x")] {
+                    for property in [None, Some(1), Some(2)] {
+                        for patch in [false, true] {
+                            let mut one = request(all.len() as i64 + 1, revision, changes);
+                            one.sources[0].stamp.branch = branch.map(str::to_owned);
+                            one.sources[0].patch = patch;
+                            one.properties.set("scheduler", all.len() as i64, "Scheduler");
+                            if let Some(value) = property {
+                                one.properties.set("x", value, "Scheduler");
+                            }
+                            all.push(one);
+                        }
+                    }
+                }
+            }
+        }
+        for a in &all {
+            for b in all.iter().filter(|b| b.id != a.id) {
+                let same = a.compatible_key().is_some() && a.compatible_key() == b.compatible_key();
+                assert_eq!(a.compatible_with(b), same, "{a:?} {b:?}");
+            }
+        }
     }
 
     #[test]

@@ -53,19 +53,18 @@ impl Policies<'_> {
     pub fn next_build(
         &self,
         view: &BuilderView,
-        requests: &[RequestView],
+        requests: &[Arc<RequestView>],
         host: &dyn PolicyHost,
     ) -> Result<Pick<i64>, EvalError> {
         let Some(function) = self.builder(&view.name).and_then(|b| b.next_build.as_ref()) else {
             return Ok(Pick::NoPolicy);
         };
-        let all: Vec<Arc<RequestView>> = requests.iter().map(|r| Arc::new(r.clone())).collect();
         function.call(
             &self.limits(),
             host,
             |eval| {
                 let heap = eval.heap();
-                let list = all.iter().map(|r| request(r, heap)).collect::<Vec<_>>();
+                let list = requests.iter().map(|r| request(r, heap)).collect::<Vec<_>>();
                 vec![builder(view, heap), heap.alloc(AllocList(list))]
             },
             |answer, _| {
@@ -86,19 +85,18 @@ impl Policies<'_> {
         &self,
         view: &BuilderView,
         workers: &[WorkerView],
-        of: Option<&RequestView>,
+        of: Option<&Arc<RequestView>>,
         host: &dyn PolicyHost,
     ) -> Result<Pick<String>, EvalError> {
         let own = self.builder(&view.name).and_then(|b| b.next_worker.as_ref());
         let Some(function) = own.or(self.global().select_next_worker.as_ref()) else { return Ok(Pick::NoPolicy) };
-        let of = of.map(|r| Arc::new(r.clone()));
         function.call(
             &self.limits(),
             host,
             |eval| {
                 let heap = eval.heap();
                 let list = workers.iter().map(|w| worker(w, heap)).collect::<Vec<_>>();
-                let of = of.as_ref().map_or(starlark::values::Value::new_none(), |r| request(r, heap));
+                let of = of.map_or(starlark::values::Value::new_none(), |r| request(r, heap));
                 vec![builder(view, heap), heap.alloc(AllocList(list)), of]
             },
             |answer, _| {
@@ -118,17 +116,16 @@ impl Policies<'_> {
         &self,
         view: &BuilderView,
         on: &WorkerView,
-        of: &RequestView,
+        of: &Arc<RequestView>,
         host: &dyn PolicyHost,
     ) -> Result<bool, EvalError> {
         let Some(function) = self.builder(&view.name).and_then(|b| b.can_start_build.as_ref()) else { return Ok(true) };
-        let of = Arc::new(of.clone());
         function.call(
             &self.limits(),
             host,
             |eval| {
                 let heap = eval.heap();
-                vec![builder(view, heap), worker(on, heap), request(&of, heap)]
+                vec![builder(view, heap), worker(on, heap), request(of, heap)]
             },
             |answer, _| Ok(answer.to_bool()),
         )

@@ -151,6 +151,7 @@ starlark::methods_static!(REQUEST_METHODS = request_methods);
 pub(super) fn builder<'v>(view: &BuilderView, heap: Heap<'v>) -> Value<'v> {
     heap.alloc(AllocStruct([
         ("name", heap.alloc(view.name.as_str())),
+        ("master", heap.alloc(Master)),
         ("tags", heap.alloc(AllocList(view.tags.iter().map(String::as_str)))),
         ("project", heap.alloc(view.project.as_str())),
         ("pending", heap.alloc(view.pending as i64)),

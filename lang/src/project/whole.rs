@@ -37,6 +37,7 @@ pub(super) fn read(
     }
     definition.collapse = global.collapse.as_ref().map(CollapseRule::kind);
     definition.prioritize_builders = global.prioritize_builders.is_some();
+    definition.select_next_worker = global.select_next_worker.is_some();
     definition.codebase_generator = global.codebase_generator.is_some();
     for item in config.get("locks").and_then(tree::items).unwrap_or_default() {
         match Descriptor::from_value(*item).filter(|d| d.kind() == Kind::Lock) {

@@ -3,6 +3,7 @@
 use crate::example::{builder, load, request};
 use serde_json::{Value as Json, json};
 use std::cell::RefCell;
+use std::sync::Arc;
 use tidemill_lang::policies::{NoHost, Pick, PolicyHost, Query, RequestView, Resource};
 
 /// A master that knows how the last builds ended.
@@ -57,7 +58,10 @@ fn builders_go_by_rank_and_an_unknown_name_has_rank_zero() {
 fn a_release_goes_before_older_requests() {
     let project = load("c-12-release-first");
     assert!(project.definition().builders[0].policies.next_build);
-    let pick = |all: &[RequestView]| project.policies().next_build(&builder("ship"), all, &NoHost).unwrap();
+    let pick = |all: &[RequestView]| {
+        let all: Vec<Arc<RequestView>> = all.iter().cloned().map(Arc::new).collect();
+        project.policies().next_build(&builder("ship"), &all, &NoHost).unwrap()
+    };
     let waiting = [request(1, Some("main")), request(2, Some("release")), request(3, Some("release"))];
     assert_eq!(pick(&waiting), Pick::One(2));
     assert_eq!(pick(&waiting[..1]), Pick::One(1), "without one, the first of all");
@@ -71,7 +75,10 @@ fn the_smallest_number_goes_first_and_no_number_last() {
         request.properties.set("patience", minutes, "Force");
         request
     };
-    let pick = |all: &[RequestView]| project.policies().next_build(&builder("shared"), all, &NoHost).unwrap();
+    let pick = |all: &[RequestView]| {
+        let all: Vec<Arc<RequestView>> = all.iter().cloned().map(Arc::new).collect();
+        project.policies().next_build(&builder("shared"), &all, &NoHost).unwrap()
+    };
     assert_eq!(pick(&[request(1, None), asks(2, 60), asks(3, 5), asks(4, 5)]), Pick::One(3));
     assert_eq!(pick(&[request(1, None), request(2, None)]), Pick::One(1));
     assert_eq!(pick(&[]), Pick::Nothing);

@@ -8,17 +8,18 @@
 
 use crate::app::App;
 use crate::loops::batcher::{Batcher, Dropped};
+use crate::loops::choose::Chooser;
 use crate::loops::lanes::{Lanes, SWEEP};
 use crate::paths::build_path;
 use sqlx::Postgres;
 use sqlx::pool::PoolConnection;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use tidemill_model::wire::{Claim, Held, Stop};
 use tidemill_model::{SessionId, WorkerId};
 use tidemill_schema::active::{Eligibility, eligibility, lanes_waiting};
-use tidemill_schema::claims::{Payloads, Waiting, claim_builds};
+use tidemill_schema::claims::{Claimed, Payloads, Picked, Waiting, claim_builds, claim_picked};
 use tidemill_schema::leases::{Renewed, leases_renew};
 use tidemill_schema::wake::Wake;
 use tidemill_service::Backoff;
@@ -46,6 +47,8 @@ struct Slot {
     answer: oneshot::Sender<Vec<Claim>>,
     /// Ask the database even if no lane is hot: a build may have been delivered into the void.
     unsure: bool,
+    /// No round has had it yet.
+    new: bool,
 }
 
 impl Polls {
@@ -55,7 +58,10 @@ impl Polls {
         let (answer, answered) = oneshot::channel();
         let unsure = self.sessions.heard_poll(waiting.session, waiting.poll, waiting.free);
         let session = waiting.session;
-        self.waiting.lock().expect("no panic while locked").insert(session, Slot { waiting, worker, answer, unsure });
+        self.waiting
+            .lock()
+            .expect("no panic while locked")
+            .insert(session, Slot { waiting, worker, answer, unsure, new: true });
         self.wake.notify_one();
         answered
     }
@@ -186,6 +192,12 @@ struct ClaimLoop {
     connection: Option<PoolConnection<Postgres>>,
     lanes: Lanes,
     payloads: Payloads,
+    chooser: Chooser,
+    /// Lanes in which functions of the project left something waiting: a worker
+    /// that becomes free may change their mind.
+    settled: HashSet<i64>,
+    /// Rounds in a row in which all that was picked had gone.
+    missed: u32,
     generation: u64,
     turn: usize,
     eligible: Eligibility,
@@ -202,6 +214,9 @@ impl ClaimLoop {
             connection: None,
             lanes: Lanes::default(),
             payloads: Payloads::default(),
+            chooser: Chooser::default(),
+            settled: HashSet::new(),
+            missed: 0,
             generation: 1,
             turn: 0,
             eligible: Eligibility::default(),
@@ -269,12 +284,17 @@ impl ClaimLoop {
     /// One look. True if there may be more to do at once.
     async fn round(&mut self) -> Result<bool, tidemill_schema::Error> {
         let now = Instant::now();
-        let (any, unsure) = {
+        let (any, unsure, new) = {
             let mut waiting = self.app.polls.waiting.lock().expect("no panic while locked");
             // Polls whose request is gone wait for nobody.
             waiting.retain(|_, s| !s.answer.is_closed());
-            (!waiting.is_empty(), waiting.values().any(|s| s.unsure))
+            let new = waiting.values_mut().any(|s| std::mem::take(&mut s.new) && s.waiting.free > 0);
+            (!waiting.is_empty(), waiting.values().any(|s| s.unsure), new)
         };
+        if new && !self.settled.is_empty() {
+            self.generation += 1;
+            self.lanes.mark(self.settled.drain(), self.generation);
+        }
         if !any {
             self.safety_at = now + SAFETY;
             return Ok(false);
@@ -283,6 +303,7 @@ impl ClaimLoop {
             let mut c = self.connection().await?;
             self.eligible = eligibility(&mut c).await?;
             self.connection = Some(c);
+            self.chooser.refresh(&self.app).await?;
             self.eligible_at = Some(now);
         }
         if now >= self.safety_at {
@@ -348,25 +369,14 @@ impl ClaimLoop {
         if asked.is_empty() {
             return Ok(false);
         }
+        if self.chooser.concerns(&self.eligible, &lanes) {
+            return self.claim_chosen(lanes, asked).await;
+        }
         let started = Instant::now();
         let mut c = self.connection().await?;
         let mut claimed = claim_builds(&mut c, &mut self.payloads, &asked, &lanes, self.app.settings.lease).await?;
-        for claim in claimed.by_session.values_mut().flatten() {
-            claim.url = format!("{}{}", self.app.url, build_path(&claim.builder, claim.number));
-        }
         self.connection = Some(c);
-        let mut free: HashMap<SessionId, u32> = asked.iter().map(|w| (w.session, w.free)).collect();
-        {
-            let mut waiting = self.app.polls.waiting.lock().expect("no panic while locked");
-            for (session, claims) in claimed.by_session {
-                let f = free.entry(session).or_default();
-                *f = f.saturating_sub(claims.len() as u32);
-                if let Some(slot) = waiting.remove(&session) {
-                    // If its request has just gone, the next poll gets them again.
-                    let _ = slot.answer.send(claims);
-                }
-            }
-        }
+        let free = self.answer(&asked, &mut claimed);
         for (lane, highest) in &claimed.lanes {
             self.lanes.taken(*lane, *highest, started);
         }
@@ -383,5 +393,68 @@ impl ClaimLoop {
             self.app.wakes.send(Wake::Events);
         }
         Ok(claimed.fresh > 0)
+    }
+
+    /// Claims what the project's functions choose.
+    async fn claim_chosen(
+        &mut self,
+        lanes: Vec<(i64, i64)>,
+        asked: Vec<Waiting>,
+    ) -> Result<bool, tidemill_schema::Error> {
+        let (generation, started) = (self.generation, Instant::now());
+        let mut c = self.connection().await?;
+        let chosen = self.chooser.choose(&mut c, &self.app, &self.eligible, &asked, &lanes).await?;
+        let Some(chosen) = chosen else { return Ok(false) };
+        let picked = Picked { revision: chosen.revision, picks: chosen.picks };
+        // Also without a pick: builds whose delivery was lost are looked for by the same statement.
+        let mut claimed = claim_picked(&mut c, &mut self.payloads, &asked, &picked, self.app.settings.lease).await?;
+        self.connection = Some(c);
+        self.answer(&asked, &mut claimed);
+        // Picks may be out of order: the bound is where the queue began.
+        for (lane, ticket) in chosen.first {
+            self.lanes.taken(lane, ticket, started);
+        }
+        for lane in chosen.settled {
+            self.lanes.drained(lane, generation);
+            self.settled.insert(lane);
+        }
+        if claimed.fresh > 0 {
+            self.missed = 0;
+            self.app.wakes.send(Wake::Events);
+            return Ok(true);
+        }
+        if picked.picks.is_empty() {
+            return Ok(chosen.more);
+        }
+        // All had gone: another replica was faster, or the revision is no longer the active one.
+        self.missed += 1;
+        if self.missed < 5 {
+            return Ok(true);
+        }
+        self.missed = 0;
+        self.eligible_at = None;
+        for pick in picked.picks {
+            self.lanes.drained(pick.lane, generation);
+            self.settled.insert(pick.lane);
+        }
+        Ok(false)
+    }
+
+    /// Gives each poll what was claimed for it. Returns the slots that are left.
+    fn answer(&self, asked: &[Waiting], claimed: &mut Claimed) -> HashMap<SessionId, u32> {
+        let mut free: HashMap<SessionId, u32> = asked.iter().map(|w| (w.session, w.free)).collect();
+        let mut waiting = self.app.polls.waiting.lock().expect("no panic while locked");
+        for (session, mut claims) in std::mem::take(&mut claimed.by_session) {
+            for claim in &mut claims {
+                claim.url = format!("{}{}", self.app.url, build_path(&claim.builder, claim.number));
+            }
+            let f = free.entry(session).or_default();
+            *f = f.saturating_sub(claims.len() as u32);
+            if let Some(slot) = waiting.remove(&session) {
+                // If its request has just gone, the next poll gets them again.
+                let _ = slot.answer.send(claims);
+            }
+        }
+        free
     }
 }

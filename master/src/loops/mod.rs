@@ -7,6 +7,7 @@
 
 pub mod batcher;
 pub mod beat;
+pub mod choose;
 pub mod claim;
 pub mod housekeeping;
 pub mod ingest;

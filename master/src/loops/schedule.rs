@@ -8,6 +8,7 @@
 //! safer than losing it, and the error is in the log.
 
 use crate::app::App;
+use crate::policies::collapse;
 use crate::schedulers::single_branch::{Rule, State};
 use crate::schedulers::{Classified, Decision};
 use sqlx::PgConnection;
@@ -17,10 +18,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tidemill_lang::Project;
 use tidemill_lang::definition::{SchedulerDef, SchedulerKind};
-use tidemill_model::{Change, Properties, SourceStamp};
+use tidemill_model::{Change, ChangeId, Properties, SourceStamp};
 use tidemill_schema::changes::{Cursor, changes_after};
 use tidemill_schema::config::revision_share;
-use tidemill_schema::requests::{NewBuildset, buildset_insert};
+use tidemill_schema::requests::{NewBuildset, Submitted, buildset_insert};
 use tidemill_schema::schedulers::{Advance, Scheduler, schedulers_advance, schedulers_due, schedulers_take};
 use tidemill_schema::wake::Wake;
 use tidemill_schema::{Error, Result, run_tx};
@@ -77,7 +78,7 @@ async fn look(app: &App) -> Result<Look> {
     }
     let Some((revision, project)) = app.projects.active(&app.db).await? else { return Ok(Look::Until(PERIOD)) };
     let pass = run_tx!(app.db, "schedule", |c| {
-        if revision_share(c).await?.0 == revision { pass(c, &project).await.map(Some) } else { Ok(None) }
+        if revision_share(c).await?.0 == revision { pass(c, app, revision, &project).await.map(Some) } else { Ok(None) }
     })?;
     let Some(pass) = pass else { return Ok(Look::More) };
     if !pass.lanes.is_empty() {
@@ -92,7 +93,7 @@ struct Pass {
     look: Look,
 }
 
-async fn pass(c: &mut PgConnection, project: &Arc<Project>) -> Result<Pass> {
+async fn pass(c: &mut PgConnection, app: &App, revision: i64, project: &Arc<Project>) -> Result<Pass> {
     let (schedulers, now) = schedulers_take(c).await?;
     let Some(lowest) = schedulers.iter().map(|s| s.cursor).min() else {
         // All are held by other replicas, which see what we saw.
@@ -102,7 +103,7 @@ async fn pass(c: &mut PgConnection, project: &Arc<Project>) -> Result<Pass> {
     let full = page.changes.len() as i64 == PAGE;
     // Everything below the end of the page was read; without changes the cursor stays.
     let end = page.changes.last().map(|(cursor, _)| *cursor);
-    let mut lanes = Vec::new();
+    let mut made = Vec::new();
     let mut advances = Vec::new();
     let mut cut = false;
     for scheduler in &schedulers {
@@ -117,11 +118,13 @@ async fn pass(c: &mut PgConnection, project: &Arc<Project>) -> Result<Pass> {
             }
             continue;
         }
-        let decided = decide(c, project, scheduler, changes, cursor, now, &mut lanes).await?;
+        let decided = decide(c, app, revision, project, scheduler, changes, cursor, now, &mut made).await?;
         cut |= decided.cursor < cursor;
         advances.push(decided);
     }
     schedulers_advance(c, &advances).await?;
+    collapse::merge(c, app, revision, project, &made).await?;
+    let lanes = made.into_iter().flat_map(|m| m.lanes).collect();
     let look = match (full || cut, page.more_above_horizon) {
         (true, _) => Look::More,
         (false, true) => Look::Behind,
@@ -130,14 +133,17 @@ async fn pass(c: &mut PgConnection, project: &Arc<Project>) -> Result<Pass> {
     Ok(Pass { lanes, look })
 }
 
+#[expect(clippy::too_many_arguments, reason = "one decision of one pass")]
 async fn decide(
     c: &mut PgConnection,
+    app: &App,
+    revision: i64,
     project: &Arc<Project>,
     scheduler: &Scheduler,
     changes: Vec<(Cursor, Change)>,
     cursor: Cursor,
     now: OffsetDateTime,
-    lanes: &mut Vec<i64>,
+    made: &mut Vec<Submitted>,
 ) -> Result<Advance> {
     let bad = |e| Error::Inconsistent(format!("scheduler `{}`: {e}", scheduler.name));
     let def: SchedulerDef = serde_json::from_value(scheduler.definition.clone()).map_err(bad)?;
@@ -161,8 +167,11 @@ async fn decide(
     let decided = rule.decide(state, &classified, now);
     let mut by_id: HashMap<i64, Change> = changes.into_iter().map(|ch| (ch.id.0, ch)).collect();
     for decision in &decided.decisions {
-        let new = buildset(c, &def, decision, &mut by_id).await?;
-        lanes.extend(buildset_insert(c, &new).await?.lanes);
+        let mut new = buildset(c, &def, decision, &mut by_id).await?;
+        let codebase = |id: &ChangeId| by_id.get(&id.0).map(|ch| (id.0, ch.new.codebase.clone()));
+        let changes: Vec<(i64, String)> = new.changes.iter().filter_map(codebase).collect();
+        collapse::choose(app, revision, project, &mut new, &changes).await?;
+        made.push(buildset_insert(c, &new).await?);
     }
     let state = serde_json::to_value(&decided.state).map_err(bad)?;
     Ok(Advance { id: scheduler.id, cursor, state, next_at: decided.next_at })

@@ -41,6 +41,33 @@ pub struct Claimed {
     pub lanes: HashMap<i64, i64>,
 }
 
+/// What policies decided: which pending request goes to which of the polls.
+#[derive(Clone, Debug, Default)]
+pub struct Picked {
+    /// The revision whose policies decided.
+    pub revision: i64,
+    pub picks: Vec<Pick>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pick {
+    pub lane: i64,
+    pub ticket: i64,
+    pub session: SessionId,
+}
+
+/// Claims exactly what was picked, as far as it is still there and its poll may
+/// have it; the most important first. One round trip, which is its own transaction.
+pub async fn claim_picked(
+    c: &mut PgConnection,
+    payloads: &mut Payloads,
+    waiting: &[Waiting],
+    picked: &Picked,
+    term: Duration,
+) -> Result<Claimed> {
+    claim(c, payloads, waiting, &[], picked, term).await
+}
+
 /// Claims for all waiting polls in one round trip, which is its own transaction.
 ///
 /// `lanes` are those that may hold work for these sessions, each with the
@@ -53,6 +80,17 @@ pub async fn claim_builds(
     lanes: &[(i64, i64)],
     term: Duration,
 ) -> Result<Claimed> {
+    claim(c, payloads, waiting, lanes, &Picked::default(), term).await
+}
+
+async fn claim(
+    c: &mut PgConnection,
+    payloads: &mut Payloads,
+    waiting: &[Waiting],
+    lanes: &[(i64, i64)],
+    picked: &Picked,
+    term: Duration,
+) -> Result<Claimed> {
     let sessions: Vec<i64> = waiting.iter().map(|w| w.session.0).collect();
     let polls: Vec<i64> = waiting.iter().map(|w| w.poll as i64).collect();
     let free: Vec<i32> = waiting.iter().map(|w| w.free as i32).collect();
@@ -60,12 +98,17 @@ pub async fn claim_builds(
     let slots: usize = waiting.iter().map(|w| w.free as usize).sum();
     let mut tokens = tidemill_service::token::random_hexes(slots, 16);
     let (lane_ids, lows): (Vec<i64>, Vec<i64>) = lanes.iter().copied().unzip();
+    let place = |p: &Pick| waiting.iter().position(|w| w.session == p.session).map(|i| i as i32 + 1);
+    let picks: Vec<(i64, i64, i32)> = picked.picks.iter().filter_map(|p| Some((p.lane, p.ticket, place(p)?))).collect();
+    let pick_lanes: Vec<i64> = picks.iter().map(|p| p.0).collect();
+    let pick_tickets: Vec<i64> = picks.iter().map(|p| p.1).collect();
+    let pick_slots: Vec<i32> = picks.iter().map(|p| p.2).collect();
     let rows = sqlx::query_as!(
         Row,
         r#"select slot as "slot!", build_id as "build!", token, attempt, builder_id as builder, number,
                   request_id as request, buildset_id as buildset, settings_id as settings, revision_id as revision,
                   worker_id as worker, lane, ticket
-             from claim_builds($1, $2, $3, $4, $5, $6, $7, $8)"#,
+             from claim_builds($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"#,
         &sessions,
         &polls,
         &free,
@@ -73,7 +116,11 @@ pub async fn claim_builds(
         &tokens,
         &lane_ids,
         &lows,
-        interval(term)
+        interval(term),
+        picked.revision,
+        &pick_lanes,
+        &pick_tickets,
+        &pick_slots
     )
     .fetch_all(&mut *c)
     .await?;

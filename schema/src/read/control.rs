@@ -84,12 +84,14 @@ pub enum RequestState {
     Complete,
     /// A worker has it: its build.
     Claimed(BuildId),
+    /// It became part of another.
+    Collapsed,
     Waiting,
 }
 
 pub async fn request_state(c: &mut PgConnection, request: i64) -> Result<Option<RequestState>> {
     let row = sqlx::query!(
-        r#"select r.complete_at is not null as "complete!",
+        r#"select r.complete_at is not null as "complete!", r.collapsed_into is not null as "collapsed!",
                   (select b.id from builds b where b.request_id = r.id and b.state <> 'finished'
                     order by b.id desc limit 1) as build
              from build_requests r where r.id = $1"#,
@@ -100,6 +102,7 @@ pub async fn request_state(c: &mut PgConnection, request: i64) -> Result<Option<
     Ok(row.map(|r| match (r.complete, r.build) {
         (true, _) => RequestState::Complete,
         (false, Some(build)) => RequestState::Claimed(BuildId(build)),
+        (false, None) if r.collapsed => RequestState::Collapsed,
         (false, None) => RequestState::Waiting,
     }))
 }

@@ -72,6 +72,19 @@ pub async fn list(c: &mut PgConnection, resource: &Resource, scope: &[Scope], qu
     Ok(Listed { rows, total, total_is_bound: total >= TOTAL_MAX && !exact, next })
 }
 
+/// The rows alone, without how many there are besides.
+pub async fn some(c: &mut PgConnection, resource: &Resource, scope: &[Scope], query: &Query) -> Result<Vec<RawRow>> {
+    let mut sql = QueryBuilder::<Postgres>::new("select ");
+    select_object(&mut sql, resource, query);
+    sql.push(" from (select ").push(resource.alias).push(".* from ");
+    rows_that_match(&mut sql, resource, scope, query);
+    order_by(&mut sql, resource, query);
+    sql.push(" limit ").push_bind(query.limit).push(") ").push(resource.alias);
+    order_by(&mut sql, resource, query);
+    let found: Vec<Json<RawRow>> = sql.build_query_scalar().fetch_all(c).await?;
+    Ok(found.into_iter().map(|j| j.0).collect())
+}
+
 /// How many rows match, at most `bound`.
 pub async fn count(
     c: &mut PgConnection,

@@ -19,6 +19,7 @@ pub mod list;
 pub mod logs;
 pub mod masters;
 pub mod overview;
+pub mod policy;
 pub mod query;
 pub mod requests;
 pub mod resource;

@@ -12,6 +12,7 @@ use tidemill_model::Results;
 macro_rules! open {
     () => {
         "r.id in (select q.request_id from request_queue q union all select q.request_id from request_waits q
+                  union all select q.id from build_requests q where q.collapsed_into is not null and q.complete_at is null
                   union all select b.request_id from leases q join builds b on b.id = q.build_id)"
     };
 }
@@ -56,9 +57,11 @@ pub static REQUESTS: Resource = Resource {
                   when exists (select 1 from request_queue q where q.request_id = r.id) then
                       case when not (select x.active from builders x where x.id = r.builder_id)
                            then 'its builder is not in the active configuration' else 'a free worker' end
+                  when r.collapsed_into is not null then 'request ' || r.collapsed_into || ', which it became part of'
                   else (select 'another attempt, after a back-off' from request_waits q where q.request_id = r.id) end",
             "What an open request waits for; null if nothing.",
         ),
+        int("collapsed_into", "r.collapsed_into", "The newer request that it became part of; its result is that one's."),
         int("attempt", "coalesce((select q.attempt from request_queue q where q.request_id = r.id limit 1),
                                  (select q.attempt from request_waits q where q.request_id = r.id),
                                  (select b.attempt from builds b where b.request_id = r.id order by b.id desc limit 1))",
@@ -84,6 +87,7 @@ pub struct Request {
     pub submitted_at: i64,
     pub reason: String,
     pub waits_for: Option<String>,
+    pub collapsed_into: Option<i64>,
     pub attempt: Option<i64>,
 }
 

@@ -99,6 +99,13 @@ pub async fn resolve(c: &mut PgConnection, named: &str) -> Result<Option<i64>> {
     .await?)
 }
 
+/// The id behind a name, and nothing else.
+pub async fn by_name(c: &mut PgConnection, name: &str) -> Result<Option<i64>> {
+    Ok(sqlx::query_scalar!("select id from workers where name = $1", crate::changes::clean(name))
+        .fetch_optional(c)
+        .await?)
+}
+
 pub fn by_id(id: i64) -> Scope {
     Scope::new("w.id = ", id)
 }

@@ -4,6 +4,7 @@
 use super::answer::missing;
 use crate::app::App;
 use crate::http::ApiError;
+use crate::policies::collapse;
 use serde::Deserialize;
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -85,8 +86,23 @@ pub async fn rebuild(app: &App, build: i64) -> Result<Submitted, ApiError> {
     submit(app, new).await
 }
 
-async fn submit(app: &App, new: NewBuildset) -> Result<Submitted, ApiError> {
-    let made = run_tx!(app.people, "buildset.submit", |c| buildset_insert(c, &new).await)?;
+async fn submit(app: &App, mut new: NewBuildset) -> Result<Submitted, ApiError> {
+    let made = match app.projects.active(&app.db).await {
+        Ok(Some((revision, project))) => {
+            // Neither a forced build nor a rebuild comes from changes: it merges with the same revision only.
+            collapse::choose(app, revision, &project, &mut new, &[]).await?;
+            run_tx!(app.people, "buildset.submit", |c| {
+                let made = buildset_insert(c, &new).await?;
+                collapse::merge(c, app, revision, &project, std::slice::from_ref(&made)).await?;
+                Ok::<_, Error>(made)
+            })?
+        }
+        // Without a project that this replica can evaluate nothing is merged.
+        Ok(None) | Err(Error::Inconsistent(_)) => {
+            run_tx!(app.people, "buildset.submit", |c| buildset_insert(c, &new).await)?
+        }
+        Err(error) => return Err(error.into()),
+    };
     app.wakes.send(Wake::Work(made.lanes.clone()));
     app.wakes.send(Wake::Events);
     Ok(made)
@@ -153,7 +169,7 @@ async fn cancel_once(c: &mut PgConnection, request: i64, reason: &str) -> Result
     Ok(match control::request_state(c, request).await? {
         None => Found::Missing,
         Some(RequestState::Complete) => Found::Complete,
-        Some(RequestState::Waiting) => Found::Moved,
+        Some(RequestState::Waiting | RequestState::Collapsed) => Found::Moved,
         Some(RequestState::Claimed(build)) => match build_stop(c, build, reason, Results::Cancelled).await? {
             true => Found::Stopping(build.0),
             false => Found::Moved,

@@ -9,7 +9,7 @@ use support::{change, evaluate, project, with_step};
 use tidemill_lang::definition::{AccessMode, Collapse};
 use tidemill_lang::policies::*;
 use tidemill_lang::{Project, Severity};
-use tidemill_model::{ChangeId, NewChange, SourceStamp};
+use tidemill_model::{ChangeId, NewChange, Properties, SourceStamp};
 
 /// A project with the builder `b`, whose configuration gets more arguments.
 fn with(functions: &str, arguments: &str, rest: &str) -> Project {
@@ -313,6 +313,34 @@ def rule(ctx):
     );
     let error = p.policies().schedule("s", RuleInput::default(), &NoHost).unwrap_err();
     assert!(error.to_string().contains("`x`, which does not exist"), "{error}");
+}
+
+#[test]
+fn a_custom_scheduler_goes_on_with_the_sources_and_properties_of_what_finished() {
+    let text = r#"
+def rule(ctx):
+    for f in ctx.finished:
+        ctx.addBuildset(sourcestamps = f.sourcestamps, properties = {"of": f.buildset, "p": f.properties["p"]})
+"#;
+    let p = with(
+        text,
+        "",
+        "c['schedulers'] = [schedulers.Triggerable(name = 'up', builderNames = ['b']), schedulers.Custom(name = 's', builderNames = ['b'], rule = rule, upstream = ['up'])]",
+    );
+    let stamp = SourceStamp { codebase: "lib".into(), revision: Some("r".into()), ..Default::default() };
+    let mut properties = Properties::new();
+    properties.set("p", "v", "test");
+    let finished = FinishedView {
+        buildset: 7,
+        scheduler: "up".into(),
+        sourcestamps: vec![stamp.clone()],
+        properties,
+        ..Default::default()
+    };
+    let out =
+        p.policies().schedule("s", RuleInput { finished: vec![finished], ..Default::default() }, &NoHost).unwrap();
+    assert_eq!(out.buildsets[0].sourcestamps, [stamp]);
+    assert_eq!(json!(out.buildsets[0].properties), json!({"of": 7, "p": "v"}));
 }
 
 #[test]

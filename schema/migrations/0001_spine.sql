@@ -106,6 +106,7 @@ comment on table activations is 'Which revision became the active one, when and 
 create index activations_revision on activations (revision_id, id);
 
 create table policy_failures (
+    id          bigint generated always as identity unique,
     revision_id bigint not null references config_revisions on delete cascade,
     subject     text not null,
     name        text not null,
@@ -277,11 +278,18 @@ create table schedulers (
     definition jsonb not null,
     cursor_xid bigint not null,
     cursor_id  bigint not null,
+    heard_xid  bigint not null default tidemill_horizon(),
+    heard_id   bigint not null default 0,
     state      jsonb not null default '{}',
-    next_at    timestamptz
+    next_at    timestamptz,
+    retry_at   timestamptz,
+    failures   int not null default 0,
+    check ((retry_at is null) = (failures = 0))
 );
 comment on table schedulers is 'A cursor over changes and a small durable state. Taken FOR UPDATE SKIP LOCKED by the schedule loop of any replica.';
+comment on column schedulers.heard_xid is 'With heard_id: a cursor over events, for one that hears of finished buildsets of other schedulers.';
 comment on column schedulers.next_at is 'When a timer of `state` is due; null without one.';
+comment on column schedulers.retry_at is 'A function of the project failed so many times in a row (`failures`): left alone until then or until a new revision, cursors and state as they were.';
 
 ------------------------------------------------------------------ what is to be built
 
@@ -595,5 +603,6 @@ create table events (
     data       jsonb not null default '{}',
     primary key (xid, id)
 );
+create index events_buildsets on events (xid, id) where kind = 'buildsets.complete';
 comment on table events is 'What happened, appended by the transaction that did it; read in the order of (xid, id) by live pages, notifiers and webhooks.';
 comment on column events.kind is 'Topic and verb, such as builds.new, builds.updated, builds.finished, changes.new.';

@@ -18,6 +18,7 @@ pub mod copy;
 pub mod db;
 pub mod error;
 pub mod events;
+pub mod finished;
 pub mod health;
 pub mod ingest;
 pub mod leases;

@@ -4,7 +4,6 @@
 /// Schedulers without an engine.
 const SCHEDULERS: &[&str] = &[
     "AnyBranchScheduler",
-    "Custom",
     "Dependent",
     "ForceScheduler",
     "Nightly",
@@ -26,7 +25,6 @@ const SOURCES: &[&str] = &[
     "GitHubPullrequestPoller",
     "HgPoller",
     "P4Source",
-    "PollingChangeSource",
     "SVNCommitEmailMaildirSource",
     "SVNPoller",
 ];
@@ -55,16 +53,6 @@ pub(super) const RUNS_LATENT: bool = false;
 
 /// Where secrets come from.
 pub(super) const RUNS_SECRETS: bool = false;
-
-/// Functions by which masters choose and merge: [`crate::policies`] evaluates them, no loop of a master asks yet.
-pub(super) const RUNS_POLICIES: bool = false;
-
-/// Arguments of a builder that are such.
-pub(super) const BUILDER_POLICIES: [&str; 4] = ["canStartBuild", "collapseRequests", "nextBuild", "nextWorker"];
-
-/// Keys of the configuration that are such.
-pub(super) const PROJECT_POLICIES: [&str; 5] =
-    ["codebaseGenerator", "collapseRequests", "prioritizeBuilders", "revlink", "select_next_worker"];
 
 /// Locks of builders, workers and steps.
 pub(super) const RUNS_LOCKS: bool = false;

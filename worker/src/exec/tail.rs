@@ -6,6 +6,7 @@
 //! of the one that it replaced the rest is read before.
 
 use super::outlet::{SharedLog, locked};
+use crate::tree;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -141,7 +142,7 @@ impl Tail {
     /// A plain file inside; others are as good as missing.
     fn open(&self) -> Option<(File, Identity)> {
         let file = plain(&self.path).ok()?;
-        if !self.path.canonicalize().ok()?.starts_with(&self.root) {
+        if !tree::is_inside(&self.root, &self.path.canonicalize().ok()?) {
             return None;
         }
         let now = Identity::of(&file.metadata().ok()?);

@@ -64,6 +64,9 @@ pub(crate) fn run(
         observed_lines: Slot::new(0),
         depth: Slot::new(0),
         pending: Slot::default(),
+        pending_bytes: Slot::new(0),
+        observed: Slot::default(),
+        current: Slot::default(),
         ended: Slot::new(None),
         worker: host.worker(),
     });

@@ -5,6 +5,8 @@ use crate::postgres::Postgres;
 use crate::process::{Process, program};
 use crate::wait::{holds, wait_until};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -58,6 +60,28 @@ impl Cluster {
         self.dir.path()
     }
 
+    /// A shell script in the place of a program that is not there: masters and
+    /// workers that start after this find it before all others.
+    pub fn stand_in(&self, name: &str, script: &str) {
+        use std::os::unix::fs::PermissionsExt;
+        let path = self.stand_ins().join(name);
+        std::fs::create_dir_all(self.stand_ins()).expect("the test's folder is writable");
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("the test's folder is writable");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))
+            .expect("the script can be made a program");
+    }
+
+    fn stand_ins(&self) -> PathBuf {
+        self.dir().join("bin")
+    }
+
+    /// PATH with the stand-ins, if there are any.
+    fn path(&self) -> Option<OsString> {
+        let mut folders = vec![self.stand_ins()];
+        folders.extend(std::env::split_paths(&std::env::var_os("PATH")?));
+        self.stand_ins().is_dir().then(|| std::env::join_paths(folders).expect("no folder has a colon"))
+    }
+
     /// Starts a master on a free port and waits until it is ready.
     pub async fn master(&mut self) -> usize {
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
@@ -82,7 +106,8 @@ impl Cluster {
             .env("TIDEMILL_MASTER_LEASE_SECONDS", self.lease_seconds.to_string())
             .env("TIDEMILL_MASTER_LOCAL_TOKEN_FILE", self.dir().join("token"))
             .env("TIDEMILL_MASTER_POLL_LOCAL_ADDRESSES", "true")
-            .env("TIDEMILL_MASTER_CACHE_DIR", self.dir().join(format!("cache{n}")));
+            .env("TIDEMILL_MASTER_CACHE_DIR", self.dir().join(format!("cache{n}")))
+            .envs(self.path().map(|path| ("PATH", path)));
         Process::start(&format!("master{n}"), command, &self.dir().join(format!("master{n}.log")))
     }
 
@@ -157,7 +182,8 @@ impl Cluster {
             .env("TIDEMILL_WORKER_NAME", name)
             .env("TIDEMILL_WORKER_BASE", base)
             .env("TIDEMILL_WORKER_SLOTS", slots.to_string())
-            .env("TIDEMILL_WORKER_TOKEN_FILE", base.join("token"));
+            .env("TIDEMILL_WORKER_TOKEN_FILE", base.join("token"))
+            .envs(self.path().map(|path| ("PATH", path)));
         Process::start(&format!("worker {name}"), command, &self.dir().join(format!("worker-{name}.log")))
     }
 
@@ -169,8 +195,13 @@ impl Cluster {
 
     /// Applies a project file through a master.
     pub async fn configure(&self, n: usize, text: &str) {
-        let body = json!({ "files": { "master.star": text } });
-        self.api(n).post("config", body).await.expect("the project file is good");
+        let files = BTreeMap::from([("master.star".to_owned(), text.to_owned())]);
+        self.configure_files(n, &files).await.expect("the project file is good");
+    }
+
+    /// Applies all files of a project; the answer has revision and warnings.
+    pub async fn configure_files(&self, n: usize, files: &BTreeMap<String, String>) -> Result<Value, String> {
+        self.api(n).post("config", json!({ "files": files })).await
     }
 
     /// Waits until the change source was polled for the first time: what is pushed later is a change.

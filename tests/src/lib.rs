@@ -1,5 +1,5 @@
 //! The harness: one Postgres, any number of masters and workers as real
-//! processes, a proxy that cuts and delays, HAProxy, git repositories.
+//! processes, a proxy that cuts and delays, HAProxy, web pages, git repositories.
 //!
 //! A test owns its [`cluster::Cluster`]: database, processes, folders, all gone
 //! when it is dropped, also after a panic. Waits are on conditions with a text
@@ -9,6 +9,7 @@ pub mod api;
 pub mod cluster;
 pub mod haproxy;
 pub mod invariants;
+pub mod pages;
 pub mod postgres;
 pub mod process;
 pub mod proxy;
@@ -16,5 +17,6 @@ pub mod repository;
 pub mod wait;
 
 pub use cluster::Cluster;
+pub use pages::Pages;
 pub use repository::Repository;
 pub use wait::wait_until;

@@ -99,6 +99,11 @@ pub fn program(name: &str) -> PathBuf {
         if folder.ends_with("release") {
             build.arg("--release");
         }
+        // What cargo says to a test about itself would look like news to build scripts, and all be built again.
+        let told = |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| name.starts_with(prefix));
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(told)) {
+            build.env_remove(name);
+        }
         let status = build.status().expect("cargo can be started");
         assert!(status.success(), "building the programs under test failed");
         folder

@@ -3,14 +3,11 @@
 //! none of them holds up the others.
 
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
 use tidemill_model::NewChange;
 use tidemill_schema::changes::changes_insert;
 use tidemill_schema::run_tx;
 use tidemill_tests::wait::holds;
-use tidemill_tests::{Cluster, Repository, invariants, wait_until};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tidemill_tests::{Cluster, Pages, Repository, invariants, wait_until};
 
 /// A builder `b` that any worker builds, after the text of a rule, and a configuration `c`.
 fn project(functions: &str, rest: &str) -> String {
@@ -217,61 +214,10 @@ c["schedulers"] = [
     invariants::check(&t.db).await;
 }
 
-/// A server on this machine that says what it is told to, by path.
-#[derive(Clone, Default)]
-struct Server(Arc<Mutex<BTreeMap<String, String>>>);
-
-impl Server {
-    async fn start(&self) -> String {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let this = self.clone();
-        tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                let this = this.clone();
-                tokio::spawn(async move {
-                    let mut asked = Vec::new();
-                    let mut part = [0; 4096];
-                    while !asked.windows(4).any(|w| w == b"\r\n\r\n") {
-                        match stream.read(&mut part).await {
-                            Ok(n) if n > 0 => asked.extend_from_slice(&part[..n]),
-                            _ => return,
-                        }
-                    }
-                    let asked = String::from_utf8_lossy(&asked).into_owned();
-                    let path = asked.split(' ').nth(1).unwrap_or_default().to_owned();
-                    let body = this.0.lock().unwrap().get(&path).cloned();
-                    let answer = match body {
-                        Some(to) if to.starts_with("redirect ") => {
-                            format!(
-                                "HTTP/1.1 302 Found\r\nlocation: {}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
-                                &to[9..]
-                            )
-                        }
-                        Some(body) => {
-                            format!(
-                                "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
-                                body.len()
-                            )
-                        }
-                        None => "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".to_owned(),
-                    };
-                    let _ = stream.write_all(answer.as_bytes()).await;
-                });
-            }
-        });
-        url
-    }
-
-    fn say(&self, path: &str, body: impl ToString) {
-        self.0.lock().unwrap().insert(path.to_owned(), body.to_string());
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_custom_poller_announces_each_thing_once_though_its_master_is_killed() {
     let mut t = Cluster::start().await;
-    let server = Server::default();
+    let server = Pages::default();
     server.say("/tags", json!([{"name": "v1"}]));
     server.say("/away", "redirect http://169.254.169.254/latest/meta-data");
     let url = server.start().await;

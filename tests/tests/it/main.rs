@@ -11,6 +11,7 @@ mod logs;
 mod masters_die;
 mod network;
 mod numbers;
+mod origin;
 mod policies;
 mod polls;
 mod postgres_dies;

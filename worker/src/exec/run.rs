@@ -100,8 +100,8 @@ pub(crate) enum How {
 pub(crate) enum LaunchError {
     #[error("the command is empty")]
     Empty,
-    #[error("{program}: not found in PATH={path}")]
-    NotFound { program: String, path: String },
+    #[error("{program}: {why}")]
+    NotFound { program: String, why: String },
     #[error("cannot start {program}: {error}")]
     Start { program: String, error: std::io::Error },
 }
@@ -235,24 +235,29 @@ fn start(context: &Context<'_>, launch: &Launch) -> Result<(Started, Option<Rece
     Ok((started, terminal))
 }
 
-/// The program's path, looked up as a shell would, in the PATH of the command.
+/// The program's path, looked up as a shell would: in the PATH of the command,
+/// or in its folder where the name is a path itself.
 fn find(name: &OsString, launch: &Launch) -> Result<PathBuf, LaunchError> {
     let path = Path::new(name);
     if name.is_empty() {
         return Err(LaunchError::Empty);
     }
-    if path.components().count() > 1 || path.is_absolute() {
-        return Ok(launch.dir.join(path));
+    let runs = |file: &Path| nix::unistd::access(file, nix::unistd::AccessFlags::X_OK).is_ok();
+    let none = |why: String| LaunchError::NotFound { program: name.to_string_lossy().into_owned(), why };
+    if name.as_encoded_bytes().contains(&b'/') {
+        let file = launch.dir.join(path);
+        return match file.is_file() {
+            true if runs(&file) => Ok(file),
+            true => Err(none("it is no program: execute permission is missing".into())),
+            false => Err(none(format!("not found in {}", launch.dir.display()))),
+        };
     }
     let default = OsString::from("/usr/local/bin:/usr/bin:/bin");
     let dirs = launch.env.get(std::ffi::OsStr::new("PATH")).unwrap_or(&default);
     std::env::split_paths(dirs)
         .map(|dir| launch.dir.join(dir).join(path))
-        .find(|file| file.is_file() && nix::unistd::access(file, nix::unistd::AccessFlags::X_OK).is_ok())
-        .ok_or_else(|| LaunchError::NotFound {
-            program: name.to_string_lossy().into_owned(),
-            path: dirs.to_string_lossy().into_owned(),
-        })
+        .find(|file| file.is_file() && runs(file))
+        .ok_or_else(|| none(format!("not found in PATH={}", dirs.to_string_lossy())))
 }
 
 /// The tree is to end.

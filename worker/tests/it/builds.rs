@@ -216,6 +216,24 @@ async fn stdin_and_wanted_streams_are_as_configured() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_is_not_in_the_folder_or_may_not_be_executed_is_the_builds_own_mistake() {
+    let master = Master::start().await;
+    let worker = Worker::start(&master, 1);
+    let build = master.build(
+        r#"steps.ShellCommand(command = "echo true > plain"),
+           steps.ShellCommand(name = "absent", command = ["./absent"]),
+           steps.ShellCommand(name = "plain", command = ["./plain"])"#,
+    );
+    assert_eq!(master.finished(build).await.0, Results::Failure);
+    master.with(build, |b| {
+        assert!(b.header(2).contains("./absent: not found in /"), "{}", b.header(2));
+        assert!(b.header(3).contains("./plain: it is no program: execute permission is missing"), "{}", b.header(3));
+        assert!(b.steps()[1..].iter().all(|s| s.1 == Results::Failure), "{:?}", b.steps());
+    });
+    worker.end(&master).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn builds_of_one_builder_at_once_keep_out_of_each_others_folder() {
     let master = Master::start().await;
     let worker = Worker::start(&master, 2);

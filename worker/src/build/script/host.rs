@@ -11,7 +11,7 @@ use crate::shared::Shared;
 use crate::spool::Spool;
 use serde_json::Value as Json;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tidemill_lang::custom::{
@@ -21,8 +21,12 @@ use tidemill_model::log::Channel;
 use tidemill_model::wire::{LogKind, VOCABULARY};
 use tokio::sync::watch;
 
-/// Commands of this worker, all of the release's version.
+/// Commands of this worker.
 const COMMANDS: [&str; 8] = ["shell", "stat", "glob", "listdir", "mkdir", "rmdir", "cpdir", "rmfile"];
+
+/// Their version, in the numbers of Buildbot's workers: a step that was written
+/// for these must not take this one for an old one.
+const COMMANDS_VERSION: &str = "3.1";
 
 /// What the step's thread was given.
 pub(super) struct Ground {
@@ -72,12 +76,11 @@ impl StepHost for Host {
     }
 
     fn worker(&self) -> WorkerInfo {
-        let release = env!("CARGO_PKG_VERSION").to_owned();
         WorkerInfo {
             name: self.ground.shared.settings.name.clone(),
             vocabulary: VOCABULARY,
-            commands: COMMANDS.iter().map(|c| ((*c).to_owned(), release.clone())).collect::<BTreeMap<_, _>>(),
-            release,
+            commands: COMMANDS.map(|c| (c.to_owned(), COMMANDS_VERSION.to_owned())).into(),
+            release: env!("CARGO_PKG_VERSION").to_owned(),
             system: "posix".into(),
             os: std::env::consts::OS.into(),
             arch: std::env::consts::ARCH.into(),

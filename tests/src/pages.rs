@@ -55,4 +55,9 @@ impl Pages {
     pub fn say(&self, path: &str, body: impl ToString) {
         self.0.lock().expect("no panic while holding the pages").insert(path.to_owned(), body.to_string());
     }
+
+    /// The path is not there any more.
+    pub fn forget(&self, path: &str) {
+        self.0.lock().expect("no panic while holding the pages").remove(path);
+    }
 }

@@ -13,6 +13,8 @@ mod walk;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use tidemill_tests::process::{outcome, program};
 use tidemill_tests::wait::holds;
 use tidemill_tests::{Cluster, Pages, wait_until};
 
@@ -97,6 +99,13 @@ impl Origin {
         .await;
         let warnings = applied["warnings"].as_array().expect("a list of warnings");
         warnings.iter().map(|w| w["message"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// A client command against the master.
+    fn cli(&self, args: &[&str]) -> (Option<i32>, String) {
+        let mut command = Command::new(program("tidemill"));
+        command.args(args).env("TIDEMILL_MASTER", self.t.master_url(self.m)).env("TIDEMILL_TOKEN", &self.t.token);
+        outcome(&mut command)
     }
 
     /// Names of the builders that are active, and those that the active revision defines, both sorted.

@@ -247,3 +247,28 @@ async fn people_can_force_cancel_stop_and_build_again() {
     assert_eq!(m.post("/api/v2/builds/99/rebuild", json!({})).await.0, 404);
     world.end().await;
 }
+
+/// Whoever writes a build locks its lease and then the buildset: a cancel that
+/// held the buildset while it waits for the lease would block them and be blocked.
+#[tokio::test]
+async fn a_cancel_that_waits_for_a_lease_holds_no_lock_of_the_buildset() {
+    let world = World::new(1).await;
+    project(world.db(), &["linux"]).await;
+    let session = worker(world.db(), "w").await;
+    let set = submit(world.db(), "linux", "r").await;
+    let claim = claim(world.db(), session).await;
+    let mut ingest = world.db().pool().begin().await.unwrap();
+    let lease = sqlx::query("select from leases where build_id = $1 for update").bind(claim.build);
+    lease.execute(&mut *ingest).await.unwrap();
+    let path = format!("/api/v2/buildrequests/{}/cancel", set.requests[0].0);
+    let cancel = world.one().post(&path, json!({"reason": "enough"}));
+    let meanwhile = async {
+        waits_for_a_lock(world.db()).await;
+        let buildset = sqlx::query("select from buildsets where id = $1 for update nowait").bind(set.buildset.0);
+        buildset.execute(&mut *ingest).await.expect("nobody holds the buildset");
+        ingest.commit().await.unwrap();
+    };
+    let ((status, answer), ()) = tokio::join!(cancel, meanwhile);
+    assert_eq!((status.as_u16(), &answer["stopping"]), (200, &json!(claim.build)), "{answer}");
+    world.end().await;
+}

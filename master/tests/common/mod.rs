@@ -291,6 +291,26 @@ async fn settled(db: &Db) {
     tokio::time::timeout(Duration::from_secs(60), look).await.expect("other tests end their transactions");
 }
 
+/// Waits until somebody waits for a lock in this database.
+pub async fn waits_for_a_lock(db: &Db) {
+    let look = async {
+        loop {
+            let waiting: bool = sqlx::query_scalar(
+                "select exists (select from pg_stat_activity
+                                 where datname = current_database() and wait_event_type = 'Lock')",
+            )
+            .fetch_one(db.pool())
+            .await
+            .unwrap();
+            if waiting {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), look).await.expect("somebody waits");
+}
+
 pub async fn worker(db: &Db, name: &str) -> SessionId {
     let token = workers::worker_enrol(db, name).await.unwrap();
     run_tx!(db, "test", |c| {

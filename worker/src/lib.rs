@@ -14,6 +14,7 @@ mod build;
 mod client;
 mod clock;
 mod exec;
+mod heard;
 mod mask;
 mod order;
 mod poll;

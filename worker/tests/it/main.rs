@@ -9,4 +9,5 @@ mod master;
 mod processes;
 mod protocol;
 mod scripts;
+mod unreadable;
 mod worker;

@@ -272,3 +272,31 @@ async fn a_cancel_that_waits_for_a_lease_holds_no_lock_of_the_buildset() {
     assert_eq!((status.as_u16(), &answer["stopping"]), (200, &json!(claim.build)), "{answer}");
     world.end().await;
 }
+
+#[tokio::test]
+async fn properties_that_no_worker_could_read_are_refused_by_name() {
+    let world = World::new(1).await;
+    let m = world.one();
+    project(world.db(), &["b"]).await;
+    let deep = (0..70).fold(json!(1), |inner, _| json!([inner]));
+    let large = "x".repeat(700_000);
+    let force = |properties: Value| m.post("/api/v2/builders/b/force", json!({ "properties": properties }));
+    for (properties, word) in [(json!({"a": 1, "deep": deep}), "64 deep"), (json!({"x": large}), "")] {
+        let (status, said) = force(properties).await;
+        match word {
+            "" => assert_eq!(status, 201),
+            word => {
+                assert_eq!((status.as_u16(), &said["errors"][0]["field"]), (400, &json!("properties")), "{said}");
+                assert!(said["errors"][0]["detail"].as_str().unwrap().contains(word), "{said}");
+            }
+        }
+    }
+    let (status, said) = m.post("/api/v2/changes", json!({"author": "a", "properties": {"deep": [deep, "me"]}})).await;
+    assert_eq!((status.as_u16(), &said["errors"][0]["field"]), (400, &json!("properties")), "{said}");
+    let (status, said) =
+        m.post("/change_hook/base", json!({"author": "a", "properties": {"deep": deep.to_string()}})).await;
+    assert_eq!(status.as_u16(), 202, "a text is no nesting: {said}");
+    let (status, said) = m.post("/change_hook/base", json!({"author": "a", "properties": {"deep": deep}})).await;
+    assert_eq!((status.as_u16(), &said["errors"][0]["field"]), (400, &json!("properties")), "{said}");
+    world.end().await;
+}

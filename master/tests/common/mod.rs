@@ -110,8 +110,15 @@ impl Replica {
         Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap()
     }
 
+    /// With a token, as programs ask.
     pub async fn get(&self, path: &str) -> Response {
-        self.client().get(format!("{}{path}", self.url)).send().await.unwrap()
+        self.client().get(format!("{}{path}", self.url)).bearer_auth(TOKEN).send().await.unwrap()
+    }
+
+    /// As anybody who can reach the address.
+    pub async fn anonymous(&self, path: &str) -> (StatusCode, Value) {
+        let answer = self.client().get(format!("{}{path}", self.url)).send().await.unwrap();
+        (answer.status(), answer.json().await.unwrap())
     }
 
     /// As a browser asks.

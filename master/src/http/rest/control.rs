@@ -50,6 +50,7 @@ pub async fn force(app: &App, builder: i64, name: &str, force: Force, by: &str) 
         properties.set(key, value, FORCE);
     }
     properties.set("owner", by, FORCE);
+    properties.check().map_err(|e| ApiError::field("properties", e.to_string()))?;
     let reason = match force.reason.trim() {
         "" => format!("forced by {by}"),
         said => said.to_owned(),
@@ -187,6 +188,7 @@ async fn cancel_once(c: &mut PgConnection, request: i64, reason: &str) -> Result
 
 /// Stores a change; with a key only once. The answer may be given: it is committed.
 pub async fn change(app: &App, change: &NewChange, key: Option<&str>) -> Result<ChangeId, ApiError> {
+    change.properties.check().map_err(|e| ApiError::field("properties", e.to_string()))?;
     let id = run_tx!(app.people, "change.insert", |c| change_store(c, change, key).await)?;
     app.wakes.send(Wake::Changes);
     app.wakes.send(Wake::Events);

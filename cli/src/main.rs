@@ -6,6 +6,7 @@ mod client;
 mod commands;
 mod error;
 mod exit;
+mod local;
 mod locate;
 mod lsp;
 mod output;
@@ -40,7 +41,9 @@ fn main() -> ExitCode {
 }
 
 fn report(failure: &Failure, out: Output) {
-    eprintln!("{} {}", out.err().paint(Style::Red, "error:"), failure.message);
+    // A finding in a project file says itself that it is an error.
+    let message = failure.message.strip_prefix("error: ").unwrap_or(&failure.message);
+    eprintln!("{} {message}", out.err().paint(Style::Red, "error:"));
     if let Some(hint) = &failure.hint {
         eprintln!("{hint}");
     }
@@ -63,6 +66,11 @@ fn run(cli: Cli, out: Output) -> Result<Exit> {
     match cli.command {
         Command::Master(args) => on_threads(commands::master::run(args, layers)),
         Command::Worker(args) if args.command.is_none() => on_threads(commands::worker::run(args, layers)),
+        Command::Run(args) => {
+            // A reader that goes away stops the build in order, see `local`.
+            telemetry::init(telemetry::Format::Text, "error");
+            on_threads(commands::run::run(args, layers, out))
+        }
         Command::Up(args) => {
             telemetry::init(telemetry::Format::Text, "warn");
             on_this_thread(up::up(args, layers, out))
@@ -107,7 +115,7 @@ async fn simple(command: Command, layers: Layers, out: Output) -> Result<Exit> {
             Some(command) => commands::worker::add(command, layers, out).await,
             None => Err(Failure::internal("a worker is not a simple command")),
         },
-        Command::Up(_) | Command::Master(_) | Command::EvaluateProject | Command::ExamineProject => {
+        Command::Up(_) | Command::Run(_) | Command::Master(_) | Command::EvaluateProject | Command::ExamineProject => {
             Err(Failure::internal("a daemon is not a simple command"))
         }
     }

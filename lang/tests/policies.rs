@@ -9,7 +9,7 @@ use support::{change, evaluate, project, with_step};
 use tidemill_lang::definition::{AccessMode, Collapse};
 use tidemill_lang::policies::*;
 use tidemill_lang::{Project, Severity};
-use tidemill_model::{ChangeId, NewChange, SourceStamp};
+use tidemill_model::{ChangeId, NewChange, Properties, SourceStamp};
 
 /// A project with the builder `b`, whose configuration gets more arguments.
 fn with(functions: &str, arguments: &str, rest: &str) -> Project {
@@ -316,6 +316,34 @@ def rule(ctx):
 }
 
 #[test]
+fn a_custom_scheduler_goes_on_with_the_sources_and_properties_of_what_finished() {
+    let text = r#"
+def rule(ctx):
+    for f in ctx.finished:
+        ctx.addBuildset(sourcestamps = f.sourcestamps, properties = {"of": f.buildset, "p": f.properties["p"]})
+"#;
+    let p = with(
+        text,
+        "",
+        "c['schedulers'] = [schedulers.Triggerable(name = 'up', builderNames = ['b']), schedulers.Custom(name = 's', builderNames = ['b'], rule = rule, upstream = ['up'])]",
+    );
+    let stamp = SourceStamp { codebase: "lib".into(), revision: Some("r".into()), ..Default::default() };
+    let mut properties = Properties::new();
+    properties.set("p", "v", "test");
+    let finished = FinishedView {
+        buildset: 7,
+        scheduler: "up".into(),
+        sourcestamps: vec![stamp.clone()],
+        properties,
+        ..Default::default()
+    };
+    let out =
+        p.policies().schedule("s", RuleInput { finished: vec![finished], ..Default::default() }, &NoHost).unwrap();
+    assert_eq!(out.buildsets[0].sourcestamps, [stamp]);
+    assert_eq!(json!(out.buildsets[0].properties), json!({"of": 7, "p": "v"}));
+}
+
+#[test]
 fn a_custom_poller_reaches_outside_and_keeps_state() {
     let text = r#"
 def poll(ctx):
@@ -444,9 +472,14 @@ fn a_revision_that_changes_nothing_shows_no_change_and_another_shows_its_fields(
     assert!(moved.definition().diff(old.definition()).is_empty());
     let changed = project(&text(6, "True")).definition().diff(old.definition());
     assert_eq!(changed.changed.len(), 2);
-    assert_eq!(changed.changed[0].fields[0].field, "step_defs[0].args.timeout");
+    assert_eq!(changed.changed[0].fields[0].field, "step_defs.shell.args.timeout");
     let function = project(&text(5, "False")).definition().diff(old.definition());
     assert_eq!(function.changed[0].fields[0].field, "digest");
+    let more = text(5, "True")
+        .replace("[steps.ShellCommand(", "[steps.ShellCommand(name = 'first', command = 'y'), steps.ShellCommand(");
+    let added = project(&more).definition().diff(old.definition());
+    let fields: Vec<_> = added.changed[0].fields.iter().map(|f| (f.field.as_str(), f.old.is_some())).collect();
+    assert_eq!(fields, [("step_defs.first", false), ("steps", true)]);
     let fewer = project(&text(5, "True").replace("['a', 'b']", "['a', 'c']")).definition().diff(old.definition());
     assert_eq!((fewer.added.len(), fewer.removed.len()), (1, 1));
 }

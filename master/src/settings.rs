@@ -24,6 +24,8 @@ pub struct Settings {
     pub loops: bool,
     /// Where pollers keep their copies of repositories. Losing it costs time only.
     pub cache_dir: PathBuf,
+    /// Whether functions that poll may reach addresses of this machine over HTTP.
+    pub poll_local_addresses: bool,
 }
 
 impl Settings {

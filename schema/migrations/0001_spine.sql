@@ -106,6 +106,7 @@ comment on table activations is 'Which revision became the active one, when and 
 create index activations_revision on activations (revision_id, id);
 
 create table policy_failures (
+    id          bigint generated always as identity unique,
     revision_id bigint not null references config_revisions on delete cascade,
     subject     text not null,
     name        text not null,
@@ -277,11 +278,18 @@ create table schedulers (
     definition jsonb not null,
     cursor_xid bigint not null,
     cursor_id  bigint not null,
+    heard_xid  bigint not null default tidemill_horizon(),
+    heard_id   bigint not null default 0,
     state      jsonb not null default '{}',
-    next_at    timestamptz
+    next_at    timestamptz,
+    retry_at   timestamptz,
+    failures   int not null default 0,
+    check ((retry_at is null) = (failures = 0))
 );
 comment on table schedulers is 'A cursor over changes and a small durable state. Taken FOR UPDATE SKIP LOCKED by the schedule loop of any replica.';
+comment on column schedulers.heard_xid is 'With heard_id: a cursor over events, for one that hears of finished buildsets of other schedulers.';
 comment on column schedulers.next_at is 'When a timer of `state` is due; null without one.';
+comment on column schedulers.retry_at is 'A function of the project failed so many times in a row (`failures`): left alone until then or until a new revision, cursors and state as they were.';
 
 ------------------------------------------------------------------ what is to be built
 
@@ -326,6 +334,21 @@ create table buildset_changes (
 );
 comment on table buildset_changes is 'The changes that led to it: the blame list of its builds.';
 create index buildset_changes_change on buildset_changes (change_id);
+
+-- The newest of its changes as workers get them, oldest first. Null where none led to it.
+create function buildset_blame(buildset bigint, most bigint) returns jsonb
+language sql stable
+as $$
+    select jsonb_agg(jsonb_build_object(
+               'author', h.author, 'committer', h.committer, 'comments', h.comments, 'files', h.files,
+               'branch', h.branch, 'revision', h.revision, 'repository', h.repository, 'project', h.project,
+               'codebase', h.codebase, 'category', h.category, 'revlink', h.revlink,
+               'when', floor(extract(epoch from coalesce(h.when_at, h.received_at)))::bigint,
+               'properties', h.properties) order by h.id)
+      from (select x.change_id from buildset_changes x where x.buildset_id = buildset
+             order by x.change_id desc limit most) newest
+     cross join lateral (select c.* from changes c where c.id = newest.change_id limit 1) h
+$$;
 
 create table build_requests (
     id             bigint generated always as identity primary key,
@@ -463,10 +486,50 @@ create table steps (
     results      smallint check (results between 0 and 6),
     hidden       boolean not null default false,
     urls         jsonb not null default '[]',
+    progress     jsonb not null default '{}',
     unique (build_id, number),
     check ((complete_at is null) = (results is null))
 ) with (fillfactor = 70);
 comment on table steps is 'Steps in the order in which they started.';
+comment on column steps.progress is 'How far the step has come, {metric: number}; a hint.';
+
+create table step_statistics (
+    build_id bigint not null,
+    step     int not null,
+    name     text not null,
+    value    double precision not null,
+    primary key (build_id, step, name)
+);
+comment on table step_statistics is 'Numbers that steps counted, such as warnings and tests; step is the number of the step within the build.';
+
+-- How long the builder's builds take, from the last good ones before this
+-- number: their median. Null where there were none lately.
+create function build_time_expected(builder bigint, before bigint) returns interval
+language sql stable
+as $$
+    select percentile_disc(0.5) within group (order by good.took)
+      from (select recent.complete_at - recent.started_at as took
+              from (select b.started_at, b.complete_at, b.results from builds b
+                     where b.builder_id = builder and b.number < before
+                     order by b.number desc limit 50) recent
+             where recent.results in (0, 1) limit 7) good
+$$;
+
+-- The same for a step of that name in those builds.
+create function step_time_expected(build bigint, step text) returns interval
+language sql stable
+as $$
+    select percentile_disc(0.5) within group (order by good.took)
+      from (select s.complete_at - s.started_at as took
+              from builds now
+             cross join lateral (
+                   select b.id from builds b where b.builder_id = now.builder_id and b.number < now.number
+                    order by b.number desc limit 20) recent
+             cross join lateral (
+                   select k.started_at, k.complete_at from steps k
+                    where k.build_id = recent.id and k.name = step and k.results in (0, 1) limit 1) s
+             where now.id = build limit 7) good
+$$;
 
 create table logs (
     id         bigint generated always as identity primary key,
@@ -540,5 +603,6 @@ create table events (
     data       jsonb not null default '{}',
     primary key (xid, id)
 );
+create index events_buildsets on events (xid, id) where kind = 'buildsets.complete';
 comment on table events is 'What happened, appended by the transaction that did it; read in the order of (xid, id) by live pages, notifiers and webhooks.';
 comment on column events.kind is 'Topic and verb, such as builds.new, builds.updated, builds.finished, changes.new.';

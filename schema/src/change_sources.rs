@@ -3,7 +3,7 @@
 //! only while the lease still stands.
 
 use crate::beats::interval;
-use crate::changes::changes_insert;
+use crate::changes::{changes_insert, clean_json};
 use crate::{Error, Result};
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -19,19 +19,30 @@ pub struct Due {
     pub cursor: Option<Value>,
     /// Failures in a row.
     pub errors: i32,
+    /// When it was taken, microseconds since 1970.
+    pub now_us: i64,
 }
 
-/// Takes one source that is due, for at most `term`.
-pub async fn change_source_take(c: &mut PgConnection, master: MasterId, term: Duration) -> Result<Option<Due>> {
+/// Takes one source that is due, for at most `term`; one that a function of the
+/// project polls only if `custom` says that this replica can run another.
+pub async fn change_source_take(
+    c: &mut PgConnection,
+    master: MasterId,
+    term: Duration,
+    custom: bool,
+) -> Result<Option<Due>> {
     let row = sqlx::query!(
-        "update change_sources s set holder = $1, held_until = tidemill_now() + $2::interval
+        r#"update change_sources s set holder = $1, held_until = tidemill_now() + $2::interval
           where id = (select id from change_sources
                        where active and next_at <= tidemill_now()
                          and (held_until is null or held_until <= tidemill_now())
+                         and ($3 or definition #> '{kind,custom}' is null)
                        order by next_at limit 1 for update skip locked)
-         returning id, name, definition, cursor, errors",
+         returning id, name, definition, cursor, errors,
+                   (extract(epoch from tidemill_now()) * 1000000)::bigint as "now_us!""#,
         master.0,
-        interval(term)
+        interval(term),
+        custom
     )
     .fetch_optional(c)
     .await?;
@@ -41,14 +52,17 @@ pub async fn change_source_take(c: &mut PgConnection, master: MasterId, term: Du
         definition: r.definition,
         cursor: r.cursor,
         errors: r.errors,
+        now_us: r.now_us,
     }))
 }
 
-/// How long until the next source is due; none without sources.
-pub async fn change_sources_wait(c: &mut PgConnection) -> Result<Option<f64>> {
+/// How long until the next source is due that [`change_source_take`] would
+/// give; none without such a source.
+pub async fn change_sources_wait(c: &mut PgConnection, custom: bool) -> Result<Option<f64>> {
     Ok(sqlx::query_scalar!(
         "select extract(epoch from min(greatest(next_at, coalesce(held_until, next_at))) - tidemill_now())::float8
-           from change_sources where active"
+           from change_sources where active and ($1 or definition #> '{kind,custom}' is null)",
+        custom
     )
     .fetch_one(c)
     .await?)
@@ -71,7 +85,7 @@ pub async fn change_source_polled(
           where id = $1 and holder = $2 and held_until > tidemill_now()",
         source.0,
         master.0,
-        cursor,
+        clean_json(cursor),
         interval(next)
     )
     .execute(&mut *c)
@@ -100,6 +114,18 @@ pub async fn change_source_failed(
         master.0,
         interval(next),
         crate::changes::clean(error)
+    )
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+/// Gives a source back without having polled: another replica may take it at once.
+pub async fn change_source_release(c: &mut PgConnection, source: ChangeSourceId, master: MasterId) -> Result<()> {
+    sqlx::query!(
+        "update change_sources set holder = null, held_until = null where id = $1 and holder = $2",
+        source.0,
+        master.0
     )
     .execute(c)
     .await?;

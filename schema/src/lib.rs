@@ -18,6 +18,7 @@ pub mod copy;
 pub mod db;
 pub mod error;
 pub mod events;
+pub mod finished;
 pub mod health;
 pub mod ingest;
 pub mod leases;
@@ -30,6 +31,7 @@ pub mod roles;
 pub mod schedulers;
 pub mod sessions;
 pub mod sourcestamps;
+mod statistics;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod tokens;

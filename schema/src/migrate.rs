@@ -114,7 +114,9 @@ async fn adopt_cluster(c: &mut PgConnection) -> Result<(bool, i64)> {
         "update schedulers s
             set cursor_xid = (select count(*) from changes c where (c.xid, c.id) <= (s.cursor_xid, s.cursor_id))
                              - (select count(*) from changes) - 1,
-                cursor_id = 9223372036854775807"
+                cursor_id = 9223372036854775807,
+                -- The stream is emptied below.
+                heard_xid = 0, heard_id = 0"
     )
     .execute(&mut *c)
     .await?;

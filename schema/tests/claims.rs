@@ -376,3 +376,30 @@ async fn queue_entries_read(c: &mut sqlx::PgConnection, t: &TestDb) -> i64 {
     sqlx::raw_sql("select 1").execute(&mut *c).await.unwrap();
     scalar(t, "select idx_tup_read from pg_stat_user_indexes where indexrelname = 'request_queue_pkey'").await
 }
+
+/// Properties nested deeper than a reader goes: stored by an older release, or by hand.
+#[tokio::test]
+async fn a_row_that_cannot_be_read_costs_its_own_build_and_no_other() {
+    let t = TestDb::new().await;
+    project(&t.db, &["linux"]).await;
+    let session = worker(&t.db, "w").await;
+    let sets = [submit(&t.db, "linux").await, submit(&t.db, "linux").await, submit(&t.db, "linux").await];
+    sqlx::query(
+        "update buildsets set properties = jsonb_build_object('deep',
+             jsonb_build_array((repeat('[', 300) || repeat(']', 300))::jsonb, 'here')) where id = $1",
+    )
+    .bind(sets[1].buildset.0)
+    .execute(t.db.pool())
+    .await
+    .unwrap();
+    let good = vec![sets[0].requests[0].0, sets[2].requests[0].0];
+    let requests = |claims: Vec<tidemill_model::wire::Claim>| {
+        let mut ids: Vec<i64> = claims.iter().map(|c| c.request).collect();
+        ids.sort_unstable();
+        ids
+    };
+    assert_eq!(requests(claim(&t.db, session, 1, 3, 0).await), good);
+    // The answer was lost.
+    assert_eq!(requests(claim(&t.db, session, 1, 3, 0).await), good);
+    t.drop().await;
+}

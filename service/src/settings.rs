@@ -63,6 +63,8 @@ pub struct Master {
     pub local_token_file: Option<PathBuf>,
     /// Where it may keep files that can be lost.
     pub cache_dir: Option<PathBuf>,
+    /// Whether functions that poll may reach addresses of this machine over HTTP.
+    pub poll_local_addresses: bool,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -136,6 +138,7 @@ const KEYS: &[Key] = &[
     key("master.lease_seconds", Some("60"), "silence after which a worker's build is given to another"),
     key("master.local_token_file", None, "file with the token of this machine's people"),
     key("master.cache_dir", None, "folder for files that may be lost"),
+    key("master.poll_local_addresses", Some("false"), "let pollers of the project file reach this machine by HTTP"),
     key("worker.master", None, "address of the masters"),
     key("worker.name", None, "name that the worker's token belongs to"),
     key("worker.base", None, "folder of builds and spool"),

@@ -81,6 +81,7 @@ impl Cluster {
             .env("TIDEMILL_MASTER_NAME", format!("master{n}"))
             .env("TIDEMILL_MASTER_LEASE_SECONDS", self.lease_seconds.to_string())
             .env("TIDEMILL_MASTER_LOCAL_TOKEN_FILE", self.dir().join("token"))
+            .env("TIDEMILL_MASTER_POLL_LOCAL_ADDRESSES", "true")
             .env("TIDEMILL_MASTER_CACHE_DIR", self.dir().join(format!("cache{n}")));
         Process::start(&format!("master{n}"), command, &self.dir().join(format!("master{n}.log")))
     }

@@ -45,6 +45,7 @@ pub async fn client(url: &str) -> Result<Client> {
         local_token: Some(secret.clone()),
         loops: false,
         cache_dir,
+        poll_local_addresses: false,
     };
     let failed = |e: tidemill_master::Error| Failure::unreachable(format!("database: {e}"));
     let listener = tidemill_master::bind(&settings).await.map_err(failed)?;

@@ -59,6 +59,7 @@ pub async fn run(args: Master, mut layers: Layers) -> Result<Exit> {
         local_token,
         loops: true,
         cache_dir,
+        poll_local_addresses: master.poll_local_addresses,
     };
     let life = Lifecycle::new();
     life.watch_signals(GRACE).doing(|| "listen for signals".into())?;

@@ -148,17 +148,20 @@ fn keep<'v>(
     Ok(NoneType)
 }
 
-/// Changes go by their number.
+/// Changes go by their number, source stamps as dicts.
 fn read(value: Value<'_>) -> Tree {
     use starlark::values::structs::StructRef;
-    let number = |v: Value<'_>| {
+    let view = |v: Value<'_>| {
         let fields = StructRef::from_value(v)?;
-        let (_, number) = fields.iter().find(|(f, _)| f.as_str() == "number")?;
-        Tree::simple(number)
+        let number = fields.iter().find(|(f, _)| f.as_str() == "number").and_then(|(_, n)| Tree::simple(n));
+        number.or_else(|| {
+            let copied = fields.iter().map(|(f, v)| (Tree::Text(f.as_str().to_owned()), Tree::of(v)));
+            fields.iter().any(|(f, _)| f.as_str() == "codebase").then(|| Tree::Dict(copied.collect()))
+        })
     };
     match crate::values::tree::items(value) {
-        Some(items) => Tree::List(items.iter().map(|v| number(*v).unwrap_or_else(|| Tree::of(*v))).collect()),
-        None => number(value).unwrap_or_else(|| Tree::of(value)),
+        Some(items) => Tree::List(items.iter().map(|v| view(*v).unwrap_or_else(|| Tree::of(*v))).collect()),
+        None => view(value).unwrap_or_else(|| Tree::of(value)),
     }
 }
 

@@ -17,12 +17,12 @@ use std::time::Duration;
 use tidemill_model::NewChange;
 use time::OffsetDateTime;
 
-/// The poll as a whole, with what it waits for.
-const POLL_TIME: Duration = Duration::from_secs(900);
+/// The poll as a whole, with what it waits for; the lease of its row is longer.
+const POLL_TIME: Duration = Duration::from_secs(540);
 
 impl Policies<'_> {
     /// Calls the poll of a `changes.PollingChangeSource`. Blocks as long as its
-    /// host does, 15 minutes at most.
+    /// host does, 9 minutes at most.
     pub fn poll(&self, source: &str, input: PollInput, host: &dyn PollHost) -> Result<PollOutput, EvalError> {
         let found = self.definition().change_sources.iter().find(|s| s.name == source);
         let (Some(function), Some(ChangeSourceKind::Custom(poller))) =

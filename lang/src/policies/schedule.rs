@@ -7,10 +7,12 @@ use super::views::{NewBuildset, RuleInput, RuleOutput};
 use super::{Policies, unknown};
 use crate::definition::SchedulerKind;
 use crate::host::diagnostics::EvalError;
+use crate::values::alloc::json;
 use crate::values::convert::{int32, optional_text, properties, text, texts};
 use crate::values::tree::Tree;
 use crate::values::views;
 use starlark::collections::SmallMap;
+use starlark::values::dict::AllocDict;
 use starlark::values::list::AllocList;
 use starlark::values::structs::AllocStruct;
 use tidemill_model::{Change, SourceStamp};
@@ -91,6 +93,12 @@ impl Policies<'_> {
                         (
                             "sourcestamps",
                             heap.alloc(AllocList(f.sourcestamps.iter().map(|s| views::sourcestamp(s, heap)))),
+                        ),
+                        (
+                            "properties",
+                            heap.alloc(AllocDict(
+                                f.properties.0.iter().map(|(n, p)| (n.as_str(), json(&p.value, heap))),
+                            )),
                         ),
                     ]))
                 });

@@ -66,11 +66,6 @@ fn scheduler(config: &Config, descriptor: &Descriptor<'_>, collector: &Collector
         priority: function("priority"),
         rule: function("rule"),
     };
-    for (name, given) in [("builderNames", &scheduler.builders), ("priority", &scheduler.priority)] {
-        if given.is_some() && !engines::RUNS_POLICIES {
-            report(name, engines::warning(&format!("a function as `{name}`")));
-        }
-    }
     let (codebases, codebase_defaults) = codebases(&trees);
     let definition = SchedulerDef {
         kind,

@@ -10,13 +10,14 @@ use crate::app::App;
 use crate::loops::batcher::{Batcher, Dropped};
 use crate::loops::choose::Chooser;
 use crate::loops::lanes::{Lanes, SWEEP};
+use crate::paths::build_path;
 use sqlx::Postgres;
 use sqlx::pool::PoolConnection;
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use tidemill_model::wire::{Claim, Held, Stop};
-use tidemill_model::{SessionId, WorkerId};
+use tidemill_model::{NewChange, SessionId, WorkerId};
 use tidemill_schema::active::{Eligibility, eligibility, lanes_waiting};
 use tidemill_schema::claims::{Claimed, Payloads, Picked, Waiting, claim_builds, claim_picked};
 use tidemill_schema::leases::{Renewed, leases_renew};
@@ -28,7 +29,7 @@ use tokio::sync::{Notify, broadcast, oneshot};
 const SAFETY: Duration = Duration::from_secs(2);
 /// Most new builds of one round trip (queue.md: more gains nothing).
 const BATCH: u32 = 100;
-/// Most bytes of properties in one answer: well below what a worker reads.
+/// Most bytes of properties and changes in one answer, about: well below what a worker reads.
 const ANSWER: usize = 16 << 20;
 /// How long what is known of builders and workers is believed without a wake.
 const ELIGIBLE: Duration = Duration::from_secs(15);
@@ -474,7 +475,10 @@ impl ClaimLoop {
     fn answer(&self, asked: &[Waiting], claimed: &mut Claimed) -> HashMap<SessionId, u32> {
         let mut free: HashMap<SessionId, u32> = asked.iter().map(|w| (w.session, w.free)).collect();
         let mut waiting = self.app.polls.waiting.lock().expect("no panic while locked");
-        for (session, claims) in std::mem::take(&mut claimed.by_session) {
+        for (session, mut claims) in std::mem::take(&mut claimed.by_session) {
+            for claim in &mut claims {
+                claim.url = format!("{}{}", self.app.url, build_path(&claim.builder, claim.number));
+            }
             let f = free.entry(session).or_default();
             *f = f.saturating_sub(claims.len() as u32);
             if let Some(slot) = waiting.remove(&session) {
@@ -492,7 +496,7 @@ impl ClaimLoop {
         claims.sort_by_key(|claim| claim.build);
         let mut size = 0;
         let fits = claims.iter().take_while(|claim| {
-            size += claim.properties.size();
+            size += claim.properties.size() + claim.changes.iter().map(NewChange::size).sum::<usize>();
             size <= ANSWER
         });
         let fits = fits.count().max(1);

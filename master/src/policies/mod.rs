@@ -5,6 +5,7 @@
 //! ([`failures`]), the built-in answer is used, and the function is left alone
 //! for a moment before it is asked again.
 
+pub mod announced;
 pub mod collapse;
 pub mod failures;
 pub mod host;

@@ -1,7 +1,9 @@
-//! Pollers: each asks a version control system what is new since a cursor.
+//! Pollers: each asks a version control system, or a function of the project,
+//! what is new since a cursor.
 //! The loop ([`crate::loops::poll_sources`]) takes due ones under a lease and
 //! commits changes and cursor together.
 
+pub mod custom;
 pub mod git;
 
 /// Why a poll found nothing: shown at the change source, tried again later.

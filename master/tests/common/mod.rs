@@ -58,6 +58,7 @@ impl World {
             local_token: Some(TOKEN.into()),
             loops: true,
             cache_dir: self.cache.path().into(),
+            poll_local_addresses: true,
         };
         let listener = bind(&settings).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());

@@ -172,12 +172,16 @@ async fn settings_intern(c: &mut PgConnection, settings: BTreeMap<Vec<u8>, (Valu
 /// that commits after its activation, and of those before it only what came
 /// since the oldest transaction began that is still open. One that comes back
 /// after being inactive starts so too. One of another kind begins with an empty
-/// state, which the former kind's rule wrote.
+/// state, which the former kind's rule wrote. One that is called at intervals is
+/// called first now.
 pub async fn schedulers(c: &mut PgConnection, wanted: &[(String, Value)]) -> Result<()> {
     let (names, definitions): (Vec<String>, Vec<Value>) = wanted.iter().cloned().unzip();
     sqlx::query!(
         "with w as (
-             select u.n, u.d, s.id, coalesce(s.active and k.was is not distinct from k.is, false) as keep
+             select u.n, u.d, s.id, coalesce(s.active and k.was is not distinct from k.is, false) as keep,
+                    -- It listened to finished buildsets before.
+                    coalesce(s.active and jsonb_array_length(s.definition #> '{kind,custom,upstream}') > 0, false)
+                        as heard
                from unnest($1::text[], $2::jsonb[]) u(n, d)
                left join schedulers s on s.name = u.n
                cross join lateral (select
@@ -191,18 +195,25 @@ pub async fn schedulers(c: &mut PgConnection, wanted: &[(String, Value)]) -> Res
                 set definition = w.d, active = true,
                     cursor_xid = case when s.active then s.cursor_xid else tidemill_horizon() end,
                     cursor_id = case when s.active then s.cursor_id else 0 end,
+                    heard_xid = case when w.heard then s.heard_xid else tidemill_horizon() end,
+                    heard_id = case when w.heard then s.heard_id else 0 end,
                     state = case when w.keep then s.state else '{}' end,
-                    next_at = case when w.keep then s.next_at end
+                    next_at = case when w.d #> '{kind,custom,interval_us}' <> 'null' then tidemill_now()
+                                   when w.keep then s.next_at end
                from w
               where s.id = w.id and (s.definition <> w.d or not s.active)
          )
-         insert into schedulers (name, definition, cursor_xid, cursor_id)
-         select n, d, tidemill_horizon(), 0 from w where id is null",
+         insert into schedulers (name, definition, cursor_xid, cursor_id, next_at)
+         select n, d, tidemill_horizon(), 0,
+                case when d #> '{kind,custom,interval_us}' <> 'null' then tidemill_now() end
+           from w where id is null",
         &names,
         &definitions
     )
     .execute(&mut *c)
     .await?;
+    // What failed may be repaired by this revision, in a function that no definition shows.
+    sqlx::query!("update schedulers set retry_at = null, failures = 0 where failures > 0").execute(&mut *c).await?;
     sqlx::query!(
         "update schedulers s set active = false
           where active and not exists (select 1 from unnest($1::text[]) n where n = s.name)",
@@ -234,6 +245,13 @@ pub async fn change_sources(c: &mut PgConnection, wanted: &[(String, Value)]) ->
          select n, d from w where not exists (select 1 from change_sources s where s.name = w.n)",
         &names,
         &definitions
+    )
+    .execute(&mut *c)
+    .await?;
+    // What failed may be repaired by this revision, in a function that no definition shows.
+    sqlx::query!(
+        "update change_sources set next_at = tidemill_now()
+          where active and errors > 0 and next_at > tidemill_now() and held_until is null"
     )
     .execute(&mut *c)
     .await?;

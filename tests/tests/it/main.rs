@@ -4,11 +4,14 @@
 mod access;
 mod commit;
 mod completion;
+mod custom_rules;
 mod direct;
 mod horizon;
 mod logs;
 mod masters_die;
 mod network;
+mod numbers;
+mod policies;
 mod polls;
 mod postgres_dies;
 mod project;

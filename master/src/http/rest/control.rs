@@ -4,7 +4,7 @@
 use super::answer::missing;
 use crate::app::App;
 use crate::http::ApiError;
-use crate::policies::collapse;
+use crate::policies::{announced, collapse};
 use serde::Deserialize;
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -188,6 +188,7 @@ async fn cancel_once(c: &mut PgConnection, request: i64, reason: &str) -> Result
 
 /// Stores a change; with a key only once. The answer may be given: it is committed.
 pub async fn change(app: &App, change: &NewChange, key: Option<&str>) -> Result<ChangeId, ApiError> {
+    let change = &announced::completed(app, vec![change.clone()]).await.remove(0);
     change.properties.check().map_err(|e| ApiError::field("properties", e.to_string()))?;
     let id = run_tx!(app.people, "change.insert", |c| change_store(c, change, key).await)?;
     app.wakes.send(Wake::Changes);

@@ -1,0 +1,94 @@
+//! Programs that a poller's function runs on the master: an argument vector
+//! without a shell, in an empty folder that is gone afterwards, with nothing of
+//! the master's environment (database address, tokens) but the search path. It
+//! is a process group of its own, which ends with the program or its time.
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use std::process::Stdio;
+use std::time::Duration;
+use tidemill_lang::policies::{PollCommand, PollCommandEnd};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+
+/// Longest run of one program.
+pub const LONGEST: Duration = Duration::from_secs(300);
+/// Longest output on each of stdout and stderr.
+const OUTPUT_MAX: u64 = 1 << 20;
+
+pub async fn run(command: &PollCommand, within: Duration) -> Result<PollCommandEnd, String> {
+    let Some((program, arguments)) = command.argv.split_first() else { return Err("the command is empty".into()) };
+    let failed = |e: std::io::Error| format!("cannot run `{program}`: {e}");
+    let folder = tempfile::Builder::new().prefix("tidemill-poll-").tempdir().map_err(failed)?;
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
+    let mut child = tokio::process::Command::new(program)
+        .args(arguments)
+        .current_dir(folder.path())
+        .env_clear()
+        .env("PATH", path)
+        .env("HOME", folder.path())
+        .env("TMPDIR", folder.path())
+        .env("LC_ALL", "C.UTF-8")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(failed)?;
+    let group = Group(child.id());
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let input = command.stdin.clone();
+    let feed = async move {
+        if let Some(mut stdin) = stdin {
+            // A program that reads nothing has ended, and its status says how.
+            let _ = stdin.write_all(input.as_bytes()).await;
+        }
+    };
+    let end = async {
+        let status = child.wait().await;
+        // What it left behind would hold its pipes open.
+        group.kill();
+        status
+    };
+    let all = async { tokio::join!(feed, read(stdout, &group), read(stderr, &group), end) };
+    let Ok(((), stdout, stderr, status)) = tokio::time::timeout(within, all).await else {
+        return Err(format!("`{program}` had not ended after {} s", within.as_secs_f64()));
+    };
+    let status = status.map_err(failed)?;
+    let too_much = || format!("`{program}` wrote more than {} MiB", OUTPUT_MAX >> 20);
+    let text = |bytes: Option<Vec<u8>>| bytes.map(|b| String::from_utf8_lossy(&b).into_owned()).ok_or_else(too_much);
+    let (stdout, stderr) = (text(stdout)?, text(stderr)?);
+    use std::os::unix::process::ExitStatusExt;
+    // As shells say it of one that a signal ended.
+    let rc = status.code().or(status.signal().map(|s| 128 + s)).unwrap_or(-1);
+    Ok(PollCommandEnd { rc, stdout, stderr })
+}
+
+/// All that comes; none, and the program is ended, if it is too much.
+async fn read(from: Option<impl AsyncRead + Unpin>, group: &Group) -> Option<Vec<u8>> {
+    let mut all = Vec::new();
+    let _ = from?.take(OUTPUT_MAX + 1).read_to_end(&mut all).await;
+    if all.len() as u64 > OUTPUT_MAX {
+        group.kill();
+        return None;
+    }
+    Some(all)
+}
+
+/// The processes of a command; ended when it is dropped.
+struct Group(Option<u32>);
+
+impl Group {
+    fn kill(&self) {
+        if let Some(id) = self.0.and_then(|id| i32::try_from(id).ok()) {
+            // It may have ended by itself.
+            let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

@@ -1,0 +1,192 @@
+//! Schedulers that hear of finished buildsets, and those whose functions fail;
+//! sources that functions poll.
+
+mod common;
+
+use common::*;
+use serde_json::{Value, json};
+use std::time::Duration;
+use tidemill_model::{NewChange, Results};
+use tidemill_schema::beats::master_insert;
+use tidemill_schema::change_sources::{
+    change_source_failed, change_source_polled, change_source_release, change_source_take, change_sources_wait,
+};
+use tidemill_schema::changes::{Cursor, changes_insert};
+use tidemill_schema::config::{Wanted, WantedBuilder};
+use tidemill_schema::finished::finished_after;
+use tidemill_schema::requests::{NewBuildset, requests_cancel};
+use tidemill_schema::run_tx;
+use tidemill_schema::schedulers::{Advance, schedulers_advance, schedulers_due, schedulers_take};
+use tidemill_schema::testing::TestDb;
+
+/// The horizon is that of the whole server, so these tests go one after another.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+const START: Cursor = Cursor { xid: 0, id: 0 };
+
+/// A revision with this mark: each other one is another.
+fn wanted(mark: &str, schedulers: Vec<(String, Value)>, sources: Vec<(String, Value)>) -> Wanted {
+    let builder =
+        WantedBuilder { name: "b".into(), any_worker: true, description: mark.into(), ..WantedBuilder::default() };
+    Wanted { builders: vec![builder], schedulers, change_sources: sources }
+}
+
+fn custom(name: &str, upstream: &[&str], interval_us: Option<u64>) -> (String, Value) {
+    let kind = json!({ "custom": { "interval_us": interval_us, "upstream": upstream } });
+    (name.into(), json!({ "name": name, "kind": kind, "builder_names": ["b"] }))
+}
+
+async fn finish_set(t: &TestDb, scheduler: &str) -> i64 {
+    let new = NewBuildset { scheduler: scheduler.into(), builders: vec!["b".into()], ..NewBuildset::default() };
+    let made = submit_set(&t.db, &new).await;
+    run_tx!(t.db, "test", |c| requests_cancel(c, &made.requests, "test").await).unwrap();
+    made.buildset.0
+}
+
+#[tokio::test]
+async fn a_buildset_whose_end_commits_late_is_told_late_and_not_lost() {
+    let _alone = ALONE.lock().await;
+    let t = TestDb::new().await;
+    activate(&t.db, &wanted("1", vec![], vec![])).await;
+    let make = async |scheduler: &str| {
+        let new = NewBuildset { scheduler: scheduler.into(), builders: vec!["b".into()], ..NewBuildset::default() };
+        submit_set(&t.db, &new).await
+    };
+    let (slow, fast, other) = (make("up").await, make("up").await, make("other").await);
+    let mut late = t.db.begin().await.unwrap();
+    requests_cancel(&mut late, &slow.requests, "slow").await.unwrap();
+    for quick in [&fast, &other] {
+        run_tx!(t.db, "test", |c| requests_cancel(c, &quick.requests, "fast").await).unwrap();
+    }
+    let mut c = t.db.pool().acquire().await.unwrap();
+    let names = ["up".to_owned()];
+    let page = finished_after(&mut c, START, &names, 100).await.unwrap();
+    assert!(page.finished.is_empty() && page.end.is_none() && page.more_above_horizon);
+    late.commit().await.unwrap();
+    let page = finished_after(&mut c, START, &names, 100).await.unwrap();
+    let told: Vec<i64> = page.finished.iter().map(|f| f.buildset.0).collect();
+    assert_eq!(told, [slow.buildset.0, fast.buildset.0], "in the order of (xid, id)");
+    assert_eq!((page.finished[0].results, page.full), (Results::Cancelled.code(), false));
+    let end = page.end.unwrap();
+    assert!(end > page.finished[1].at, "what is of others was looked at too");
+    assert!(finished_after(&mut c, end, &names, 100).await.unwrap().end.is_none());
+    let first = finished_after(&mut c, START, &names, 1).await.unwrap();
+    assert!(first.full && first.end == Some(first.finished[0].at));
+    drop(c);
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn only_who_listens_is_due_when_a_buildset_ends_and_only_for_what_ends_after_it_was_defined() {
+    let _alone = ALONE.lock().await;
+    let t = TestDb::new().await;
+    activate(&t.db, &wanted("1", vec![custom("deaf", &[], None)], vec![])).await;
+    finish_set(&t, "up").await;
+    let mut c = t.db.pool().acquire().await.unwrap();
+    let due = schedulers_due(&mut c).await.unwrap();
+    assert!(!due.due && !due.listens);
+    // It begins to listen: what ended before is not for it.
+    activate(&t.db, &wanted("2", vec![custom("deaf", &["up"], None)], vec![])).await;
+    let due = schedulers_due(&mut c).await.unwrap();
+    assert!(!due.due && due.listens);
+    finish_set(&t, "up").await;
+    assert!(schedulers_due(&mut c).await.unwrap().due);
+    // Another upstream does not move what it has heard.
+    activate(&t.db, &wanted("3", vec![custom("deaf", &["up", "x"], None)], vec![])).await;
+    assert!(schedulers_due(&mut c).await.unwrap().due);
+    drop(c);
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn one_that_failed_is_left_alone_with_its_cursor_until_its_time_or_another_revision() {
+    let _alone = ALONE.lock().await;
+    let t = TestDb::new().await;
+    let both = || vec![custom("a", &[], None), custom("b", &[], None)];
+    activate(&t.db, &wanted("1", both(), vec![])).await;
+    let change = [NewChange::default()];
+    run_tx!(t.db, "test", |c| changes_insert(c, &change, None).await).unwrap();
+    let fail = async |pause: Duration| {
+        run_tx!(t.db, "test", |c| {
+            let (taken, now) = schedulers_take(c).await?;
+            let at: Cursor = Cursor { xid: i64::MAX, id: 0 };
+            let advances: Vec<Advance> = taken
+                .iter()
+                .map(|s| match s.name.as_str() {
+                    "a" => Advance { retry: Some((now + pause, s.failures + 1)), ..s.unchanged() },
+                    _ => Advance { cursor: at, ..s.unchanged() },
+                })
+                .collect();
+            schedulers_advance(c, &advances).await.map(|()| advances.len())
+        })
+        .unwrap()
+    };
+    assert_eq!(fail(Duration::from_secs(3600)).await, 2);
+    let mut c = t.db.pool().acquire().await.unwrap();
+    let due = schedulers_due(&mut c).await.unwrap();
+    assert!(!due.due && due.wait.is_some_and(|s| s > 3500.0), "{due:?}");
+    assert_eq!(fail(Duration::ZERO).await, 1, "only the other one is taken");
+    // A revision that leaves its row as it is may have repaired its function.
+    activate(&t.db, &wanted("2", both(), vec![])).await;
+    assert!(schedulers_due(&mut c).await.unwrap().due, "its change still waits");
+    assert_eq!(fail(Duration::ZERO).await, 2);
+    assert!(schedulers_due(&mut c).await.unwrap().due, "its time has come");
+    assert_eq!(scalar::<i32>(&t, "select failures from schedulers where name = 'a'").await, 1);
+    drop(c);
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn one_with_an_interval_is_due_when_it_is_defined_and_when_that_changes() {
+    let _alone = ALONE.lock().await;
+    let t = TestDb::new().await;
+    activate(&t.db, &wanted("1", vec![custom("s", &[], Some(3_600_000_000))], vec![])).await;
+    let mut c = t.db.pool().acquire().await.unwrap();
+    assert!(schedulers_due(&mut c).await.unwrap().due);
+    sql(&t, "update schedulers set next_at = tidemill_now() + interval '1 hour'").await;
+    activate(&t.db, &wanted("2", vec![custom("s", &[], Some(3_600_000_000))], vec![])).await;
+    assert!(!schedulers_due(&mut c).await.unwrap().due);
+    activate(&t.db, &wanted("3", vec![custom("s", &[], Some(60_000_000))], vec![])).await;
+    assert!(schedulers_due(&mut c).await.unwrap().due);
+    drop(c);
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn a_source_that_a_function_polls_is_taken_only_by_who_has_a_place_for_it() {
+    let t = TestDb::new().await;
+    let source = |name: &str, kind: Value| (name.to_owned(), json!({ "name": name, "kind": kind }));
+    let sources = || {
+        vec![
+            source("own", json!({ "custom": { "poll_interval_us": 1 } })),
+            source("git", json!({ "git_poller": { "repourl": "r" } })),
+        ]
+    };
+    activate(&t.db, &wanted("1", vec![], sources())).await;
+    sql(&t, "update change_sources set next_at = '-infinity' where name = 'own'").await;
+    let mut c = t.db.pool().acquire().await.unwrap();
+    let master = master_insert(&mut c, "m", "u").await.unwrap();
+    let term = Duration::from_secs(600);
+    let git = change_source_take(&mut c, master, term, false).await.unwrap().unwrap();
+    assert_eq!(git.name, "git");
+    assert!(change_source_take(&mut c, master, term, false).await.unwrap().is_none());
+    assert!(change_sources_wait(&mut c, false).await.unwrap().is_some_and(|s| s > 500.0));
+    assert!(change_sources_wait(&mut c, true).await.unwrap().is_some_and(|s| s <= 0.0));
+    let own = change_source_take(&mut c, master, term, true).await.unwrap().unwrap();
+    assert_eq!((own.name.as_str(), own.cursor.as_ref()), ("own", None));
+    // Given back, it is there at once; a text that Postgres cannot hold is stored as well as it can be.
+    change_source_release(&mut c, own.id, master).await.unwrap();
+    let own = change_source_take(&mut c, master, term, true).await.unwrap().unwrap();
+    let state = json!({ "k\0": ["v\0"] });
+    let new = [NewChange { author: "a\0".into(), ..NewChange::default() }];
+    run_tx!(t.db, "test", |c| change_source_polled(c, own.id, master, &new, &state, Duration::ZERO).await).unwrap();
+    let own = change_source_take(&mut c, master, term, true).await.unwrap().unwrap();
+    assert_eq!(own.cursor, Some(json!({ "k\u{fffd}": ["v\u{fffd}"] })));
+    // After a failure it waits, but not for another revision.
+    change_source_failed(&mut c, own.id, master, "traceback", Duration::from_secs(3600)).await.unwrap();
+    assert!(change_source_take(&mut c, master, term, true).await.unwrap().is_none());
+    activate(&t.db, &wanted("2", vec![], sources())).await;
+    assert!(change_source_take(&mut c, master, term, true).await.unwrap().is_some_and(|s| s.name == "own"));
+    drop(c);
+    t.drop().await;
+}

@@ -195,14 +195,13 @@ async fn the_same_files_applied_again_bring_what_a_newer_release_sees_in_them() 
     let apply = async |definition: Value, level: i32, wanted: &Wanted, active: bool| {
         run_tx!(t.db, "test", |c| {
             let id = revision_insert(c, &files, &definition, level, "", "test").await?;
-            let activated = match active {
+            match active {
                 true => {
                     revision_redefine(c, id, &definition, level).await?;
                     revision_activate(c, id, wanted).await
                 }
                 false => Ok(false),
-            };
-            activated
+            }
         })
         .unwrap()
     };

@@ -8,7 +8,9 @@ use tidemill_tests::{Cluster, invariants, wait_until};
 async fn replies_lost_and_connections_cut_lose_no_build_and_repeat_none() {
     let mut t = Cluster::with(false, 20).await;
     let m = t.master().await;
-    t.configure(m, &project::shell("echo one; echo two >&2; echo three")).await;
+    // Sixty builds of one source: they are not to become one.
+    let file = project::shell("echo one; echo two >&2; echo three") + "c[\"collapseRequests\"] = False\n";
+    t.configure(m, &file).await;
     let proxy = Proxy::start(t.masters[m].address).await;
     t.worker("w", &proxy.url(), 4).await;
     let mut requests = Vec::new();

@@ -2,7 +2,7 @@
 
 use crate::commands::{
     builders, builds, cancel, checkconfig, completion, config, doc, force, init, log, lsp, master, migrate, plan,
-    reconfig, sendchange, settings, user, watch, worker, workers,
+    reconfig, run, sendchange, settings, user, watch, worker, workers,
 };
 use crate::project::apart;
 use crate::{exit, up};
@@ -53,6 +53,7 @@ pub enum Command {
     #[command(name = "checkconfig")]
     CheckConfig(checkconfig::CheckConfig),
     Plan(plan::PlanArgs),
+    Run(run::Run),
     Doc(doc::Doc),
     Lsp(lsp::Lsp),
     Reconfig(reconfig::Reconfig),

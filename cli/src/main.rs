@@ -6,6 +6,7 @@ mod client;
 mod commands;
 mod error;
 mod exit;
+mod local;
 mod locate;
 mod lsp;
 mod output;
@@ -63,6 +64,11 @@ fn run(cli: Cli, out: Output) -> Result<Exit> {
     match cli.command {
         Command::Master(args) => on_threads(commands::master::run(args, layers)),
         Command::Worker(args) if args.command.is_none() => on_threads(commands::worker::run(args, layers)),
+        Command::Run(args) => {
+            // A reader that goes away stops the build in order, see `local`.
+            telemetry::init(telemetry::Format::Text, "error");
+            on_threads(commands::run::run(args, layers, out))
+        }
         Command::Up(args) => {
             telemetry::init(telemetry::Format::Text, "warn");
             on_this_thread(up::up(args, layers, out))
@@ -107,7 +113,7 @@ async fn simple(command: Command, layers: Layers, out: Output) -> Result<Exit> {
             Some(command) => commands::worker::add(command, layers, out).await,
             None => Err(Failure::internal("a worker is not a simple command")),
         },
-        Command::Up(_) | Command::Master(_) | Command::EvaluateProject | Command::ExamineProject => {
+        Command::Up(_) | Command::Run(_) | Command::Master(_) | Command::EvaluateProject | Command::ExamineProject => {
             Err(Failure::internal("a daemon is not a simple command"))
         }
     }

@@ -5,7 +5,7 @@ const NAME_MAX: usize = 200;
 
 /// The candidate that `wanted` was probably meant to be: equal but for case, or
 /// at most a third of its letters (and no more than three) away.
-pub(crate) fn nearest<'a>(wanted: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(wanted: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let low = wanted.to_lowercase();
     let allowed = (wanted.chars().count() / 3).clamp(1, 3);
     candidates

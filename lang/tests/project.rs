@@ -304,7 +304,7 @@ fn plans_parse_from_text_beside_starlark() {
 }
 
 #[test]
-fn a_function_that_no_master_asks_yet_is_warned_of_where_it_stands() {
+fn what_is_not_run_yet_is_warned_of_where_it_stands_and_functions_are_not() {
     let project = project(
         r#"
 c = {}
@@ -330,9 +330,6 @@ c["schedulers"] = [
         warned,
         [
             (6, "steps.Trigger is accepted but not run by this release"),
-            (7, "`canStartBuild` is accepted but not run by this release"),
-            (8, "`nextBuild` is accepted but not run by this release"),
-            (11, "c[\"prioritizeBuilders\"] is accepted but not run by this release"),
             (15, "schedulers.Dependent is accepted but not run by this release"),
         ]
     );

@@ -106,6 +106,7 @@ comment on table activations is 'Which revision became the active one, when and 
 create index activations_revision on activations (revision_id, id);
 
 create table policy_failures (
+    id          bigint generated always as identity unique,
     revision_id bigint not null references config_revisions on delete cascade,
     subject     text not null,
     name        text not null,

@@ -91,15 +91,3 @@ pub async fn policy_failures_of_builder(c: &mut PgConnection, builder: &str) -> 
     .fetch_all(c)
     .await?)
 }
-
-/// All failures of the active revision, newest first; at most 200.
-pub async fn policy_failures(c: &mut PgConnection) -> Result<Vec<PolicyFailure>> {
-    Ok(sqlx::query_as!(
-        PolicyFailure,
-        "select f.subject, f.name, f.policy, f.error, f.failures, f.first_at, f.last_at
-           from active_revision a join policy_failures f on f.revision_id = a.revision_id
-          order by f.last_at desc, f.subject, f.name, f.policy limit 200"
-    )
-    .fetch_all(c)
-    .await?)
-}

@@ -43,7 +43,7 @@ pub const GRANTS: &[Grant] = &[
     without("config_revisions", "insert, update (definition, vocabulary)", &["files", "definition"]),
     grant("active_revision", "insert, update"),
     grant("activations", "insert"),
-    grant("policy_failures", "insert, update"),
+    without("policy_failures", "insert, update", &["error"]),
     grant("builder_settings", "insert, update"),
     grant("builders", "insert, update"),
     grant("builder_workers", "insert, delete"),

@@ -14,12 +14,12 @@ use tidemill_schema::read::query::Direction;
 use tidemill_schema::read::requests::{self, REQUESTS};
 use tidemill_schema::read::text::{Bounds, Line, Start, Window, runs_from, window};
 use tidemill_schema::read::{
-    Kind, Listed, Query, Resource, Scope, builders, buildsets, changes, list, logs, masters, overview, schedulers,
-    steps, workers,
+    Kind, Listed, Query, Resource, Scope, builders, buildsets, changes, list, logs, masters, overview, policy_failures,
+    schedulers, steps, workers,
 };
 use tidemill_schema::testing::TestDb;
 
-static ALL: [&Resource; 12] = [
+static ALL: [&Resource; 13] = [
     &BUILDS,
     &REQUESTS,
     &builders::BUILDERS,
@@ -29,6 +29,7 @@ static ALL: [&Resource; 12] = [
     &changes::CHANGE_SOURCES,
     &logs::LOGS,
     &masters::MASTERS,
+    &policy_failures::POLICY_FAILURES,
     &schedulers::SCHEDULERS,
     &steps::STEPS,
     &workers::WORKERS,

@@ -8,6 +8,7 @@ mod idle_workers;
 mod log_ingest;
 mod meter;
 mod noop_builds;
+mod policies;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -71,6 +72,9 @@ const BENCHES: &[(&str, &str, Run)] = &[
     ("log-ingest", "one step that prints 100 MB: MB/s to committed rows, memory", |s| Box::pin(log_ingest::run(s))),
     ("config-scale", "1,000 builders: evaluation, active on three replicas, claims after", |s| {
         Box::pin(config_scale::run(s))
+    }),
+    ("policies", "claims by the project's functions with 10,000 pending, beside the built-in order", |s| {
+        Box::pin(policies::run(s))
     }),
     ("idle-workers", "1,000 idle workers: transactions, master memory", |s| Box::pin(idle_workers::run(s))),
 ];

@@ -59,6 +59,10 @@ impl Client {
             // No need for the machine to have root certificates.
             builder = builder.tls_certs_only([]);
         }
+        if is_this_machine(master) {
+            // A proxy is never the way to where we are.
+            builder = builder.no_proxy();
+        }
         let http = builder.build().map_err(|e| CallError::Transport(text_of(&e)))?;
         Ok(Client { http, base: master.trim_end_matches('/').to_owned() })
     }
@@ -104,6 +108,15 @@ impl Client {
 
     fn url(&self, path: &str) -> String {
         format!("{}{path}", self.base)
+    }
+}
+
+fn is_this_machine(master: &str) -> bool {
+    match url::Url::parse(master).as_ref().map(url::Url::host) {
+        Ok(Some(url::Host::Ipv4(address))) => address.is_loopback(),
+        Ok(Some(url::Host::Ipv6(address))) => address.is_loopback(),
+        Ok(Some(url::Host::Domain(name))) => name == "localhost",
+        _ => false,
     }
 }
 

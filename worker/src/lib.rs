@@ -5,7 +5,8 @@
 //! that its lease is lost, never because no master answers; what it says is
 //! delivered in order and once; after it, and after a restart of the worker,
 //! none of its processes is left. Everything that the worker writes is below
-//! its base directory, and one process uses that at a time.
+//! its base directory, and one process uses that at a time; commands may write
+//! into the working tree of [`WorkingTree`], if that is set.
 //!
 //! docs/protocol.md describes the conversation with the masters.
 
@@ -27,12 +28,13 @@ mod slot;
 mod spool;
 mod steplog;
 mod taken;
+mod tree;
 
 pub use base::BaseError;
 pub use client::CallError;
 pub use exec::process::own_process;
 pub use session::HelloError;
-pub use settings::{SECRETS_VARIABLE, SPOOL_MAX, Settings, SettingsError, TOKEN_VARIABLE, read_token};
+pub use settings::{SECRETS_VARIABLE, SPOOL_MAX, Settings, SettingsError, TOKEN_VARIABLE, WorkingTree, read_token};
 
 use base::Base;
 use client::Client;

@@ -102,6 +102,7 @@ fn work(args: Args) -> anyhow::Result<()> {
         slots: args.slots.unwrap_or_else(processors),
         spool_max: args.spool_max << 20,
         secrets_dir: args.secrets_dir,
+        tree: None,
     };
     let threads = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(1, 4));
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -28,6 +28,16 @@ pub struct Settings {
     pub spool_max: u64,
     /// Folder with one file, of mode 0600, for each secret; none is `secrets` below `base`.
     pub secrets_dir: Option<PathBuf>,
+    /// Runs builds on this tree instead of a checkout; for `tidemill run`, with one slot.
+    pub tree: Option<WorkingTree>,
+}
+
+/// A person's working tree, which the worker looks at and never replaces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkingTree {
+    pub path: PathBuf,
+    /// The work folder of the steps that it stands for, below the builder's: most often `build`.
+    pub workdir: String,
 }
 
 /// The token stays out of logs, also by accident.
@@ -40,6 +50,7 @@ impl std::fmt::Debug for Settings {
             .field("slots", &self.slots)
             .field("spool_max", &self.spool_max)
             .field("secrets_dir", &self.secrets_dir)
+            .field("tree", &self.tree)
             .finish_non_exhaustive()
     }
 }
@@ -134,6 +145,7 @@ mod tests {
             slots: 1,
             spool_max: SPOOL_MAX,
             secrets_dir: None,
+            tree: None,
         };
         settings.check().unwrap();
         assert!(!format!("{settings:?}").contains("hidden"));

@@ -8,6 +8,7 @@ use crate::secrets::Secrets;
 use crate::sender::{Delivery, deliver};
 use crate::shared::Shared;
 use crate::spool::{self, Spool};
+use crate::tree;
 use futures_util::FutureExt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -47,8 +48,16 @@ async fn work(shared: &Arc<Shared>, claim: &Claim, spool: &Arc<Spool>, receiver:
             return Verdict::Finished { results: Results::Exception, summary: format!("exception: {error}") };
         }
     };
+    let tree = match shared.settings.tree.as_ref().map(|tree| tree::stand(tree, folder.path())).transpose() {
+        Ok(tree) => tree,
+        Err(error) => {
+            let summary = format!("exception: cannot use the working tree: {error}");
+            return Verdict::Finished { results: Results::Exception, summary };
+        }
+    };
     let secrets = Arc::new(Secrets::new(&shared.settings.secrets()));
-    let site = Site { claim, spool, folder: folder.path(), secrets };
+    let path = tree.as_ref().map_or(folder.path(), tree::Standing::folder);
+    let site = Site { claim, spool, folder: path, secrets };
     let run = AssertUnwindSafe(build::execute(shared, site, receiver)).catch_unwind();
     let verdict = run.await.unwrap_or_else(|_| {
         tracing::error!(build = claim.build, "the worker's own code panicked in a build");

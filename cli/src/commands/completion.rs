@@ -10,10 +10,13 @@ use crate::args::Cli;
 use crate::client::Client;
 use crate::error::{Failure, Result};
 use crate::exit::Exit;
+use crate::project::asked::Asked;
+use crate::project::{apart, files};
 use clap::CommandFactory;
 use clap_complete::env::{CompleteEnv, Shells};
 use clap_complete::{CompletionCandidate, Shell};
 use std::ffi::OsStr;
+use std::path::Path;
 use std::time::Duration;
 
 /// Names the shell that asks for candidates.
@@ -60,6 +63,13 @@ pub fn builders(current: &OsStr) -> Vec<CompletionCandidate> {
         Ok(builders.into_iter().map(|b| b.name).collect())
     });
     candidates(names, current)
+}
+
+/// Names of the builders of the project in this folder.
+pub fn project_builders(current: &OsStr) -> Vec<CompletionCandidate> {
+    let report = files::from_folder(Path::new(".")).and_then(|files| apart::plan(&files, &Asked::default()));
+    let definition = report.ok().and_then(|answer| answer.report.definition);
+    candidates(definition.into_iter().flat_map(|d| d.builders).map(|b| b.name).collect(), current)
 }
 
 /// `BUILDER/NUMBER` of the newest builds, of one builder if that is already

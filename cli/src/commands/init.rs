@@ -56,7 +56,7 @@ pub fn run(args: Init, out: Output) -> Result<Exit> {
 }
 
 /// Files below the folder: what git knows or would take, else all of two levels.
-fn paths(dir: &Path) -> Result<Vec<String>> {
+pub fn paths(dir: &Path) -> Result<Vec<String>> {
     if let Ok(text) = git(dir, &["ls-files", "-z", "--cached", "--others", "--exclude-standard"]) {
         return Ok(text.split('\0').filter(|p| !p.is_empty()).map(str::to_owned).collect());
     }

@@ -18,6 +18,7 @@ pub mod master;
 pub mod migrate;
 pub mod plan;
 pub mod reconfig;
+pub mod run;
 pub mod sendchange;
 pub mod settings;
 pub mod token;

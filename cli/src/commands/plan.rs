@@ -11,7 +11,7 @@ use crate::sanitize;
 use crate::up::plural;
 use std::path::PathBuf;
 use tidemill_lang::plan::{Action, Command, Git, Plan, Planned, RenderedStep, Script, Shell, Verdict};
-use tidemill_lang::{Report, Severity};
+use tidemill_lang::{Report, Severity, nearest};
 use tidemill_model::SourceStamp;
 
 /// Show which steps a build would run, and with what.
@@ -119,8 +119,11 @@ pub fn broken(report: &Report, out: Output) -> Result<Exit> {
 pub fn no_builder(name: &str, report: &Report) -> Failure {
     let builders = report.definition.iter().flat_map(|d| &d.builders);
     let names: Vec<String> = builders.map(|b| sanitize::line(&b.name)).collect();
-    let hint =
-        if names.is_empty() { "it has no builders".into() } else { format!("its builders: {}", names.join(", ")) };
+    let near = nearest(name, names.iter().map(String::as_str)).map(|n| format!("did you mean `{n}`? "));
+    let hint = match names.is_empty() {
+        true => "it has no builders".into(),
+        false => format!("{}its builders: {}", near.unwrap_or_default(), names.join(", ")),
+    };
     Failure::not_found(format!("the project has no builder {name:?}")).hint(hint)
 }
 

@@ -90,6 +90,7 @@ pub async fn run(args: Worker, mut layers: Layers) -> Result<Exit> {
         slots: worker.slots.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get() as u32)),
         spool_max: worker.spool_max_bytes,
         secrets_dir: std::env::var_os(tidemill_worker::SECRETS_VARIABLE).map(Into::into),
+        tree: None,
     };
     settings.check().map_err(|e| Failure::usage(e.to_string()))?;
     tidemill_worker::own_process();

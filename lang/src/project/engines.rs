@@ -54,15 +54,6 @@ pub(super) const RUNS_LATENT: bool = false;
 /// Where secrets come from.
 pub(super) const RUNS_SECRETS: bool = false;
 
-/// Functions by which masters choose and merge: [`crate::policies`] evaluates them, no loop of a master asks yet.
-pub(super) const RUNS_POLICIES: bool = false;
-
-/// Arguments of a builder that are such.
-pub(super) const BUILDER_POLICIES: [&str; 4] = ["canStartBuild", "collapseRequests", "nextBuild", "nextWorker"];
-
-/// Keys of the configuration that are such.
-pub(super) const PROJECT_POLICIES: [&str; 3] = ["collapseRequests", "prioritizeBuilders", "select_next_worker"];
-
 /// Locks of builders, workers and steps.
 pub(super) const RUNS_LOCKS: bool = false;
 

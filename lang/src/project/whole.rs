@@ -30,11 +30,6 @@ pub(super) fn read(
         codebase_generator: function(config, "codebaseGenerator", collector),
         revlinks: revlinks(config, definition, collector),
     };
-    for key in engines::PROJECT_POLICIES {
-        if !engines::RUNS_POLICIES && config.get(key).is_some_and(|v| Tree::of(v).truth()) {
-            config.report(key, engines::warning(&format!("c[\"{key}\"]")), collector);
-        }
-    }
     definition.collapse = global.collapse.as_ref().map(CollapseRule::kind);
     definition.prioritize_builders = global.prioritize_builders.is_some();
     definition.select_next_worker = global.select_next_worker.is_some();

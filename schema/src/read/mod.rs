@@ -20,6 +20,7 @@ pub mod logs;
 pub mod masters;
 pub mod overview;
 pub mod policy;
+pub mod policy_failures;
 pub mod query;
 pub mod requests;
 pub mod resource;

@@ -22,6 +22,7 @@ use crate::revision::Evaluated;
 use crate::secrets::Secrets;
 use crate::shared::Shared;
 use crate::spool::Spool;
+use crate::tree;
 use outcome::{Outcome, StepNames};
 use std::collections::VecDeque;
 use std::path::Path;
@@ -358,7 +359,10 @@ impl Build<'_> {
     async fn act(&mut self, number: u32, step: &Step, rendered: &RenderedStep, env: &Layer) -> Option<StepResult> {
         let was_stopped = self.stop.is_some();
         let (mut ended, done) = match &rendered.action {
-            Action::Script(_) => self.script(number, step, rendered, env).await,
+            Action::Script(_) => match tree::refuses_step(self.site.folder, rendered) {
+                Some(why) => (StepResult::plain(Results::Exception, String::new()), Err(StepError::Other(why))),
+                None => self.script(number, step, rendered, env).await,
+            },
             action => {
                 let mut run = self.step_run(number, env);
                 let done = run.act(&rendered.name, action.clone()).await;

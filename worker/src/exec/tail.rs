@@ -5,6 +5,7 @@
 //! new. A file that became shorter or another one is read from its beginning.
 
 use super::outlet::{SharedLog, locked};
+use crate::tree;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
@@ -110,7 +111,7 @@ impl Tail {
     /// Of a plain file inside; others are as good as missing.
     fn identity(&self) -> Option<Identity> {
         let meta = std::fs::metadata(&self.path).ok().filter(std::fs::Metadata::is_file)?;
-        if !self.path.canonicalize().ok()?.starts_with(&self.root) {
+        if !tree::is_inside(&self.root, &self.path.canonicalize().ok()?) {
             return None;
         }
         Some(Identity { inode: meta.ino(), size: meta.size(), mtime: (meta.mtime(), meta.mtime_nsec()) })

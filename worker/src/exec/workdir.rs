@@ -1,5 +1,6 @@
 //! Where a command runs: always below its builder's folder.
 
+use crate::tree;
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
@@ -39,7 +40,7 @@ pub(crate) fn make(root: &Path, workdir: &str) -> Result<PathBuf, WorkdirError> 
             Ok(meta) if meta.is_dir() => {}
             Ok(meta) if meta.is_symlink() => {
                 path = path.canonicalize().map_err(|e| io(&path, e))?;
-                if !path.starts_with(root) {
+                if !tree::is_inside(root, &path) {
                     return Err(WorkdirError::Outside(named()));
                 }
                 if !path.is_dir() {

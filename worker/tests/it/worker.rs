@@ -23,6 +23,7 @@ pub fn settings(master: &Master, base: &Path, slots: u32) -> Settings {
         slots,
         spool_max: 1 << 30,
         secrets_dir: None,
+        tree: None,
     }
 }
 

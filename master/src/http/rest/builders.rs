@@ -11,6 +11,7 @@ use sqlx::PgConnection;
 use tidemill_schema::read::builders::{self, BUILDERS};
 use tidemill_schema::read::builds::{self, BUILDS};
 use tidemill_schema::read::list::typed_one;
+use tidemill_schema::read::policy_failures::{self, POLICY_FAILURES};
 use tidemill_schema::read::requests::{self, REQUESTS};
 use tidemill_schema::read::steps::{self, STEPS};
 use tidemill_schema::read::{Query, one};
@@ -20,6 +21,12 @@ pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::default()
         .routes(describe::list("/builders", &BUILDERS, "All builders", get(all)))
         .routes(describe::one("/builders/{builder}", &BUILDERS, "One builder, by id or name", get(by_id)))
+        .routes(describe::list(
+            "/builders/{builder}/policyfailures",
+            &POLICY_FAILURES,
+            "Functions of the active revision that failed for a builder",
+            get(failures_of),
+        ))
         .routes(describe::list("/builders/{builder}/builds", &BUILDS, "Builds of a builder", get(builds_of)))
         .routes(describe::one("/builders/{builder}/builds/{number}", &BUILDS, "One build, by number", get(build)))
         .routes(describe::list("/builders/{builder}/builds/{number}/steps", &STEPS, "Its steps", get(steps_of)))
@@ -60,6 +67,12 @@ async fn by_id(State(app): State<App>, At(builder): At<String>, ops: Operators) 
     let mut c = connection(&app).await?;
     let id = found(&mut c, &builder).await?;
     answer::row(&mut c, &BUILDERS, &[builders::by_id(id)], &ops, "builder").await
+}
+
+async fn failures_of(State(app): State<App>, At(builder): At<String>, ops: Operators) -> Answer {
+    let mut c = connection(&app).await?;
+    let id = found(&mut c, &builder).await?;
+    answer::rows(&mut c, &POLICY_FAILURES, &[policy_failures::of_builder(id)], &ops).await
 }
 
 async fn builds_of(State(app): State<App>, At(builder): At<String>, ops: Operators) -> Answer {

@@ -12,6 +12,7 @@ use askama::Template;
 use axum::extract::{Query, State};
 use axum::response::Response;
 use serde::Deserialize;
+use tidemill_schema::policy_failures::{PolicyFailure, policy_failures_of_builder};
 use tidemill_schema::read::builders::{self, Builder};
 use tidemill_schema::read::builds::{self, BUILDS};
 use tidemill_schema::read::control;
@@ -33,6 +34,8 @@ struct BuilderPage {
     /// Number to go on below.
     older: Option<i64>,
     first_page: bool,
+    /// Functions of the project that failed for it.
+    failures: Vec<PolicyFailure>,
     /// What a forced build takes where nothing is said.
     branch: String,
 }
@@ -52,6 +55,11 @@ pub async fn page(
     let id = builders::by_name(&mut c, &name).await?.ok_or_else(|| unknown(&name))?;
     let builder = builders::one(&mut c, &[builders::by_id(id)]).await?.ok_or_else(|| unknown(&name))?;
     let waiting = requests::waiting(&mut c, id, WAITING).await?;
+    let mut failures = policy_failures_of_builder(&mut c, &builder.name).await?;
+    if !who.may_control {
+        // A traceback quotes the project file, which may hold what is not for everybody.
+        failures.iter_mut().for_each(|f| f.error.truncate(f.error.find('\n').unwrap_or(f.error.len())));
+    }
     let mut scope: Vec<Scope> = vec![builds::of_builder(id)];
     scope.extend(asked.before.map(builds::before_number));
     let number = BUILDS.field("number").expect("builds have a number");
@@ -66,6 +74,7 @@ pub async fn page(
         path: builder_path(&builder.name),
         builder,
         waiting,
+        failures,
         older: found.last().filter(|_| more).map(|b| b.number),
         builds: found.into_iter().map(BuildRow::of).collect(),
         first_page: asked.before.is_none(),

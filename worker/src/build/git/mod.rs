@@ -7,6 +7,7 @@
 //! remote repository answers, the folder is made anew, once.
 
 mod args;
+mod tree;
 
 use super::step::{Done, StepError, StepRun};
 use crate::exec::env::{Environment, Layer};
@@ -33,6 +34,9 @@ const CONFIG: [&str; 6] =
     ["-c", "gc.autoDetach=false", "-c", "maintenance.autoDetach=false", "-c", "advice.detachedHead=false"];
 
 pub(super) async fn run(step: &mut StepRun<'_>, git: Git) -> Result<Done, StepError> {
+    if let Some(dir) = crate::tree::place(step.site.folder, &git.workdir) {
+        return tree::run(step, &git, dir).await;
+    }
     let stamp = step.context.sourcestamps.iter().find(|s| s.codebase == git.codebase).cloned().unwrap_or_default();
     let some = |text: Option<String>| text.filter(|t| !t.is_empty());
     let url = if git.repourl.is_empty() { stamp.repository } else { git.repourl.clone() };
@@ -52,6 +56,11 @@ pub(super) async fn run(step: &mut StepRun<'_>, git: Git) -> Result<Done, StepEr
     let mut log = checkout.log;
     log.header(&format!("elapsedTime={:.6}\n", begun.elapsed().as_secs_f64()));
     log.finish();
+    finish(step, &git, end)
+}
+
+/// What the end of the update makes of the step.
+fn finish(step: &mut StepRun<'_>, git: &Git, end: Flow<String>) -> Result<Done, StepError> {
     let id = match end {
         Ok(id) => id,
         Err(Halt::Failed(note) | Halt::Missing(note)) => {

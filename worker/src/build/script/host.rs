@@ -101,7 +101,10 @@ impl StepHost for Host {
     }
 
     fn file(&self, request: &FileRequest) -> Result<FileReply, HostError> {
-        self.files(request)
+        match crate::tree::refuses_request(&self.ground.folder, request) {
+            Some(why) => Err(HostError::Failed(why)),
+            None => self.files(request),
+        }
     }
 
     fn set_property(&self, name: &str, value: &Json, source: &str) -> Result<(), HostError> {

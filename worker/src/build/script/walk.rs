@@ -4,6 +4,7 @@
 //! while a path is looked at, but gains nothing: its commands may write wherever
 //! the worker may.
 
+use crate::tree;
 use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -40,7 +41,7 @@ pub(super) fn below(root: &Path, path: &str, follow: bool) -> Result<PathBuf, Fa
         let last = parts.peek().is_none();
         if (!last || follow) && fs::symlink_metadata(&place).is_ok_and(|m| m.is_symlink()) {
             place = place.canonicalize().map_err(|e| fault(path, &e))?;
-            if !place.starts_with(root) {
+            if !tree::is_inside(root, &place) {
                 return Err(outside());
             }
         }

@@ -41,7 +41,9 @@ fn main() -> ExitCode {
 }
 
 fn report(failure: &Failure, out: Output) {
-    eprintln!("{} {}", out.err().paint(Style::Red, "error:"), failure.message);
+    // A finding in a project file says itself that it is an error.
+    let message = failure.message.strip_prefix("error: ").unwrap_or(&failure.message);
+    eprintln!("{} {message}", out.err().paint(Style::Red, "error:"));
     if let Some(hint) = &failure.hint {
         eprintln!("{hint}");
     }

@@ -191,3 +191,26 @@ fn an_editor_that_goes_away_or_talks_nonsense_ends_the_server() {
     editor.input.write_all(b"nonsense\r\n\r\n").unwrap();
     assert_eq!(editor.child.wait().unwrap().code(), Some(2));
 }
+
+#[test]
+fn an_input_that_ends_at_once_is_told_what_the_command_is_for_and_is_no_failure() {
+    let run = |input: &str| {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_tidemill"))
+            .arg("lsp")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.stdout.is_empty());
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, told) = run("");
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("is for editors") && told.contains("checkconfig"), "{told}");
+    let (code, told) = run("hello\n\n");
+    assert_eq!(code, Some(2), "{told}");
+    assert!(told.contains("Language Server Protocol") && told.contains("is for editors"), "{told}");
+}

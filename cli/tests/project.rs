@@ -109,7 +109,10 @@ fn a_plan_of_an_unknown_builder_or_of_a_broken_step_says_so() {
     let dir = project(&[("master.star", RELEASE)]);
     let unknown = tidemill(dir.path(), &["plan", "relase"]);
     assert_eq!(unknown.status.code(), Some(7));
-    assert!(stderr(&unknown).contains("its builders: release"));
+    assert!(stderr(&unknown).contains("did you mean \"release\"?"), "{}", stderr(&unknown));
+    assert!(stdout(&tidemill(dir.path(), &["plan"])).starts_with("release: "), "the only one needs no name");
+    let unknown = tidemill(dir.path(), &["plan", "nightly"]);
+    assert!(stderr(&unknown).contains("its builders: release"), "{}", stderr(&unknown));
     let broken = RELEASE.replace("step.getProperty(\"sign\") == \"yes\"", "1 // 0");
     let dir = project(&[("master.star", &broken)]);
     let planned = tidemill(dir.path(), &["plan", "release"]);
@@ -141,6 +144,12 @@ fn a_word_is_explained_with_arguments_and_an_example() {
     }
     let item: Value = serde_json::from_slice(&tidemill(dir.path(), &["doc", "ShellCommand", "--json"]).stdout).unwrap();
     assert_eq!(item["name"], "steps.ShellCommand");
+    let key = stdout(&tidemill(dir.path(), &["doc", "collapseRequests"]));
+    assert!(key.starts_with("c[\"collapseRequests\"]") && key.contains("argument of util.BuilderConfig"), "{key}");
+    let argument = stdout(&tidemill(dir.path(), &["doc", "haltOnFailure"]));
+    assert!(argument.contains("haltOnFailure (True or False") && argument.contains("of util.ShellArg"), "{argument}");
+    let none = tidemill(dir.path(), &["doc", "nosuch"]);
+    assert_eq!(none.status.code(), Some(7), "{}", stderr(&none));
     let all = stdout(&tidemill(dir.path(), &["doc"]));
     assert!(all.contains("schedulers.SingleBranchScheduler") && all.contains("c[\"builders\"]"));
     let steps = stdout(&tidemill(dir.path(), &["doc", "steps"]));

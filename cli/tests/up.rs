@@ -203,6 +203,17 @@ fn up_builds_each_new_commit_and_applies_the_project_when_it_changes() {
     std::fs::write(&file, good.replace("name = \"make\"", "name = \"other\"").replace("[\"make\"]", "[\"other\"]"))
         .unwrap();
     up.says("1 builder: other");
+    // As `tidemill reconfig` shows it.
+    up.says("+ builder other");
+    up.says("- builder make");
+    std::fs::write(
+        &file,
+        good.replace("name = \"make\"", "name = \"other\", description = \"now\"").replace("[\"make\"]", "[\"other\"]"),
+    )
+    .unwrap();
+    up.says("as revision");
+    up.says("~ builder other");
+    up.says("description: \"\" -> \"now\"");
     assert!(text(&place.run(&["builders"])).contains("other"));
 
     up.signal(nix::sys::signal::Signal::SIGINT);

@@ -19,7 +19,8 @@ pub enum Part<'t> {
     Secret(&'t str),
 }
 
-pub(crate) fn mark(mark: &str, name: &str) -> String {
+/// What stands in rendered text for the secret.
+pub fn mark(mark: &str, name: &str) -> String {
     format!("{OPEN}{mark}:{name}{CLOSE}")
 }
 

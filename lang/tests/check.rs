@@ -38,6 +38,15 @@ fn a_good_project_has_nothing_to_tell() {
 }
 
 #[test]
+fn the_function_of_a_step_need_not_return_at_its_end() {
+    let text = "load(\"lib.star\", \"work\")\nc = {}\ndef other(x):\n    if x:\n        return 1\n\ndef early(self):\n    if self.getProperty(\"x\"):\n        return FAILURE\n    if other(2):\n        return\n    self.shell(\"make\")\n\nEarly = util.BuildStep(implementation = early)\nLoaded = util.BuildStep(implementation = work)\nc[\"builders\"] = [util.BuilderConfig(name = \"b\", workernames = [\"*\"], factory = util.BuildFactory([Early(), Loaded()]))]\n";
+    let lib = "def work(self):\n    if self.getProperty(\"x\"):\n        return FAILURE\n    self.shell(\"make\")\n";
+    let report = Project::check(&files(&[("master.star", text), ("lib.star", lib)]), &Limits::default());
+    let told: Vec<_> = report.diagnostics.iter().map(|d| (d.file.as_str(), d.line)).collect();
+    assert_eq!(told, [("master.star", 3)], "{:#?}", report.diagnostics);
+}
+
+#[test]
 fn a_plan_shows_what_would_run_and_why_the_rest_would_not() {
     let project = project(&with_step(
         "steps.SetProperty(property = 'mode', value = 'fast'), \

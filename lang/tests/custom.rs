@@ -76,7 +76,7 @@ def cleanup(self):
         self.runCommand(cmd)
         self.setProperty("said", cmd.stdout)
     return cmd.results()
-RunCleanup = util.BuildStep(implementation = cleanup, base = steps.ShellCommand, defaults = {"command": "unused"}, prohibitArgs = ["command"])
+RunCleanup = util.BuildStep(implementation = cleanup, base = steps.ShellCommand, prohibitArgs = ["command"])
 "#;
     let host = TestHost::new();
     assert_eq!(run(text, "RunCleanup(env = {'A': '1'}, timeout = 5)", &host).results, Results::Success);
@@ -400,4 +400,68 @@ fn an_observer_that_writes_to_its_own_log_is_ended() {
         let error = failure(&text, "S()");
         assert!(error.contains("without an end"), "{error}");
     }
+}
+
+#[test]
+fn a_function_on_a_shell_step_needs_no_command_and_running_the_base_without_one_is_told() {
+    let text = "def impl(self):\n    return self.shell('true').results()\n\
+                S = util.BuildStep(implementation = impl, base = steps.ShellCommand)\n\
+                T = util.BuildStep(base = S, defaults = {'timeout': 5})\n";
+    assert_eq!(run(text, "S()", &TestHost::new()).results, Results::Success);
+    assert_eq!(run(text, "T()", &TestHost::new()).results, Results::Success);
+    let text = "S = util.BuildStep(implementation = lambda self: self.runBase(), base = steps.ShellCommand)\n";
+    assert!(failure(text, "S()").contains("steps.ShellCommand needs `command`"), "{}", failure(text, "S()"));
+    assert_eq!(run(text, "S(command = 'true')", &TestHost::new()).results, Results::Success);
+    let plain = errors(&with_step("util.BuildStep(base = steps.ShellCommand, name = 'N')()"));
+    assert_eq!(plain[0].message, "N needs `command`");
+}
+
+#[test]
+fn an_observer_cannot_finish_the_log_of_its_command() {
+    let text = r#"
+def line(self, line):
+    self.step.getLog("stdio").finish()
+def impl(self):
+    self.addLogObserver("stdio", util.LogLineObserver(outLineReceived = line))
+    self.shell("echo one")
+S = util.BuildStep(implementation = impl)
+"#;
+    let error = failure(text, "S()");
+    assert!(error.contains("the running command writes to this log") && error.contains("master.star:3"), "{error}");
+}
+
+#[test]
+fn what_observers_write_for_other_observers_is_bounded_and_costs_nothing_where_nobody_observes() {
+    let text = |observe: &str| {
+        format!(
+            r#"
+def line(self, line):
+    self.step.getLog("other").addStdout("x" * 10000 + "\n")
+def seen(self, line):
+    self.step.seen += 1
+def impl(self):
+    self.seen = 0
+    self.addLog("other")
+    self.addLogObserver("stdio", util.LogLineObserver(outLineReceived = line))
+    self.addLogObserver("{observe}", util.LogLineObserver(outLineReceived = seen))
+    self.shell("yes | head -n 2000")
+    self.setProperty("seen", self.seen)
+S = util.BuildStep(implementation = impl)
+"#
+        )
+    };
+    let host = TestHost::new();
+    *host.feed.borrow_mut() = Some("y\n".repeat(2000).into_bytes());
+    let failed = try_run(&text("other"), "S()", &host, &context()).unwrap_err();
+    let RunError::Failed(error) = failed else { panic!("{failed:?}") };
+    assert!(error.to_string().contains("more than 16 MiB to the log `other`"), "{error}");
+    let host = TestHost::new();
+    *host.feed.borrow_mut() = Some("y\n".repeat(2000).into_bytes());
+    run(&text("third"), "S()", &host);
+    assert_eq!(host.log("other").len(), 2000 * 10_001);
+    // In measure, each line arrives.
+    let host = TestHost::new();
+    *host.feed.borrow_mut() = Some("y\n".repeat(100).into_bytes());
+    run(&text("other"), "S()", &host);
+    assert_eq!(host.property("seen"), Some(json!(100)));
 }

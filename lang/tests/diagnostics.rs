@@ -48,6 +48,7 @@ error: `key` of util.Property must be a string, got int 1
   |
 3 |     return util.Property(key = name)
   |                          ^^^
+  = help: key = \"1\"
   = note: in `make`, called at master.star:6:13
   = note: in `outer`, called at master.star:8:1"
     );
@@ -131,9 +132,15 @@ fn keys_of_the_configuration_are_known_or_told() {
         "c[\"validation\"] is not in this release; it comes with a later one",
         Some("take it out to go on"),
     );
-    told("c = {}\nc[\"title\"] = 5\n", "c[\"title\"] must be a string, got int 5", None);
+    told("c = {}\nc[\"title\"] = 5\n", "c[\"title\"] must be a string, got int 5", Some("c[\"title\"] = \"5\""));
     told("c = {}\nc[5] = 5\n", "keys of `c` are strings, got int 5", None);
-    told("c = {}\nc[\"builders\"] = {}\n", "c[\"builders\"] must be a list of util.BuilderConfig, got dict {}", None);
+    told(
+        "c = {}\nc[\"builders\"] = {}\n",
+        "c[\"builders\"] must be a list of util.BuilderConfig, got dict {}",
+        Some(
+            "as in c[\"builders\"] = [util.BuilderConfig(name = \"linux\", workernames = [\"*\"], factory = factory)]",
+        ),
+    );
     let project = project("c = {}\nc[\"db\"] = {\"db_url\": \"sqlite\"}\nc[\"builders\"] = []\n");
     assert_eq!(project.warnings()[0].message, "c[\"db\"] has no effect: the master's own settings name the database");
     assert_eq!(project.warnings()[0].severity, Severity::Warning);

@@ -9,7 +9,7 @@ use tidemill_model::revision::Files;
 /// A name for the mistake, and the file. `B` is a good builder, on one line.
 const B: &str = "b = util.BuilderConfig(name = \"linux\", workernames = [\"*\"], factory = util.BuildFactory([steps.ShellCommand(command = \"make\")]))";
 
-const MISTAKES: [(&str, &str); 42] = [
+const MISTAKES: [(&str, &str); 53] = [
     ("pythons_first_line", "c = BuildmasterConfig = {}\n"),
     ("an_import", "from buildbot.plugins import *\nc = {}\n"),
     ("no_configuration", "config = {}\n"),
@@ -24,6 +24,23 @@ const MISTAKES: [(&str, &str); 42] = [
     ("an_is", "c = {}\nif c is None:\n    pass\n"),
     ("a_tab", "c = {}\nif c:\n\tpass\n"),
     ("a_bracket_left_open", "c = {}\nx = [1, 2\ny = 3\n"),
+    ("a_missing_comma_in_a_call", "c = {}\nsteps.ShellCommand(\n    name = 'x'\n    command = 'make',\n)\n"),
+    ("a_missing_comma_in_a_list", "c = {}\nx = ['a'\n     'b']\n"),
+    ("a_missing_comma_on_one_line", "c = {}\nsteps.ShellCommand(name = 'x' command = 'make')\n"),
+    ("a_missing_equals_sign", "c = {}\nsteps.ShellCommand(command 'make')\n"),
+    ("a_call_left_open", "c = {}\nsteps.ShellCommand(\n    command = 'make',\n\nx = 1\n"),
+    ("a_bracket_too_many", "c = {}\nx = (1, 2))\n"),
+    ("a_missing_colon", "c = {}\ndef f()\n    return 1\n"),
+    ("a_slip_in_an_option_of_a_template", "c = {}\nutil.Interpolate('%(prop:x)s', stric = True)\n"),
+    ("arguments_of_a_reporter_without_names", "c = {}\nreporters.MailNotifier('a@example.org')\n"),
+    (
+        "a_time_as_text",
+        "c = {}\nsteps.ShellCommand(command = 'x', timeout = '10 min', haltOnFailure = 'yes', env = ['A=1'])\n",
+    ),
+    (
+        "one_name_where_a_list_belongs",
+        "c = {}\nc['builders'] = [util.BuilderConfig(name = 'x', workernames = 'w', factory = [])]\n",
+    ),
     ("a_format_in_an_f_string", "c = {}\nn = 1\nx = f\"{n:02d}\"\n"),
     ("a_slip_in_an_argument", "c = {}\nsteps.ShellCommand(command = 'x', haltOnFailur = True)\n"),
     ("a_missing_argument", "c = {}\nsteps.Git()\n"),

@@ -472,9 +472,14 @@ fn a_revision_that_changes_nothing_shows_no_change_and_another_shows_its_fields(
     assert!(moved.definition().diff(old.definition()).is_empty());
     let changed = project(&text(6, "True")).definition().diff(old.definition());
     assert_eq!(changed.changed.len(), 2);
-    assert_eq!(changed.changed[0].fields[0].field, "step_defs[0].args.timeout");
+    assert_eq!(changed.changed[0].fields[0].field, "step_defs.shell.args.timeout");
     let function = project(&text(5, "False")).definition().diff(old.definition());
     assert_eq!(function.changed[0].fields[0].field, "digest");
+    let more = text(5, "True")
+        .replace("[steps.ShellCommand(", "[steps.ShellCommand(name = 'first', command = 'y'), steps.ShellCommand(");
+    let added = project(&more).definition().diff(old.definition());
+    let fields: Vec<_> = added.changed[0].fields.iter().map(|f| (f.field.as_str(), f.old.is_some())).collect();
+    assert_eq!(fields, [("step_defs.first", false), ("steps", true)]);
     let fewer = project(&text(5, "True").replace("['a', 'b']", "['a', 'c']")).definition().diff(old.definition());
     assert_eq!((fewer.added.len(), fewer.removed.len()), (1, 1));
 }

@@ -59,3 +59,45 @@ fn a_word_is_found_by_its_short_name_and_a_slip_finds_its_neighbour() {
     assert!(reference().find("util.re.match").unwrap().signature.contains("pattern"));
     assert!(reference().find("step.addURL").is_some() && reference().find("c[\"builders\"]").is_some());
 }
+
+#[test]
+fn the_reference_says_of_a_word_that_it_does_not_run_just_where_a_project_is_warned() {
+    for (name, key) in [
+        ("schedulers.SingleBranchScheduler(name = \"s\", builderNames = [\"b\"])", "schedulers"),
+        ("schedulers.Periodic(name = \"s\", builderNames = [\"b\"], periodicBuildTimer = 60)", "schedulers"),
+        ("schedulers.Dependent(name = \"s\", upstream = \"t\", builderNames = [\"b\"])", "schedulers"),
+        ("changes.GitPoller(\"https://example.org/r.git\")", "change_source"),
+        ("changes.HgPoller(repourl = \"https://example.org/r\")", "change_source"),
+        ("worker.Worker(\"w\")", "workers"),
+        ("worker.EC2LatentWorker(\"w\")", "workers"),
+        ("reporters.MailNotifier()", "services"),
+        ("secrets.SecretInAFile()", "secretsProviders"),
+        ("steps.ShellCommand(command = \"x\")", ""),
+        ("steps.FileUpload(workersrc = \"a\", masterdest = \"b\")", ""),
+        ("steps.FileDownload(mastersrc = \"a\", workerdest = \"b\")", ""),
+        ("steps.DirectoryUpload(workersrc = \"a\", masterdest = \"b\")", ""),
+        ("steps.MultipleFileUpload(workersrcs = [\"a\"], masterdest = \"b\")", ""),
+        ("steps.Trigger(schedulerNames = [\"t\"])", ""),
+    ] {
+        let step = if key.is_empty() { name } else { "" };
+        let listed = if key.is_empty() { String::new() } else { format!("c[\"{key}\"] = [{name}]\n") };
+        let triggered = "schedulers.Triggerable(name = \"t\", builderNames = [\"b\"])";
+        let text = format!(
+            "c = {{}}\n{listed}c[\"schedulers\"] = c.get(\"schedulers\", []) + [{triggered}]\n\
+             c[\"builders\"] = [util.BuilderConfig(name = \"b\", workernames = [\"w\"], factory = util.BuildFactory([{step}]))]\n"
+        );
+        let word = name.split('(').next().unwrap();
+        let project = evaluate(&text).unwrap_or_else(|e| panic!("{e}"));
+        let warned =
+            project.warnings().iter().any(|w| w.message.starts_with(&format!("{word} is accepted but not run")));
+        let item = reference().find(word).unwrap();
+        assert_eq!(item.accepted_only, warned, "{word}");
+        assert_eq!(item.text().contains("Accepted, not run yet"), warned, "{word}");
+    }
+}
+
+#[test]
+fn a_key_is_found_by_its_bare_name() {
+    assert_eq!(reference().find("collapseRequests").unwrap().name, "c[\"collapseRequests\"]");
+    assert_eq!(reference().nearest("collapseRequest"), Some("c[\"collapseRequests\"]"));
+}

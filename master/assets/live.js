@@ -4,6 +4,9 @@
 // and what was typed stay. Without this script the page reads the same.
 
 const REFRESH_MIN = 700;
+// Progress makes no event of its own: a page with a running step looks again by itself.
+const LOOK = 30000;
+const LOOK_AT_PROGRESS = 5000;
 const main = document.getElementById('main');
 const state = document.getElementById('link-state');
 document.documentElement.classList.add('scripted');
@@ -138,6 +141,9 @@ document.addEventListener('click', (event) => {
 function tick() {
   const now = Date.now() / 1000;
   for (const e of document.querySelectorAll('[data-since]')) e.textContent = took(Math.max(0, now - Number(e.dataset.since)));
+  for (const e of document.querySelectorAll('[data-until]')) e.textContent = left(Number(e.dataset.until) - now);
+  const wait = document.querySelector('[data-progress]') ? LOOK_AT_PROGRESS : LOOK;
+  if (source && performance.now() - last > wait && document.querySelector('.step.running')) soon();
   for (const e of document.querySelectorAll('time[data-ago]')) {
     const seconds = Math.floor(now - Date.parse(e.dateTime) / 1000);
     if (seconds < 2592000) e.textContent = ago(seconds);
@@ -149,6 +155,14 @@ function took(s) {
   if (s < 60) return `${s} s`;
   if (s < 3600) return `${Math.floor(s / 60)} min ${s % 60} s`;
   return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
+}
+
+function left(s) {
+  if (s < 0) return 'overdue';
+  if (s < 45) return 'less than a minute left';
+  s += 30;
+  if (s < 3600) return `about ${Math.floor(s / 60)} min left`;
+  return `about ${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min left`;
 }
 
 function ago(s) {

@@ -23,6 +23,8 @@ pub struct Shared {
     pub settings: Arc<Settings>,
     /// The address that the listener is bound to.
     pub address: SocketAddr,
+    /// Where people reach the pages, without a slash at its end.
+    pub url: String,
     /// Its row; none in one without loops.
     master: Option<MasterId>,
     /// For claims, ingest and loops.
@@ -78,6 +80,7 @@ impl App {
         Ok(App(Arc::new(Shared {
             settings,
             address,
+            url: url.trim_end_matches('/').to_owned(),
             master,
             db,
             people,

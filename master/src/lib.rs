@@ -14,6 +14,7 @@ pub mod app;
 pub mod http;
 pub mod live;
 pub mod loops;
+pub mod paths;
 pub mod policies;
 pub mod pollers;
 pub mod projects;

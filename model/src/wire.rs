@@ -8,10 +8,11 @@
 //! Rules of evolution: unknown fields are ignored by both sides, new fields
 //! have defaults, enums are externally tagged and a reader refuses a tag that
 //! it does not know (so a new tag needs a new protocol version). Durations
-//! and times are integers of microseconds; there are no floats.
+//! and times are integers of microseconds; floats are the numbers that steps
+//! count, and no others.
 
 use crate::log::{Chunk, LogSum};
-use crate::{Properties, Results, SourceStamp};
+use crate::{NewChange, Properties, Results, SourceStamp};
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -122,7 +123,16 @@ pub struct Claim {
     pub properties: Properties,
     pub sourcestamps: Vec<SourceStamp>,
     pub reason: String,
+    /// The changes that led to it, oldest first; of very many the newest (`CLAIM_CHANGES_MAX`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<NewChange>,
+    /// Address of the build's page.
+    #[serde(default)]
+    pub url: String,
 }
+
+/// Most changes in a claim.
+pub const CLAIM_CHANGES_MAX: i64 = 200;
 
 /// A wish to stop a build.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -179,6 +189,16 @@ pub enum Event {
         step: u32,
         name: String,
         url: String,
+    },
+    /// Numbers that a step counted, by name. One that comes again replaces the former.
+    StepStatistics {
+        step: u32,
+        values: BTreeMap<String, f64>,
+    },
+    /// How far a running step has come, by metric: growing numbers. A hint, sent at most once a second.
+    StepProgress {
+        step: u32,
+        values: BTreeMap<String, f64>,
     },
     PropertySet {
         name: String,

@@ -335,6 +335,21 @@ create table buildset_changes (
 comment on table buildset_changes is 'The changes that led to it: the blame list of its builds.';
 create index buildset_changes_change on buildset_changes (change_id);
 
+-- The newest of its changes as workers get them, oldest first. Null where none led to it.
+create function buildset_blame(buildset bigint, most bigint) returns jsonb
+language sql stable
+as $$
+    select jsonb_agg(jsonb_build_object(
+               'author', h.author, 'committer', h.committer, 'comments', h.comments, 'files', h.files,
+               'branch', h.branch, 'revision', h.revision, 'repository', h.repository, 'project', h.project,
+               'codebase', h.codebase, 'category', h.category, 'revlink', h.revlink,
+               'when', floor(extract(epoch from coalesce(h.when_at, h.received_at)))::bigint,
+               'properties', h.properties) order by h.id)
+      from (select x.change_id from buildset_changes x where x.buildset_id = buildset
+             order by x.change_id desc limit most) newest
+     cross join lateral (select c.* from changes c where c.id = newest.change_id limit 1) h
+$$;
+
 create table build_requests (
     id             bigint generated always as identity primary key,
     buildset_id    bigint not null references buildsets on delete cascade,
@@ -471,10 +486,50 @@ create table steps (
     results      smallint check (results between 0 and 6),
     hidden       boolean not null default false,
     urls         jsonb not null default '[]',
+    progress     jsonb not null default '{}',
     unique (build_id, number),
     check ((complete_at is null) = (results is null))
 ) with (fillfactor = 70);
 comment on table steps is 'Steps in the order in which they started.';
+comment on column steps.progress is 'How far the step has come, {metric: number}; a hint.';
+
+create table step_statistics (
+    build_id bigint not null,
+    step     int not null,
+    name     text not null,
+    value    double precision not null,
+    primary key (build_id, step, name)
+);
+comment on table step_statistics is 'Numbers that steps counted, such as warnings and tests; step is the number of the step within the build.';
+
+-- How long the builder's builds take, from the last good ones before this
+-- number: their median. Null where there were none lately.
+create function build_time_expected(builder bigint, before bigint) returns interval
+language sql stable
+as $$
+    select percentile_disc(0.5) within group (order by good.took)
+      from (select recent.complete_at - recent.started_at as took
+              from (select b.started_at, b.complete_at, b.results from builds b
+                     where b.builder_id = builder and b.number < before
+                     order by b.number desc limit 50) recent
+             where recent.results in (0, 1) limit 7) good
+$$;
+
+-- The same for a step of that name in those builds.
+create function step_time_expected(build bigint, step text) returns interval
+language sql stable
+as $$
+    select percentile_disc(0.5) within group (order by good.took)
+      from (select s.complete_at - s.started_at as took
+              from builds now
+             cross join lateral (
+                   select b.id from builds b where b.builder_id = now.builder_id and b.number < now.number
+                    order by b.number desc limit 20) recent
+             cross join lateral (
+                   select k.started_at, k.complete_at from steps k
+                    where k.build_id = recent.id and k.name = step and k.results in (0, 1) limit 1) s
+             where now.id = build limit 7) good
+$$;
 
 create table logs (
     id         bigint generated always as identity primary key,

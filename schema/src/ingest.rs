@@ -7,13 +7,17 @@
 //! again. The last batch of a build makes it final through
 //! [`crate::builds::builds_finish`].
 
+mod steps;
+
 use crate::builds::{Finish, builds_finish};
 use crate::changes::{clean, clean_json};
 use crate::log_chunks::{NewChunk, chunks_insert};
+use crate::statistics::{self, Statistics, statistics_upsert};
 use crate::{Db, Result, run_tx};
 use serde_json::Value;
 use sqlx::PgConnection;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use steps::{StepRow, steps_upsert};
 use tidemill_model::log::LogSum;
 use tidemill_model::wire::{BatchHead, Event, Frame, Stop};
 use tidemill_model::{BuildId, Results};
@@ -63,11 +67,12 @@ async fn store(c: &mut PgConnection, batches: &[Batch]) -> Result<Report> {
     for batch in &fresh {
         rows.add(batch, now);
     }
-    rows.steps_upsert(c).await?;
+    steps_upsert(c, &rows.steps).await?;
     rows.logs_upsert(c).await?;
     let logs = chunks_insert(c, &rows.chunks).await?;
     rows.logs_verify(c).await?;
     rows.properties_upsert(c).await?;
+    statistics_upsert(c, &rows.statistics).await?;
     rows.builds_progress(c).await?;
     let finished = rows.finishes.iter().map(|f| f.build.0).collect();
     builds_finish(c, &rows.finishes).await?;
@@ -180,20 +185,10 @@ struct Rows {
     logs: BTreeMap<(i64, u32), LogRow>,
     chunks: Vec<NewChunk>,
     properties: BTreeMap<(i64, String), (Value, String)>,
+    statistics: Statistics,
     /// Builds of which something else than the end was reported, and their newest summary.
     progress: BTreeMap<i64, Option<String>>,
     finishes: Vec<Finish>,
-}
-
-#[derive(Default)]
-struct StepRow {
-    name: Option<String>,
-    started_at: Option<OffsetDateTime>,
-    complete_at: Option<OffsetDateTime>,
-    results: Option<Results>,
-    summary: Option<String>,
-    hidden: bool,
-    urls: Vec<Value>,
 }
 
 #[derive(Default)]
@@ -243,6 +238,14 @@ impl Rows {
                     let url = serde_json::json!({ "name": clean(name), "url": clean(url) });
                     self.steps.entry((build, *step)).or_default().urls.push(url);
                 }
+                Event::StepStatistics { step, values } => {
+                    let named = statistics::named(values);
+                    self.statistics.extend(named.map(|(name, value)| ((build, *step, name), value)));
+                }
+                Event::StepProgress { step, values } => {
+                    let row = self.steps.entry((build, *step)).or_default();
+                    row.progress.extend(statistics::named(values).map(|(name, value)| (name, statistics::json(value))));
+                }
                 Event::PropertySet { name, value, source } => {
                     self.properties.insert((build, clean(name)), (clean_json(value), clean(source)));
                 }
@@ -269,65 +272,6 @@ impl Rows {
         if !ended {
             self.progress.entry(build).or_default();
         }
-    }
-
-    async fn steps_upsert(&self, c: &mut PgConnection) -> Result<()> {
-        let (new, old): (Vec<_>, Vec<_>) = self.steps.iter().partition(|(_, s)| s.name.is_some());
-        if !new.is_empty() {
-            let columns = StepColumns::of(&new);
-            sqlx::query!(
-                "insert into steps (build_id, number, name, started_at, complete_at, results, state_string, hidden, urls)
-                 select build_id, number, name, started_at,
-                        case when complete_at < started_at then started_at else complete_at end, results,
-                        coalesce(summary, ''), hidden, urls
-                   from unnest($1::bigint[], $2::int[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::smallint[],
-                               $7::text[], $8::bool[], $9::jsonb[])
-                        u(build_id, number, name, started_at, complete_at, results, summary, hidden, urls)
-                  order by build_id, number
-                 on conflict (build_id, number) do nothing",
-                &columns.builds,
-                &columns.numbers,
-                &columns.names as &[Option<String>],
-                &columns.started as &[Option<OffsetDateTime>],
-                &columns.complete as &[Option<OffsetDateTime>],
-                &columns.results as &[Option<i16>],
-                &columns.summaries as &[Option<String>],
-                &columns.hidden,
-                &columns.urls,
-            )
-            .execute(&mut *c)
-            .await?;
-        }
-        if !old.is_empty() {
-            let columns = StepColumns::of(&old);
-            sqlx::query!(
-                "with u as materialized (
-                     select u.*, k.here
-                       from unnest($1::bigint[], $2::int[], $3::timestamptz[], $4::smallint[], $5::text[], $6::bool[], $7::jsonb[])
-                            u(build_id, number, complete_at, results, summary, hidden, urls)
-                      cross join lateral (
-                            select s.ctid as here from steps s
-                             where s.build_id = u.build_id and s.number = u.number and s.complete_at is null
-                               for update) k
-                 )
-                 update steps s
-                    set complete_at = case when u.complete_at < s.started_at then s.started_at else u.complete_at end,
-                        results = u.results,
-                        state_string = coalesce(u.summary, s.state_string), hidden = s.hidden or u.hidden,
-                        urls = s.urls || u.urls
-                   from u where s.ctid = u.here",
-                &columns.builds,
-                &columns.numbers,
-                &columns.complete as &[Option<OffsetDateTime>],
-                &columns.results as &[Option<i16>],
-                &columns.summaries as &[Option<String>],
-                &columns.hidden,
-                &columns.urls,
-            )
-            .execute(&mut *c)
-            .await?;
-        }
-        Ok(())
     }
 
     async fn logs_upsert(&self, c: &mut PgConnection) -> Result<()> {
@@ -436,7 +380,7 @@ impl Rows {
         let moved: Vec<bool> = builds
             .iter()
             .map(|b| {
-                self.steps.range((*b, 0)..=(*b, u32::MAX)).next().is_some()
+                self.steps.range((*b, 0)..=(*b, u32::MAX)).any(|(_, step)| step.moved())
                     || self.logs.range((*b, 0)..=(*b, u32::MAX)).next().is_some()
                     || self.progress[b].is_some()
             })
@@ -461,34 +405,5 @@ impl Rows {
         .execute(c)
         .await?;
         Ok(())
-    }
-}
-
-/// Steps turned by 90 degrees, for unnest.
-struct StepColumns {
-    builds: Vec<i64>,
-    numbers: Vec<i32>,
-    names: Vec<Option<String>>,
-    started: Vec<Option<OffsetDateTime>>,
-    complete: Vec<Option<OffsetDateTime>>,
-    results: Vec<Option<i16>>,
-    summaries: Vec<Option<String>>,
-    hidden: Vec<bool>,
-    urls: Vec<Value>,
-}
-
-impl StepColumns {
-    fn of(steps: &[(&(i64, u32), &StepRow)]) -> StepColumns {
-        StepColumns {
-            builds: steps.iter().map(|((b, _), _)| *b).collect(),
-            numbers: steps.iter().map(|((_, n), _)| *n as i32).collect(),
-            names: steps.iter().map(|(_, s)| s.name.clone()).collect(),
-            started: steps.iter().map(|(_, s)| s.started_at).collect(),
-            complete: steps.iter().map(|(_, s)| s.complete_at).collect(),
-            results: steps.iter().map(|(_, s)| s.results.map(|r| r.code())).collect(),
-            summaries: steps.iter().map(|(_, s)| s.summary.clone()).collect(),
-            hidden: steps.iter().map(|(_, s)| s.hidden).collect(),
-            urls: steps.iter().map(|(_, s)| Value::Array(s.urls.clone())).collect(),
-        }
     }
 }

@@ -31,6 +31,7 @@ pub mod roles;
 pub mod schedulers;
 pub mod sessions;
 pub mod sourcestamps;
+mod statistics;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod tokens;

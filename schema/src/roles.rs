@@ -66,6 +66,7 @@ pub const GRANTS: &[Grant] = &[
     grant("build_batches", "insert, delete"),
     grant("build_properties", "insert, update"),
     grant("steps", "insert, update"),
+    grant("step_statistics", "insert, update"),
     grant("logs", "insert, update"),
     grant("log_chunks", "insert"),
     grant("events", "insert, delete"),

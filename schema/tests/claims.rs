@@ -193,7 +193,26 @@ async fn a_worker_that_lacks_the_vocabulary_is_offered_nothing() {
     submit(&t.db, "linux").await;
     sql(&t, "update config_revisions set vocabulary = 1000").await;
     assert!(claim(&t.db, session, 1, 1, 0).await.is_empty());
+    assert_eq!(
+        waits_for(&t, "linux").await,
+        format!(
+            "a worker of a newer release: the project file needs level 1000 of the vocabulary, \
+             and those that may build it have at most {}",
+            tidemill_model::wire::VOCABULARY
+        )
+    );
+    sql(&t, "update config_revisions set vocabulary = 1").await;
+    assert_eq!(waits_for(&t, "linux").await, "a free worker");
+    sql(&t, "update worker_sessions set state = 'closed'").await;
+    assert_eq!(waits_for(&t, "linux").await, "a worker that may build it: none is connected");
     t.drop().await;
+}
+
+async fn waits_for(t: &TestDb, builder: &str) -> String {
+    use tidemill_schema::read::{builders, requests};
+    let mut c = t.db.pool().acquire().await.unwrap();
+    let builder = builders::resolve(&mut c, builder).await.unwrap().unwrap();
+    requests::waiting(&mut c, builder, 1).await.unwrap().remove(0).waits_for.unwrap()
 }
 
 #[tokio::test]

@@ -61,6 +61,12 @@ impl Masker {
         self.held.drain(..rest);
     }
 
+    /// From now on these; what is held is looked at again with what follows.
+    pub fn change(&mut self, patterns: Arc<Patterns>) {
+        self.first = std::array::from_fn(|byte| patterns.begins(byte as u8));
+        self.patterns = patterns;
+    }
+
     /// No more will come.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         self.pass(out, true);
@@ -132,5 +138,17 @@ mod tests {
         let mut out = vec![];
         masker.feed(b"Password: ", &mut out);
         assert_eq!(out, b"Password: ");
+    }
+
+    #[test]
+    fn a_value_that_is_split_where_another_becomes_known_is_masked() {
+        let patterns =
+            |all: &[(&str, &str)]| Arc::new(Patterns::new(all.iter().map(|(n, v)| (n.to_string(), v.to_string()))));
+        let mut masker = Masker::new(patterns(&[("pw", "hunter2")]));
+        let mut out = vec![];
+        masker.feed(b"a hunt", &mut out);
+        masker.change(patterns(&[("pw", "hunter2"), ("other", "secret")]));
+        masker.feed(b"er2 secret", &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), "a <secret pw> <secret other>");
     }
 }

@@ -5,16 +5,25 @@
 //! it, goes nowhere else, and from then on is masked in every log of the build,
 //! so that a later step that prints a file shows no value either.
 //!
+//! Steps that come from the change's own tree (P-09) get values of the names that
+//! the project's file allows them, and of no others, wherever a mark comes from.
+//! Their marks are drawn apart: no text of theirs, and no output of their
+//! commands, can name a secret to a step of the project.
+//!
 //! Commands run as the worker's own user and can read its files: what keeps a
 //! project's builds from a secret is a worker that does not hold it.
 
+use crate::exec::env::Layer;
 use crate::mask::Patterns;
+use serde_json::Value as Json;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use tidemill_lang::secret;
+use tidemill_lang::plan::BuildContext;
+use tidemill_lang::secret::{self, Part};
 
 /// Largest value.
 const VALUE_MAX: u64 = 64 << 10;
@@ -32,13 +41,26 @@ pub(crate) enum SecretError {
     Open { name: String, path: PathBuf },
     #[error("the secret {name:?} cannot be read from {path}: {why}")]
     Read { name: String, path: PathBuf, why: String },
+    #[error(
+        "the secret {0:?} may not be used here: steps of the change's own tree use those that \
+         `allowed_secrets` of steps.StepsFrom names"
+    )]
+    Refused(String),
 }
 
-/// The secrets of one build.
+/// The secrets of one build, as one of its steps may use them.
 #[derive(Debug)]
 pub(crate) struct Secrets {
+    store: Arc<Store>,
+    /// Names that a step of the change's tree may use; a step of the project uses all.
+    allowed: Option<Arc<[String]>>,
+}
+
+#[derive(Debug)]
+struct Store {
     dir: PathBuf,
-    mark: String,
+    /// For steps of the project, and for those of the change's tree.
+    marks: [String; 2],
     known: Mutex<Known>,
 }
 
@@ -50,57 +72,116 @@ struct Known {
 
 impl Secrets {
     pub fn new(dir: &Path) -> Secrets {
-        let mark = tidemill_service::token::random_hex(MARK_BYTES);
-        Secrets { dir: dir.to_owned(), mark, known: Mutex::default() }
+        let marks = std::array::from_fn(|_| tidemill_service::token::random_hex(MARK_BYTES));
+        Secrets { store: Arc::new(Store { dir: dir.to_owned(), marks, known: Mutex::default() }), allowed: None }
+    }
+
+    /// The same for a step of the change's tree, which may use these alone.
+    pub fn of_tree(&self, allowed: &[String]) -> Secrets {
+        Secrets { store: self.store.clone(), allowed: Some(allowed.into()) }
     }
 
     /// Stands in rendered text where a secret belongs, see [`secret`].
     pub fn mark(&self) -> &str {
-        &self.mark
+        &self.store.marks[usize::from(self.allowed.is_some())]
     }
 
     /// The text with values in place of marks.
     pub fn resolve(&self, text: &str) -> Result<String, SecretError> {
-        secret::resolve(text, &self.mark, |name| self.value(name)).map(|t| t.into_owned())
+        secret::resolve(text, self.mark(), |name| self.value(name)).map(|t| t.into_owned())
     }
 
     pub fn has_marks(&self, text: &str) -> bool {
-        secret::parts(text, &self.mark).iter().any(|p| matches!(p, secret::Part::Secret(_)))
+        let marked = |mark| secret::parts(text, mark).iter().any(|p| matches!(p, Part::Secret(_)));
+        self.store.marks.iter().any(|mark| marked(mark))
     }
 
     /// For people: names in place of marks, and of values that are known by now.
     pub fn shown(&self, text: &str) -> String {
-        let text = secret::masked(text, &self.mark);
+        let [project, tree] = &self.store.marks;
+        let text = secret::masked(text, project);
+        let text = secret::masked(&text, tree);
         let patterns = self.patterns();
         if patterns.is_empty() { text.into_owned() } else { patterns.text(&text) }
     }
 
-    pub fn shown_json(&self, value: &serde_json::Value) -> serde_json::Value {
-        use serde_json::Value as Json;
-        match value {
-            Json::String(text) => Json::String(self.shown(text)),
-            Json::Array(items) => items.iter().map(|v| self.shown_json(v)).collect(),
-            Json::Object(map) => {
-                map.iter().map(|(k, v)| (self.shown(k), self.shown_json(v))).collect::<serde_json::Map<_, _>>().into()
-            }
-            other => other.clone(),
+    pub fn shown_json(&self, value: &Json) -> Json {
+        each_text(value, &|text| self.shown(text))
+    }
+
+    /// The build as the step's placeholders and functions see it.
+    pub fn context<'c>(&self, context: &'c BuildContext) -> Cow<'c, BuildContext> {
+        if self.allowed.is_none() {
+            return Cow::Borrowed(context);
         }
+        let mut seen = context.clone();
+        for property in seen.properties.0.values_mut() {
+            property.value = each_text(&property.value, &|text| self.given(text));
+        }
+        seen.secret_mark = self.mark().to_owned();
+        Cow::Owned(seen)
+    }
+
+    /// The builder's environment as the step's commands get it.
+    pub fn layer<'l>(&self, layer: &'l Layer) -> Cow<'l, Layer> {
+        if self.allowed.is_none() {
+            return Cow::Borrowed(layer);
+        }
+        let given = |value: &Option<String>| value.as_deref().map(|text| self.given(text));
+        Cow::Owned(layer.iter().map(|(name, value)| (name.clone(), given(value))).collect())
+    }
+
+    /// A value that the step leaves to other steps: of its marks only those pass that it may use itself.
+    pub fn left<'v>(&self, value: &'v Json) -> Cow<'v, Json> {
+        let Some(allowed) = &self.allowed else { return Cow::Borrowed(value) };
+        let [project, tree] = &self.store.marks;
+        Cow::Owned(each_text(value, &|text| remarked(text, tree, project, |name| allowed.iter().any(|a| a == name))))
+    }
+
+    /// Text of the project's for a step of the tree. What it may not use is refused when it is used.
+    fn given(&self, text: &str) -> String {
+        let [project, tree] = &self.store.marks;
+        remarked(text, project, tree, |_| true)
     }
 
     /// What logs have to mask now.
     pub fn patterns(&self) -> Arc<Patterns> {
-        self.known.lock().expect("no panic while holding the secrets").patterns.clone()
+        self.store.known.lock().expect("no panic while holding the secrets").patterns.clone()
     }
 
     fn value(&self, name: &str) -> Result<String, SecretError> {
-        let mut known = self.known.lock().expect("no panic while holding the secrets");
+        if self.allowed.as_ref().is_some_and(|allowed| !allowed.iter().any(|a| a == name)) {
+            return Err(SecretError::Refused(name.to_owned()));
+        }
+        let mut known = self.store.known.lock().expect("no panic while holding the secrets");
         if let Some(value) = known.values.get(name) {
             return Ok(value.clone());
         }
-        let value = read(&self.dir, name)?;
+        let value = read(&self.store.dir, name)?;
         known.values.insert(name.to_owned(), value.clone());
         known.patterns = Arc::new(Patterns::new(known.values.clone()));
         Ok(value)
+    }
+}
+
+fn remarked(text: &str, from: &str, to: &str, passes: impl Fn(&str) -> bool) -> String {
+    let parts = secret::parts(text, from).into_iter().map(|part| match part {
+        Part::Text(text) => text.to_owned(),
+        Part::Secret(name) if passes(name) => secret::mark(to, name),
+        Part::Secret(name) => format!("<secret {name}>"),
+    });
+    parts.collect()
+}
+
+/// The value with every text in it replaced, names as well.
+fn each_text(value: &Json, change: &dyn Fn(&str) -> String) -> Json {
+    match value {
+        Json::String(text) => Json::String(change(text)),
+        Json::Array(items) => items.iter().map(|v| each_text(v, change)).collect(),
+        Json::Object(map) => {
+            map.iter().map(|(k, v)| (change(k), each_text(v, change))).collect::<serde_json::Map<_, _>>().into()
+        }
+        other => other.clone(),
     }
 }
 
@@ -154,5 +235,33 @@ mod tests {
         for bad in ["../key", ".key", "", "a/b"] {
             assert!(matches!(secrets.resolve(&marked(bad)), Err(SecretError::Name(_))), "{bad}");
         }
+    }
+    #[test]
+    fn a_step_of_the_tree_uses_what_it_is_allowed_wherever_the_mark_comes_from() {
+        let dir = tempfile::tempdir().unwrap();
+        put(dir.path(), "key", "hunter2", 0o600);
+        put(dir.path(), "other", "hunter3", 0o600);
+        let project = Secrets::new(dir.path());
+        let tree = project.of_tree(&["key".to_owned()]);
+        assert_ne!(project.mark(), tree.mark());
+        let (key, other) = (secret::mark(project.mark(), "key"), secret::mark(project.mark(), "other"));
+        let mut context = BuildContext { secret_mark: project.mark().into(), ..BuildContext::default() };
+        context.properties.set("both", serde_json::json!([key, other]), "test");
+        let seen = tree.context(&context);
+        assert_eq!(seen.secret_mark, tree.mark());
+        let both = seen.properties.get("both").unwrap();
+        assert!(!both.to_string().contains(project.mark()), "it never sees the project's mark");
+        assert_eq!(tree.resolve(both[0].as_str().unwrap()).unwrap(), "hunter2");
+        assert!(matches!(tree.resolve(both[1].as_str().unwrap()), Err(SecretError::Refused(name)) if name == "other"));
+        let layer = Layer::from([("PW".to_owned(), Some(other.clone()))]);
+        assert!(tree.resolve(tree.layer(&layer)["PW"].as_deref().unwrap()).is_err());
+
+        // What it leaves to the project's steps: the allowed one, and not another name within its mark.
+        let forged = secret::mark(tree.mark(), "key").replace("key", "other");
+        assert_eq!(project.resolve(&forged).unwrap(), forged, "text, as any other");
+        let left = tree.left(&serde_json::json!([both[0], forged])).into_owned();
+        assert_eq!(project.resolve(left[0].as_str().unwrap()).unwrap(), "hunter2");
+        assert_eq!(left[1], "<secret other>");
+        assert_eq!((project.shown(&forged), tree.shown(&key)), ("<secret other>".into(), "<secret key>".into()));
     }
 }

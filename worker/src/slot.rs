@@ -131,6 +131,8 @@ mod tests {
             revision: String::new(),
             properties: Default::default(),
             sourcestamps: vec![],
+            changes: vec![],
+            url: String::new(),
             reason: String::new(),
         }
     }

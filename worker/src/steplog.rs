@@ -75,12 +75,17 @@ impl StepLog {
 
     /// From now on masks these values.
     pub fn mask(&mut self, patterns: Arc<Patterns>) {
-        if self.patterns == patterns {
+        if Arc::ptr_eq(&self.patterns, &patterns) || self.patterns == patterns {
             return;
         }
-        self.end_maskers();
-        let masker = || Masker::new(patterns.clone());
-        self.maskers = (!patterns.is_empty()).then(|| Box::new([masker(), masker()]));
+        match &mut self.maskers {
+            // What they hold may be the beginning of a value whose end comes.
+            Some(maskers) => maskers.iter_mut().for_each(|m| m.change(patterns.clone())),
+            None => {
+                let masker = || Masker::new(patterns.clone());
+                self.maskers = (!patterns.is_empty()).then(|| Box::new([masker(), masker()]));
+            }
+        }
         self.patterns = patterns;
     }
 
@@ -405,5 +410,18 @@ mod tests {
         let (runs, sum) = runs(&spool).await;
         assert_eq!((runs[0].gap(), runs[1].bytes.as_slice()), (Some(40_005), b"ail\n".as_slice()));
         assert_eq!(sum.bytes, 40_009);
+    }
+
+    #[tokio::test]
+    async fn a_value_is_masked_where_another_one_becomes_known_in_its_middle() {
+        let (_dir, spool, mut log) = log();
+        let patterns =
+            |all: &[(&str, &str)]| Arc::new(Patterns::new(all.iter().map(|(n, v)| (n.to_string(), v.to_string()))));
+        log.mask(patterns(&[("pw", "hunter2")]));
+        log.write(Channel::Stdout, b"hunt");
+        log.mask(patterns(&[("pw", "hunter2"), ("other", "x")]));
+        log.write(Channel::Stdout, b"er2\n");
+        log.finish();
+        assert_eq!(texts(&runs(&spool).await.0), ["o<secret pw>\n"]);
     }
 }

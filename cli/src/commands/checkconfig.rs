@@ -42,7 +42,10 @@ pub fn run(args: CheckConfig, out: Output) -> Result<Exit> {
     }
     show(&report.diagnostics, out);
     match &report.definition {
-        Some(definition) => out.line(&format!("{}: {}", out.paint(Style::Green, "good"), summary(definition))),
+        Some(definition) => {
+            let doubts = if warnings > 0 { format!("; {}", plural(warnings, "warning")) } else { String::new() };
+            out.line(&format!("{}: {}{doubts}", out.paint(Style::Green, "good"), summary(definition)));
+        }
         None => eprintln!("{}, {}", plural(errors, "error"), plural(warnings, "warning")),
     }
     Ok(exit)

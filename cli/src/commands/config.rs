@@ -45,9 +45,10 @@ enum Command {
     },
     /// What changes from one revision to another, by name and field
     Diff {
+        /// The older revision: its number, or the beginning of its hash
         #[arg(value_name = "A")]
         from: String,
-        /// [default: the active one]
+        /// The newer one [default: the active one]
         #[arg(value_name = "B")]
         to: Option<String>,
         #[command(flatten)]
@@ -55,6 +56,7 @@ enum Command {
     },
     /// Make a revision the active one; builds that run keep theirs
     Activate {
+        /// Its number, or the beginning of its hash
         #[arg(value_name = "REV")]
         revision: String,
         /// Why, for the record

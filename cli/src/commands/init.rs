@@ -32,7 +32,7 @@ pub fn run(args: Init, out: Output) -> Result<Exit> {
     let title = dir.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_else(|| "project".into());
     let read = |path: &str| std::fs::read_to_string(dir.join(path)).ok();
     let guess = guess::guess(&title, &paths(&dir)?, &read);
-    if out.json {
+    if args.print && out.json {
         out.document(&serde_json::json!({ "found": guess.found, "text": guess.text }));
         return Ok(Exit::Success);
     }
@@ -46,6 +46,10 @@ pub fn run(args: Init, out: Output) -> Result<Exit> {
             .hint("change it by hand, print a new one with --print, or replace it with --force"));
     }
     std::fs::write(&file, &guess.text).doing(|| format!("write {}", file.display()))?;
+    if out.json {
+        out.document(&serde_json::json!({ "file": file, "found": guess.found, "text": guess.text }));
+        return Ok(Exit::Success);
+    }
     match guess.found.is_empty() {
         true => eprintln!("Nothing known was found: put your commands into {}.", file.display()),
         false => eprintln!("Found {}.", guess.found.join(", ")),

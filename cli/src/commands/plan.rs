@@ -11,7 +11,7 @@ use crate::sanitize;
 use crate::up::plural;
 use std::path::PathBuf;
 use tidemill_lang::plan::{Action, Command, Git, Plan, Planned, RenderedStep, Script, Shell, Verdict};
-use tidemill_lang::{Report, Severity, nearest};
+use tidemill_lang::{Report, Severity};
 use tidemill_model::SourceStamp;
 
 /// Show which steps a build would run, and with what.
@@ -21,13 +21,14 @@ use tidemill_model::SourceStamp;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
+  tidemill plan                     of the only builder
   tidemill plan test
   tidemill plan release --branch v2 --property sign=yes
   tidemill plan test --dir ci/ --json")]
 pub struct PlanArgs {
-    /// Name of the builder
+    /// Name of the builder [default: the only one]
     #[arg(value_name = "BUILDER")]
-    builder: String,
+    builder: Option<String>,
     #[command(flatten)]
     build: BuildArgs,
 }
@@ -78,9 +79,21 @@ impl BuildArgs {
 
 pub fn run(args: PlanArgs, out: Output) -> Result<Exit> {
     let files = files::from_folder(&folder(&args.build.dir))?;
-    let answer = apart::plan(&files, &args.build.asked(&args.builder, "tidemill plan"))?;
+    let named = args.builder.clone().unwrap_or_default();
+    let mut answer = apart::plan(&files, &args.build.asked(&named, "tidemill plan"))?;
+    let builders = answer.report.definition.as_ref().map(|d| &d.builders[..]).unwrap_or_default();
+    if let (None, [only]) = (&args.builder, builders) {
+        answer = apart::plan(&files, &args.build.asked(&only.name, "tidemill plan"))?;
+    }
     let Some(planned) = answer.planned else { return broken(&answer.report, out) };
-    let Some(plan) = planned.plan else { return Err(no_builder(&args.builder, &answer.report)) };
+    let Some(plan) = planned.plan else {
+        let failure = no_builder(&named, &answer.report);
+        return Err(if args.builder.is_some() {
+            failure
+        } else {
+            Failure { message: "name a builder".into(), ..failure }
+        });
+    };
     let failed = planned.build_runs.is_err() || plan.steps.iter().any(|s| matches!(s.verdict, Verdict::Broken { .. }));
     let exit = if failed { Exit::Failure } else { Exit::Success };
     if out.json {
@@ -119,10 +132,11 @@ pub fn broken(report: &Report, out: Output) -> Result<Exit> {
 pub fn no_builder(name: &str, report: &Report) -> Failure {
     let builders = report.definition.iter().flat_map(|d| &d.builders);
     let names: Vec<String> = builders.map(|b| sanitize::line(&b.name)).collect();
-    let near = nearest(name, names.iter().map(String::as_str)).map(|n| format!("did you mean `{n}`? "));
-    let hint = match names.is_empty() {
-        true => "it has no builders".into(),
-        false => format!("{}its builders: {}", near.unwrap_or_default(), names.join(", ")),
+    let near = tidemill_lang::nearest(name, names.iter().map(String::as_str)).filter(|_| !name.is_empty());
+    let hint = match (near, &names[..]) {
+        (_, []) => "it has none: add one to c[\"builders\"]".to_owned(),
+        (Some(near), _) => format!("did you mean {near:?}? Its builders: {}", names.join(", ")),
+        (None, _) => format!("its builders: {}", names.join(", ")),
     };
     Failure::not_found(format!("the project has no builder {name:?}")).hint(hint)
 }

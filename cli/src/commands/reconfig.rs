@@ -99,15 +99,22 @@ const SHOWN: usize = 120;
 
 /// `+ builder x`, `- scheduler y`, and below `~ builder z` its fields.
 pub fn show(changes: &Changes, out: Output) {
-    for line in lines(changes) {
+    show_first(changes, usize::MAX, out);
+}
+
+/// The first lines of it; how many there are beyond.
+pub fn show_first(changes: &Changes, most: usize, out: Output) -> usize {
+    let lines = lines(changes);
+    for line in lines.iter().take(most) {
         let style = match line.trim_start().chars().next() {
             Some('+') => Style::Green,
             Some('-') => Style::Red,
             Some('~') => Style::Yellow,
             _ => Style::Dim,
         };
-        out.line(&out.paint(style, &line));
+        out.line(&out.paint(style, line));
     }
+    lines.len().saturating_sub(most)
 }
 
 fn lines(changes: &Changes) -> Vec<String> {
@@ -120,8 +127,11 @@ fn lines(changes: &Changes) -> Vec<String> {
     for changed in &changes.changed {
         all.push(format!("~ {}", part(&changed.group, &changed.name)));
         for field in &changed.fields {
-            let name = sanitize::line(&field.field);
+            let name = named(&field.field);
+            let of_steps = field.field.strip_prefix("step_defs.").filter(|n| !n.contains('.'));
             all.push(match (&field.old, &field.new) {
+                (None, Some(new)) if of_steps.is_some() => format!("    + {name} ({})", kind(new)),
+                (Some(old), None) if of_steps.is_some() => format!("    - {name} ({})", kind(old)),
                 // A digest says only that it differs.
                 _ if field.field == "digest" => "    a function or what it uses".to_owned(),
                 (None, Some(new)) => format!("    {name}: {}", value(new)),
@@ -134,6 +144,22 @@ fn lines(changes: &Changes) -> Vec<String> {
         }
     }
     all
+}
+
+/// A field as people call it: `step_defs.make.args.command` is `step make, command`.
+fn named(field: &str) -> String {
+    let text = match field.strip_prefix("step_defs") {
+        Some(rest) => {
+            let rest = rest.trim_start_matches('.').replacen(".args.", ", ", 1);
+            format!("step {rest}")
+        }
+        None => field.to_owned(),
+    };
+    sanitize::line(&text)
+}
+
+fn kind(step: &Value) -> String {
+    sanitize::line(step["kind"].as_str().unwrap_or("a step"))
 }
 
 fn value(value: &Value) -> String {
@@ -195,6 +221,13 @@ mod tests {
             lines(&new.diff(&old)),
             ["+ builder d", "- builder a", "~ builder b", "    description: \"1\" -> \"2\""]
         );
+    }
+
+    #[test]
+    fn a_step_is_told_by_its_name() {
+        assert_eq!(named("step_defs.make.args.command"), "step make, command");
+        assert_eq!(named("step_defs[2].args.command"), "step [2], command");
+        assert_eq!(named("properties.os"), "properties.os");
     }
 
     #[test]

@@ -220,6 +220,8 @@ mod tests {
             properties: Default::default(),
             sourcestamps: vec![],
             reason: String::new(),
+            changes: vec![],
+            url: String::new(),
         }
     }
 

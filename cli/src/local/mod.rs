@@ -163,6 +163,8 @@ fn claim(target: &Target) -> Claim {
         properties: target.properties.clone(),
         sourcestamps: vec![target.stamp.clone()],
         reason: target::REASON.into(),
+        changes: vec![],
+        url: String::new(),
     }
 }
 

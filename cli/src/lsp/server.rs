@@ -7,7 +7,7 @@ use crate::error::{Failure, Result};
 use crate::exit::Exit;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::io::{BufReader, Write};
+use std::io::{BufReader, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
@@ -20,8 +20,15 @@ const NOT_INITIALIZED: i64 = -32002;
 const INVALID_REQUEST: i64 = -32600;
 const UNKNOWN_METHOD: i64 = -32601;
 
+/// What a person is told who is no editor.
+const FOR: &str = "tidemill lsp is for editors: one starts it and speaks the Language Server Protocol with it; \
+                   `tidemill lsp --help` shows how. To check a project by hand: `tidemill checkconfig`";
+
 /// Serves until the editor says `exit` or closes the input.
 pub fn serve() -> Result<Exit> {
+    if std::io::stdin().is_terminal() {
+        eprintln!("{FOR} (Ctrl-C ends this)");
+    }
     let (tell, messages) = sync_channel(64);
     std::thread::spawn(move || {
         let mut input = BufReader::new(std::io::stdin());
@@ -72,10 +79,15 @@ impl<W: Write> Server<W> {
                 }
                 Ok(Ok(None)) | Err(RecvTimeoutError::Disconnected) => break,
                 Ok(Err(error)) => {
-                    return Err(Failure::usage(format!("the editor does not speak the protocol: {error}")));
+                    let message = format!("what came in is not the Language Server Protocol: {error}");
+                    return Err(Failure::usage(message).hint(FOR));
                 }
                 Err(RecvTimeoutError::Timeout) => self.look()?,
             }
+        }
+        if !self.initialized {
+            eprintln!("{FOR}");
+            return Ok(Exit::Success);
         }
         // The protocol: an end without a shutdown before is a failure.
         Ok(if self.shut_down { Exit::Success } else { Exit::Failure })

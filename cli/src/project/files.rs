@@ -17,12 +17,26 @@ const SKIPPED: [&str; 5] = ["target", "node_modules", "build", "dist", "venv"];
 /// All `*.star` files below a folder, which must hold the root file, and its `packages.toml`.
 pub fn from_folder(folder: &Path) -> Result<Files> {
     if !folder.join(ROOT_FILE).is_file() {
-        return Err(Failure::usage(format!("there is no {ROOT_FILE} in {}", folder.display()))
-            .hint("`tidemill init` writes a first one"));
+        return Err(no_project(folder));
     }
     let mut files = BTreeMap::new();
     collect(folder, "", &mut files)?;
     Ok(Files(files))
+}
+
+/// Why there is no project in a folder, and where one is.
+fn no_project(folder: &Path) -> Failure {
+    if !folder.is_dir() {
+        let shown = folder.display();
+        return Failure::usage(format!("there is no folder {shown}")).hint(format!("name the folder of {ROOT_FILE}"));
+    }
+    let whole = std::fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
+    let above = whole.ancestors().skip(1).find(|f| f.join(ROOT_FILE).is_file());
+    let hint = match above {
+        Some(above) => format!("there is one in {}: name that folder", above.display()),
+        None => "name its folder; or `tidemill init` writes a first one".to_owned(),
+    };
+    Failure::usage(format!("there is no {ROOT_FILE} in {}", whole.display())).hint(hint)
 }
 
 /// Whether a path is one of a project's files.
@@ -85,6 +99,8 @@ mod tests {
     fn files_are_named_by_their_path_below_the_project() {
         let dir = tempfile::tempdir().unwrap();
         assert!(from_folder(dir.path()).unwrap_err().to_string().contains("tidemill init"));
+        let missing = from_folder(&dir.path().join("nosuch")).unwrap_err().to_string();
+        assert!(missing.contains("no folder") && missing.contains("nosuch"), "{missing}");
         for path in [
             "master.star",
             "packages.toml",
@@ -98,6 +114,8 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "").unwrap();
         }
+        let below = from_folder(&dir.path().join("lib")).unwrap_err().to_string();
+        assert!(below.contains("there is one in"), "{below}");
         let files = from_folder(dir.path()).unwrap();
         assert_eq!(files.0.into_keys().collect::<Vec<_>>(), ["lib/x.star", "master.star", "packages.toml"]);
     }

@@ -9,7 +9,7 @@ use crate::project::{checked, files, guess};
 use std::path::Path;
 use std::time::Duration;
 use tidemill_lang::Definition;
-use tidemill_lang::definition::SchedulerKind;
+use tidemill_lang::definition::{Changes, SchedulerKind};
 use tidemill_model::revision::{Files, ROOT_FILE};
 
 /// Seconds between two looks at a repository on this machine.
@@ -20,6 +20,8 @@ pub struct Project {
     client: Client,
     /// The last guess, and the commit that it was made from.
     guessed: Option<(String, Files, Vec<String>)>,
+    /// What the masters have from here.
+    last: Option<Definition>,
     pub source: Source,
 }
 
@@ -37,11 +39,14 @@ pub struct Applied {
     pub summary: String,
     /// Our poller was added.
     pub poller_added: bool,
+    pub revision: i64,
+    /// Since the last time; none at first.
+    pub changes: Option<Changes>,
 }
 
 impl Project {
     pub fn new(target: Target, client: Client) -> Project {
-        Project { target, client, guessed: None, source: Source::Guessed(Vec::new()) }
+        Project { target, client, guessed: None, last: None, source: Source::Guessed(Vec::new()) }
     }
 
     /// The project's files as they are now, without what we add.
@@ -90,10 +95,12 @@ impl Project {
             definition = checked::evaluate(&files).await?.definition;
         }
         let comment = format!("tidemill up {}", self.target.shown);
-        reconfig::apply(&self.client, &files, &comment).await?;
+        let answer = reconfig::apply(&self.client, &files, &comment).await?;
+        let revision = answer["revision"].as_i64().unwrap_or_default();
+        let changes = self.last.replace(definition.clone()).map(|last| definition.diff(&last));
         let names: Vec<String> = definition.builders.iter().map(|b| crate::sanitize::line(&b.name)).collect();
         let summary = format!("({}: {})", plural(names.len(), "builder"), names.join(", "));
-        Ok(Applied { definition, summary, poller_added })
+        Ok(Applied { definition, summary, poller_added, revision, changes })
     }
 }
 

@@ -1,7 +1,8 @@
 //! What changes on disk while `up` runs: the project's files, and the upstream
 //! of a mirror.
 
-use super::apply::{Project, Source};
+use super::apply::{Applied, Project, Source, plural};
+use crate::commands::reconfig;
 use crate::output::{Output, Style};
 use crate::project::git::Target;
 use std::time::Duration;
@@ -37,12 +38,33 @@ pub async fn project(mut project: Project, out: Output, end: CancellationToken) 
         }
         last = Some(now);
         match project.apply().await {
-            Ok(applied) => out.line(&format!("{} {}", out.paint(Style::Green, "project applied"), applied.summary)),
+            Ok(applied) => tell(&applied, out),
             Err(f) => {
                 eprintln!("{}", out.err().paint(Style::Red, "the project is not changed, the last good one stays:"));
                 eprintln!("{f}");
             }
         }
+    }
+}
+
+/// Most lines of what changed; `tidemill config diff` has the rest.
+const SHOWN: usize = 20;
+
+/// What an applied revision changes, as `tidemill reconfig` shows it.
+fn tell(applied: &Applied, out: Output) {
+    let revision = applied.revision;
+    out.line(&format!("{} as revision {revision} {}", out.paint(Style::Green, "project applied"), applied.summary));
+    let Some(changes) = &applied.changes else { return };
+    if changes.is_empty() {
+        return out.line("nothing that is defined changes");
+    }
+    let more = reconfig::show_first(changes, SHOWN, out);
+    if more > 0 {
+        let lines = plural(more, "more line");
+        out.line(&out.paint(
+            Style::Dim,
+            &format!("… {lines}: `tidemill config diff A {revision}`, A from `tidemill config list`"),
+        ));
     }
 }
 

@@ -29,7 +29,7 @@ pub fn check_text(files: &Files, name: &str) -> Vec<Diagnostic> {
         collector.report(Diagnostic::from_starlark(&error));
     }
     let known: HashSet<String> = globals().names().map(|n| n.as_str().to_owned()).collect();
-    lint::one(name, files, &known, &collector);
+    lint::one(name, files, &known, &lint::implementations(files), &collector);
     collector.into_sorted()
 }
 

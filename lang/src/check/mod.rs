@@ -55,7 +55,8 @@ impl Project {
         let told = |d: &Diagnostic| {
             diagnostics.iter().any(|e| e.severity == Severity::Error && e.file == d.file && e.line == d.line)
         };
-        let lints: Vec<Diagnostic> = lints.into_sorted().into_iter().filter(|d| !told(d)).collect();
+        let mut lints: Vec<Diagnostic> = lints.into_sorted().into_iter().filter(|d| !told(d)).collect();
+        lints.dedup_by(|b, a| (&a.file, a.line, a.column) == (&b.file, b.line, b.column));
         diagnostics.extend(lints);
         diagnostics.sort_by_key(|d| (d.severity, d.file.clone(), d.line, d.column));
         Report { diagnostics, definition, files: files.0.keys().cloned().collect() }

@@ -344,6 +344,7 @@ fn run_shell<'v>(
     let request = Run { shell: shell.clone(), log, watched, observed };
     let (mut out, mut err) = (vec![], vec![]);
     let mut failed = None;
+    let before = facts.current.replace(names.keys().copied().filter(|id| *id > 0).collect());
     let end = host.run(&request, &mut |output: Output<'_>| {
         if output.log == own_log {
             let kept = match output.channel {
@@ -368,6 +369,7 @@ fn run_shell<'v>(
             observer::as_host_error(&facts)
         })
     });
+    facts.current.set(before);
     let end = match (end, failed) {
         (Err(HostError::Function), Some(error)) => return Err(error),
         (Err(error), _) => return Err(facts.told(error)),

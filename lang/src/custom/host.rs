@@ -3,7 +3,8 @@
 //!
 //! Calls block the thread of the step and may come again from inside
 //! [`StepHost::run`] (an observer sets progress while the command runs), so
-//! methods take `&self`. After an order to stop, blocking calls return
+//! methods take `&self`. One command runs at a time: the host refuses another
+//! one from inside. After an order to stop, blocking calls return
 //! [`HostError::Cancelled`] at once and [`StepHost::cancelled`] is true; the
 //! function is then ended at its next call or loop turn.
 

@@ -116,6 +116,7 @@ pub(super) fn write<'v>(
 
 pub(super) fn finish<'v>(log: Value<'v>, eval: &mut Evaluator<'v, '_, '_>) -> starlark::Result<NoneType> {
     let log = log_of(log)?;
+    log.facts.may_finish(log.id)?;
     observer::finish(log.step, &log.name, eval)?;
     log.facts.finish_log(running(eval)?.host, log.id)?;
     Ok(NoneType)

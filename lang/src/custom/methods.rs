@@ -242,7 +242,7 @@ fn step_methods(builder: &mut MethodsBuilder) {
         logs::finish(log, eval)
     }
 
-    /// A whole log of HTML; pages show it in a box that can do nothing.
+    /// A whole log of HTML; the pages of this release show it as text.
     fn addHTMLLog<'v>(
         this: Value<'v>,
         #[starlark(require = pos)] name: &str,

@@ -8,7 +8,7 @@
 use super::attributes::Loaded;
 use super::host::{HostError, Output};
 use super::lines::{LINE_MAX, Lines};
-use super::running::{Pending, Running, Shared, failure, running};
+use super::running::{Running, Shared, failure, running};
 use super::slot::Slot;
 use super::step::{StepValue, step_of};
 use crate::host::diagnostics::EvalError;
@@ -171,6 +171,7 @@ pub(super) fn register<'v>(
         }
     };
     let value = eval.heap().alloc(value);
+    owner.facts.observed.borrow_mut().insert(log.to_owned());
     owner.observers.borrow_mut().push(Registered { log: log.to_owned(), state, functions, value, max, plain });
     Ok(value)
 }
@@ -185,9 +186,7 @@ pub(super) fn deliver<'v>(
     let owner = step_of(step)?;
     if !owner.own {
         // Its observers live in the step's own evaluator: they see it after this batch.
-        let output_of = Some((output.channel, output.bytes.to_vec()));
-        owner.facts.pending.borrow_mut().push(Pending { log: log.to_owned(), id: output.log, output: output_of });
-        return Ok(());
+        return owner.facts.put_off(log, output.log, Some((output.channel, output.bytes)));
     }
     let depth = owner.facts.depth.get();
     if depth > DEPTH_MAX {
@@ -246,7 +245,7 @@ fn to_each<'v>(
         };
         owner.facts.observed_lines.set(owner.facts.observed_lines.get() + count);
     }
-    for pending in owner.facts.pending.take() {
+    for pending in owner.facts.take_pending() {
         match &pending.output {
             Some((channel, bytes)) => {
                 deliver(step, &pending.log, Output { log: pending.id, channel: *channel, bytes }, eval)?;
@@ -264,8 +263,7 @@ fn to_each<'v>(
 pub(super) fn finish<'v>(step: Value<'v>, log: &str, eval: &mut Evaluator<'v, '_, '_>) -> starlark::Result<()> {
     let owner = step_of(step)?;
     if !owner.own {
-        owner.facts.pending.borrow_mut().push(Pending { log: log.to_owned(), id: 0, output: None });
-        return Ok(());
+        return owner.facts.put_off(log, 0, None);
     }
     let mut index = 0;
     loop {

@@ -15,7 +15,7 @@ use crate::steps::{self, Step};
 use crate::values::convert;
 use crate::values::descriptor::Descriptor;
 use crate::values::rule::Rule;
-use crate::values::spec::{Kind, StepKind};
+use crate::values::spec::{Kind, Status, StepKind};
 use crate::values::tree::Tree;
 use crate::vocabulary;
 use starlark::collections::SmallMap;
@@ -64,6 +64,9 @@ pub(crate) fn run(
         observed_lines: Slot::new(0),
         depth: Slot::new(0),
         pending: Slot::default(),
+        pending_bytes: Slot::new(0),
+        observed: Slot::default(),
+        current: Slot::default(),
         ended: Slot::new(None),
         worker: host.worker(),
     });
@@ -190,6 +193,10 @@ fn work<'v>(step: Value<'v>, eval: &mut Evaluator<'v, '_, '_>) -> starlark::Resu
             let answer = eval.eval_function(*function, &[step], &[])?;
             result(answer)
         }
+        None if !has_command(&owner.facts) && needs_command(&owner.facts) => Err(failure(format!(
+            "{} needs `command`: give the step one, or run another command",
+            owner.facts.spec.name
+        ))),
         // A command line of its own, as of steps.ShellCommand.
         None if owner.facts.arguments.is_empty() && !has_command(&owner.facts) => Ok(Results::Success),
         None if has_command(&owner.facts) => {
@@ -206,6 +213,11 @@ fn has_command(facts: &Facts) -> bool {
         crate::plan::Command::Argv(argv) => !argv.is_empty(),
         crate::plan::Command::Line(_) => true,
     }
+}
+
+/// A base without a command of its own, below a function that may have run another.
+fn needs_command(facts: &Facts) -> bool {
+    facts.spec.param("command").is_some_and(|p| matches!(p.status, Status::Required(_)))
 }
 
 /// `step.runBase()`.

@@ -11,7 +11,7 @@ use crate::values::tree::Tree;
 use starlark::any::ProvidesStaticType;
 use starlark::eval::Evaluator;
 use starlark::values::OwnedFrozenValue;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tidemill_model::Results;
 use tidemill_model::log::Channel;
@@ -62,6 +62,12 @@ pub(super) struct Facts {
     pub depth: Slot<u32>,
     /// What observers in evaluators of their own wrote to logs, for those who observe these.
     pub pending: Slot<Vec<Pending>>,
+    /// Bytes that it holds.
+    pub pending_bytes: Slot<usize>,
+    /// Names of logs that somebody observes.
+    pub observed: Slot<BTreeSet<String>>,
+    /// Logs of the command that runs.
+    pub current: Slot<Vec<LogId>>,
     /// The host ended a call so: the function is to end too, whatever it does with the error.
     pub ended: Slot<Option<HostError>>,
     pub worker: WorkerInfo,
@@ -73,6 +79,12 @@ pub(super) struct Pending {
     pub id: LogId,
     pub output: Option<(Channel, Vec<u8>)>,
 }
+
+/// Most bytes that wait for observers.
+const PENDING_MAX: usize = 16 << 20;
+
+/// What an entry takes besides its text.
+const PENDING_ENTRY: usize = 128;
 
 /// A log of the step.
 #[derive(Clone, Debug)]
@@ -103,7 +115,40 @@ impl Facts {
         self.logs.borrow().iter().rev().find(|l| l.name == name).cloned()
     }
 
+    /// Keeps output, or an end, for the observers of a log, if it has some.
+    pub fn put_off(&self, log: &str, id: LogId, output: Option<(Channel, &[u8])>) -> starlark::Result<()> {
+        if !self.observed.borrow().contains(log) {
+            return Ok(());
+        }
+        let bytes = self.pending_bytes.get() + PENDING_ENTRY + output.map_or(0, |(_, bytes)| bytes.len());
+        if bytes > PENDING_MAX {
+            return Err(failure(format!(
+                "observers wrote more than {} MiB to the log `{log}`, which others observe, while these could not see it",
+                PENDING_MAX >> 20
+            )));
+        }
+        self.pending_bytes.set(bytes);
+        let output = output.map(|(channel, bytes)| (channel, bytes.to_vec()));
+        self.pending.borrow_mut().push(Pending { log: log.to_owned(), id, output });
+        Ok(())
+    }
+
+    /// What was put off.
+    pub fn take_pending(&self) -> Vec<Pending> {
+        self.pending_bytes.set(0);
+        self.pending.take()
+    }
+
+    /// An observer may not end the log that the command it observes writes to.
+    pub fn may_finish(&self, id: LogId) -> starlark::Result<()> {
+        match self.current.borrow().contains(&id) {
+            true => Err(failure("the running command writes to this log: finish it when the command has ended")),
+            false => Ok(()),
+        }
+    }
+
     pub fn finish_log(&self, host: &dyn StepHost, id: LogId) -> starlark::Result<()> {
+        self.may_finish(id)?;
         let open = {
             let mut logs = self.logs.borrow_mut();
             let log = logs.iter_mut().find(|l| l.id == id && !l.finished);

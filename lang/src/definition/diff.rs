@@ -54,7 +54,7 @@ pub struct Changed {
     pub fields: Vec<FieldChange>,
 }
 
-/// A field by its path, such as `properties.os` or `steps[2].args.command`.
+/// A field by its path, such as `properties.os` or `step_defs.make.args.command`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FieldChange {
     pub field: String,
@@ -157,6 +157,21 @@ fn compare(path: &str, old: &Value, new: &Value, fields: &mut Vec<FieldChange>) 
                 }
             }
         }
+        // By name, so that a step put in between does not change all behind it.
+        (Value::Array(a), Value::Array(b)) if names(a).is_some() && names(b).is_some() => {
+            let (a, b) = (names(a).unwrap_or_default(), names(b).unwrap_or_default());
+            let all: Vec<&str> = a.keys().chain(b.keys().filter(|n| !a.contains_key(*n))).copied().collect();
+            for name in all {
+                match (a.get(name), b.get(name)) {
+                    (Some(a), Some(b)) => compare(&at(name), a, b, fields),
+                    (old, new) => fields.push(FieldChange {
+                        field: at(name),
+                        old: old.map(|v| (*v).clone()),
+                        new: new.map(|v| (*v).clone()),
+                    }),
+                }
+            }
+        }
         (Value::Array(a), Value::Array(b)) if a.len() == b.len() && a.iter().chain(b).any(Value::is_object) => {
             for (i, (a, b)) in a.iter().zip(b).enumerate() {
                 compare(&format!("{path}[{i}]"), a, b, fields);
@@ -164,4 +179,11 @@ fn compare(path: &str, old: &Value, new: &Value, fields: &mut Vec<FieldChange>) 
         }
         _ => fields.push(FieldChange { field: path.to_owned(), old: Some(old.clone()), new: Some(new.clone()) }),
     }
+}
+
+/// The elements of a list by their names, if all have one and no two the same.
+fn names(list: &[Value]) -> Option<BTreeMap<&str, &Value>> {
+    let named: BTreeMap<&str, &Value> =
+        list.iter().map(|v| Some((v.get("name")?.as_str()?, v))).collect::<Option<_>>()?;
+    (named.len() == list.len()).then_some(named)
 }

@@ -1,6 +1,7 @@
 //! Plainer words for the interpreter's errors, and what to write instead of
 //! Python that Starlark lacks.
 
+use super::brackets;
 use starlark::codemap::FileSpan;
 
 /// Message and hint for an error text. `parser` tells whether the file could not be read at all.
@@ -15,14 +16,33 @@ pub(crate) fn explain(text: &str, span: Option<&FileSpan>, parser: bool) -> (Str
         message = format!("`{namespace}` has no `{name}`{}", suggestion(first));
         return (message, None);
     }
+    if let Some((name, near)) = undefined(first) {
+        message = format!("`{name}` is not defined");
+        let hint = match (runtime(first), near) {
+            (Some(begin), _) => begin.to_owned(),
+            (None, Some(near)) => format!("did you mean `{near}`?"),
+            (None, None) => "give it a value above this line, or load it from the file that has it".into(),
+        };
+        return (message, Some(hint));
+    }
     let hint = if parser && first.contains("tabs are not allowed") {
-        Some("write spaces instead")
+        Some("write spaces instead".to_owned())
+    } else if parser && first.contains("f-string expression end") {
+        Some("f-strings take names only, without a format such as {n:02d}".to_owned())
     } else if parser {
-        syntax(&line)
+        let inside = || brackets::hint(&message, span?.file.source(), span?.span.begin().get() as usize);
+        syntax(&line).map(str::to_owned).or_else(inside)
     } else {
-        runtime(first)
+        runtime(first).map(str::to_owned)
     };
-    (message, hint.map(str::to_owned))
+    (message, hint)
+}
+
+/// ``Variable `x` not found, did you mean `y`?``: the name, and what is near it.
+fn undefined(text: &str) -> Option<(&str, Option<&str>)> {
+    let (name, rest) = text.strip_prefix("Variable `")?.split_once("` not found")?;
+    // Of two letters any other is near.
+    Some((name, rest.split('`').nth(1).filter(|_| name.len() > 2)))
 }
 
 fn limit(text: &str) -> Option<(String, &'static str)> {
@@ -98,9 +118,6 @@ fn syntax(line: &str) -> Option<&'static str> {
     }
     if words.contains(" is ") {
         return Some("Starlark has no `is`: use ==");
-    }
-    if (words.contains("f\"") || words.contains("f'")) && words.contains(':') {
-        return Some("f-strings take names only, without a format such as {n:02d}");
     }
     None
 }

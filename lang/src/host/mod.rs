@@ -2,6 +2,7 @@
 //! files, collecting of diagnostics.
 
 mod bounded;
+mod brackets;
 pub(crate) mod collector;
 pub(crate) mod diagnostics;
 pub(crate) mod dialect;

@@ -51,6 +51,11 @@ fn builder(
     if !engines::RUNS_LOCKS && descriptor.arg("locks").is_some_and(|v| Tree::of(v).truth()) {
         collector.report(descriptor.site.place_argument("locks", engines::warning("a lock")));
     }
+    for name in engines::BUILDER_ARGUMENTS {
+        if descriptor.arg(name).is_some_and(|v| Tree::of(v).truth()) {
+            collector.report(descriptor.site.place_argument(name, engines::warning(&format!("`{name}`"))));
+        }
+    }
     let builder = Builder {
         env: descriptor.arg("env").and_then(&own),
         site: descriptor.site.clone(),

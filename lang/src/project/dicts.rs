@@ -9,6 +9,7 @@ use crate::values::descriptor::{Descriptor, DescriptorGen};
 use crate::values::spec::{Spec, Status};
 use crate::values::tree::Tree;
 use crate::vocabulary;
+use crate::vocabulary::remedy::remedy;
 use starlark::collections::SmallMap;
 use starlark::values::Value;
 use starlark::values::dict::DictRef;
@@ -52,8 +53,10 @@ pub(super) fn builder<'v>(
             single = value.unpack_str().map(str::to_owned);
             continue;
         }
-        if let Some(why) = spec.type_of(target).and_then(|ty| ty.mismatch(&Tree::of(value))) {
-            report(Diagnostic::error(format!("`{name}` of {what} {why}")));
+        let tree = Tree::of(value);
+        if let Some((ty, why)) = spec.type_of(target).and_then(|ty| Some((ty, ty.mismatch(&tree)?))) {
+            let right = remedy(name, ty, &tree);
+            report(Diagnostic::error(format!("`{name}` of {what} {why}")).maybe_hint(right));
             failed = true;
             continue;
         }

@@ -1,6 +1,11 @@
 //! What the project file may say already and no part of this release runs: it is
 //! carried in the definition, with a warning. Take a kind out when it is run.
 
+use crate::values::spec::{Kind, Spec};
+
+/// Workers that need nobody to start them.
+pub(super) const PLAIN_WORKERS: [&str; 2] = ["Worker", "LocalWorker"];
+
 /// Schedulers without an engine.
 const SCHEDULERS: &[&str] = &[
     "AnyBranchScheduler",
@@ -57,7 +62,53 @@ pub(super) const RUNS_SECRETS: bool = false;
 /// Locks of builders, workers and steps.
 pub(super) const RUNS_LOCKS: bool = false;
 
+/// Arguments of words that run and keys of the configuration on which nothing acts yet, with a warning.
+pub(super) const BUILDER_ARGUMENTS: [&str; 2] = ["builddir", "workerbuilddir"];
+pub(super) const WORKER_ARGUMENTS: [&str; 1] = ["max_builds"];
+pub(super) const PROJECT_KEYS: [&str; 2] = ["logMaxSize", "logMaxTailSize"];
+
+/// The same of what only describes: nobody is misled, so the reference alone says it.
+const BUILDER_WORDS: [&str; 1] = ["description_format"];
+const WORKER_WORDS: [&str; 1] = ["machine_name"];
+const PROJECT_WORDS: [&str; 4] = ["buildbotURL", "projects", "title", "titleURL"];
+
 /// «… is accepted but not run by this release».
 pub(super) fn warning(what: &str) -> crate::host::diagnostics::Diagnostic {
     crate::host::diagnostics::Diagnostic::warning(format!("{what} is accepted but not run by this release"))
+}
+
+/// Whether this release accepts the word and runs nothing of it: what the reference says of it.
+pub(crate) fn accepted_only(spec: &Spec) -> bool {
+    match spec.kind {
+        Kind::Step(_) => !runs_step(spec.name),
+        Kind::Scheduler(_) => !runs_scheduler(spec.short()),
+        Kind::ChangeSource(_) => !runs_source(spec.short()),
+        Kind::Worker => !PLAIN_WORKERS.contains(&spec.short()) && !RUNS_LATENT,
+        Kind::Reporter => !RUNS_SERVICES,
+        Kind::SecretsProvider => !RUNS_SECRETS,
+        Kind::Part if spec.name.starts_with("reporters.") => !RUNS_SERVICES,
+        Kind::Lock | Kind::LockAccess => !RUNS_LOCKS,
+        _ => false,
+    }
+}
+
+/// The same of an argument of a word that runs.
+pub(crate) fn argument_accepted_only(spec: &Spec, name: &str) -> bool {
+    match spec.kind {
+        Kind::Builder | Kind::Worker | Kind::Step(_) if name == "locks" => !RUNS_LOCKS,
+        Kind::Worker if ["notify_on_missing", "missing_timeout"].contains(&name) => !RUNS_SERVICES,
+        Kind::Worker => WORKER_ARGUMENTS.contains(&name) || WORKER_WORDS.contains(&name),
+        Kind::Builder => BUILDER_ARGUMENTS.contains(&name) || BUILDER_WORDS.contains(&name),
+        _ => false,
+    }
+}
+
+/// The same of a key of the configuration.
+pub(crate) fn key_accepted_only(key: &str) -> bool {
+    match key {
+        "locks" => !RUNS_LOCKS,
+        "secretsProviders" => !RUNS_SECRETS,
+        "services" => !RUNS_SERVICES,
+        key => PROJECT_KEYS.contains(&key) || PROJECT_WORDS.contains(&key),
+    }
 }

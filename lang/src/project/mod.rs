@@ -5,7 +5,7 @@ mod changes;
 mod check;
 mod dicts;
 mod digest;
-mod engines;
+pub(crate) mod engines;
 pub(crate) mod root;
 mod schedulers;
 mod whole;

@@ -10,6 +10,7 @@ use crate::values::convert;
 use crate::values::descriptor::{Descriptor, Trees};
 use crate::values::spec::{Kind, Type};
 use crate::values::tree::{self, Tree};
+use crate::vocabulary::remedy::remedy;
 use starlark::codemap::{FileSpan, Pos, Span};
 use starlark::values::dict::DictRef;
 use starlark::values::{OwnedFrozenValue, Value};
@@ -76,7 +77,7 @@ const FOREIGN_KEYS: [(&str, &str); 14] = [
     ("logCompressionMethod", "logs are always compressed"),
     ("logEncoding", "logs keep their bytes"),
     ("manhole", "there is no prompt inside the master"),
-    ("metrics", "the master always offers its metrics"),
+    ("metrics", "there is nothing of it to set"),
     ("mq", "masters meet in the database alone"),
     ("protocols", "workers connect to the master's own address"),
     ("www", "the master's own settings say where its pages are"),
@@ -166,7 +167,10 @@ impl Config {
             None => {
                 if !matches!(Tree::of(value), Tree::None | Tree::Broken) {
                     let message = format!("c[\"{key}\"] must be a list of {what}, got {}", Tree::of(value).describe());
-                    self.report(key, Diagnostic::error(message), collector);
+                    let one = Descriptor::from_value(value).is_some_and(|d| wanted(d.kind()));
+                    let hint =
+                        if one { Some(format!("put it in brackets: c[\"{key}\"] = […]")) } else { example(key) };
+                    self.report(key, Diagnostic::error(message).maybe_hint(hint), collector);
                 }
                 return vec![];
             }
@@ -190,7 +194,7 @@ impl Config {
                         format!("c[\"{key}\"]")
                     };
                     let message = format!("{place} must be one of {what}, got {}", tree.describe());
-                    let mut diagnostic = Diagnostic::error(message);
+                    let mut diagnostic = Diagnostic::error(message).maybe_hint(example(key));
                     if let Some(descriptor) = other {
                         diagnostic = diagnostic.notes([format!("it was made at {}", descriptor.site.location())]);
                     }
@@ -278,7 +282,8 @@ fn plain(config: &Config, key: &str, ty: Type, collector: &Collector) -> Option<
     match ty.mismatch(&tree) {
         None => Some(tree),
         Some(why) => {
-            config.report(key, Diagnostic::error(format!("c[\"{key}\"] {why}")), collector);
+            let right = remedy(&format!("c[\"{key}\"]"), ty, &tree);
+            config.report(key, Diagnostic::error(format!("c[\"{key}\"] {why}")).maybe_hint(right), collector);
             None
         }
     }
@@ -306,4 +311,17 @@ fn check_key(config: &Config, key: &str, collector: &Collector) {
     };
     let message = format!("c has no key `{key}`");
     config.report(key, Diagnostic::error(message).hint(hint), collector);
+}
+
+/// What the list under a key looks like.
+fn example(key: &str) -> Option<String> {
+    let item = match key {
+        "builders" => "util.BuilderConfig(name = \"linux\", workernames = [\"*\"], factory = factory)",
+        "change_source" => "changes.GitPoller(\"https://example.org/r.git\", branches = [\"main\"])",
+        "projects" => "util.Project(name = \"example\")",
+        "schedulers" => "schedulers.SingleBranchScheduler(name = \"main\", builderNames = [\"linux\"])",
+        "workers" => "worker.Worker(\"w1\")",
+        _ => return None,
+    };
+    Some(format!("as in c[\"{key}\"] = [{item}]"))
 }

@@ -30,6 +30,9 @@ pub(super) fn read(
         codebase_generator: function(config, "codebaseGenerator", collector),
         revlinks: revlinks(config, definition, collector),
     };
+    for key in engines::PROJECT_KEYS.iter().filter(|k| config.get(k).is_some_and(|v| Tree::of(v).truth())) {
+        config.report(key, engines::warning(&format!("c[\"{key}\"]")), collector);
+    }
     definition.collapse = global.collapse.as_ref().map(CollapseRule::kind);
     definition.prioritize_builders = global.prioritize_builders.is_some();
     definition.select_next_worker = global.select_next_worker.is_some();

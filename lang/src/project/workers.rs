@@ -6,6 +6,7 @@ use crate::definition::{LockDef, WorkerDef};
 use crate::host::collector::Collector;
 use crate::values::convert::{positive, properties, seconds, text, values};
 use crate::values::spec::Kind;
+use crate::values::tree::Tree;
 use crate::values::{declare, lock};
 
 /// Arguments of every worker; others are those of the one who starts it.
@@ -25,9 +26,13 @@ pub(super) fn read(config: &Config, locks: &mut Vec<LockDef>, collector: &Collec
     let mut entries = vec![];
     for descriptor in &found {
         let trees = descriptor.trees(collector);
-        let plain = ["Worker", "LocalWorker"].contains(&descriptor.spec.short());
+        let plain = engines::PLAIN_WORKERS.contains(&descriptor.spec.short());
         if !plain && !engines::RUNS_LATENT {
             collector.report(descriptor.site.place(engines::warning(descriptor.spec.name)));
+        }
+        let given = |name: &&&str| descriptor.arg(name).is_some_and(|v| Tree::of(v).truth());
+        for name in engines::WORKER_ARGUMENTS.iter().filter(|_| plain).filter(given) {
+            collector.report(descriptor.site.place_argument(name, engines::warning(&format!("`{name}` of a worker"))));
         }
         let mut accesses = vec![];
         for (access, definition) in descriptor.arg("locks").map(lock::accesses).unwrap_or_default() {

@@ -7,6 +7,9 @@ use std::fmt::Write;
 const HEAD: &str =
     "<!-- Made from the vocabulary by `cargo test -p tidemill-lang --test reference`; edit lang/src/vocabulary. -->\n";
 
+/// While no provider runs.
+const SECRETS_TODAY: &str = "No provider runs yet: the values of secrets are files on the worker, see [the project file](../project-file.md#placeholders) and [security](../security.md).";
+
 /// Titles and first words of pages, by namespace.
 const PAGES: [(&str, &str, &str); 16] = [
     ("c", "The configuration", "Keys of the dict `c`, also named `BuildmasterConfig`."),
@@ -42,6 +45,9 @@ pub fn pages() -> Vec<(String, String)> {
         let file = if *namespace == "c" { "configuration.md".to_owned() } else { format!("{namespace}.md") };
         let _ = writeln!(index, "| [{title}]({file}) | {words} |");
         let mut text = format!("{HEAD}\n# {title}\n\n{words}\n");
+        if !items.is_empty() && *namespace == "secrets" && items.iter().all(|i| i.accepted_only) {
+            let _ = writeln!(text, "\n{SECRETS_TODAY}");
+        }
         for item in items {
             let _ = write!(text, "\n{}", item.markdown());
         }
@@ -58,7 +64,7 @@ impl Item {
         if !self.signature.is_empty() {
             let _ = writeln!(out, "`{}`\n", self.signature);
         }
-        let _ = writeln!(out, "{}", self.doc);
+        let _ = writeln!(out, "{}", self.text());
         let live: Vec<&Arg> = self.args.iter().filter(|a| a.alias_of.is_none() && a.ignored.is_none()).collect();
         if !live.is_empty() {
             out.push_str("\n| argument | type | default | |\n| --- | --- | --- | --- |\n");
@@ -68,7 +74,7 @@ impl Item {
                     (false, "") => String::new(),
                     (false, default) => format!("`{}`", cell(default)),
                 };
-                let _ = writeln!(out, "| `{}` | {} | {default} | {} |", arg.name, cell(&arg.r#type), cell(&arg.doc));
+                let _ = writeln!(out, "| `{}` | {} | {default} | {} |", arg.name, cell(&arg.r#type), cell(&arg.text()));
             }
         }
         let old: Vec<String> =

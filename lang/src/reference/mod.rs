@@ -31,6 +31,8 @@ pub struct Item {
     pub example: String,
     /// Of a function: how it is called.
     pub signature: String,
+    /// A project may say it, and this release runs nothing of it.
+    pub accepted_only: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -48,6 +50,42 @@ pub struct Arg {
     pub alias_of: Option<String>,
     /// Accepted without an effect: why.
     pub ignored: Option<String>,
+    /// Kept for the release that runs it.
+    pub accepted_only: bool,
+}
+
+/// What is said beside a word or an argument that no part of this release runs.
+pub const ACCEPTED_ONLY: &str = "accepted, not run yet";
+
+impl Item {
+    /// The summary, with what a list must not leave out.
+    pub fn line(&self) -> String {
+        match self.accepted_only {
+            true => format!("{} ({ACCEPTED_ONLY})", self.summary),
+            false => self.summary.clone(),
+        }
+    }
+
+    /// The whole text: what it is, and whether it runs.
+    pub fn text(&self) -> String {
+        match self.accepted_only {
+            true => format!(
+                "{}\n\nAccepted, not run yet: it is kept with the project, and nothing of this release acts on it.",
+                self.doc
+            ),
+            false => self.doc.clone(),
+        }
+    }
+}
+
+impl Arg {
+    /// Its words, with whether it runs.
+    pub fn text(&self) -> String {
+        match self.accepted_only {
+            true => format!("{} ({ACCEPTED_ONLY})", self.doc),
+            false => self.doc.clone(),
+        }
+    }
 }
 
 /// Made once.
@@ -57,10 +95,12 @@ pub fn reference() -> &'static Reference {
 }
 
 impl Reference {
-    /// By its name, with or without the namespace.
+    /// By its name, with or without the namespace; a key of the configuration also without `c[…]`.
     pub fn find(&self, name: &str) -> Option<&Item> {
-        let whole = self.items.iter().find(|i| i.name == name);
-        whole.or_else(|| self.items.iter().find(|i| i.name.rsplit('.').next() == Some(name)))
+        let all = || self.items.iter();
+        let key = || format!("c[\"{name}\"]");
+        let last = |item: &&Item| item.name.rsplit('.').next() == Some(name);
+        all().find(|i| i.name == name).or_else(|| all().find(last)).or_else(|| all().find(|i| i.name == key()))
     }
 
     /// The name that was probably meant.
@@ -68,6 +108,7 @@ impl Reference {
         let all = || self.items.iter().map(|i| i.name.as_str());
         names::nearest(name, all()).or_else(|| {
             let last = self.items.iter().map(|i| i.name.rsplit('.').next().unwrap_or_default());
+            let last = last.map(|n| n.strip_prefix("c[\"").and_then(|n| n.strip_suffix("\"]")).unwrap_or(n));
             let near = names::nearest(name, last)?;
             self.find(near).map(|i| i.name.as_str())
         })

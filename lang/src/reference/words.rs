@@ -4,6 +4,7 @@ use super::{Arg, Item, Reference};
 use crate::custom;
 use crate::host::dialect::globals;
 use crate::policies;
+use crate::project::engines;
 use crate::project::root::KEYS;
 use crate::values::convert::OPEN;
 use crate::values::factory;
@@ -53,6 +54,7 @@ fn key(name: &str, doc: &str) -> Item {
         namespace: "c".into(),
         summary: summary(doc),
         doc: doc.to_owned(),
+        accepted_only: engines::key_accepted_only(name),
         ..Item::default()
     }
 }
@@ -63,18 +65,20 @@ fn item(spec: &'static Spec) -> Item {
         namespace: spec.name.split('.').next().unwrap_or_default().to_owned(),
         summary: summary(spec.doc),
         doc: spec.doc.to_owned(),
-        args: spec.all().filter_map(argument).collect(),
+        args: spec.all().filter_map(|param| argument(spec, param)).collect(),
         example: spec.example.to_owned(),
         signature: String::new(),
+        accepted_only: engines::accepted_only(spec),
     }
 }
 
 /// What Buildbot has and this release has not is no argument yet.
-fn argument(param: &'static Param) -> Option<Arg> {
+fn argument(spec: &'static Spec, param: &'static Param) -> Option<Arg> {
     let mut arg = Arg {
         name: if param.name == OPEN.name { "…".into() } else { param.name.to_owned() },
         default: param.default.to_owned(),
         doc: param.doc.to_owned(),
+        accepted_only: engines::argument_accepted_only(spec, param.name),
         ..Arg::default()
     };
     match param.status {

@@ -227,7 +227,8 @@ impl Step {
         &self.0.limits
     }
 
-    pub(crate) fn allowed_secrets(&self) -> Option<&[String]> {
+    /// Names of the secrets that it may use, if it comes from the change's own tree; a step of the project uses all.
+    pub fn allowed_secrets(&self) -> Option<&[String]> {
         self.0.secrets.as_deref()
     }
 

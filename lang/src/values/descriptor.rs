@@ -8,6 +8,7 @@ use super::tree::Tree;
 use crate::host::collector::Collector;
 use crate::host::diagnostics::Diagnostic;
 use crate::host::site::Site;
+use crate::vocabulary::remedy::remedy;
 use allocative::Allocative;
 use starlark::any::ProvidesStaticType;
 use starlark::coerce::Coerce;
@@ -128,13 +129,15 @@ impl<'v> Descriptor<'v> {
         let mut trees = Trees { by_name: BTreeMap::new(), refused: self.refused.clone() };
         for (name, value) in &self.args {
             let tree = Tree::of(*value);
-            match self.spec.type_of(name).and_then(|ty| ty.mismatch(&tree)) {
+            let wrong = self.spec.type_of(name).and_then(|ty| Some((ty.mismatch(&tree)?, remedy(name, ty, &tree))));
+            match wrong {
                 _ if tree.has_broken() => trees.refused.push(name.clone()),
                 None => {
                     trees.by_name.insert(name.clone(), tree);
                 }
-                Some(why) => {
-                    collector.report(self.site.place_argument(name, mismatch(&self.called(), name, &why)));
+                Some((why, right)) => {
+                    let found = mismatch(&self.called(), name, &why).maybe_hint(right);
+                    collector.report(self.site.place_argument(name, found));
                     trees.refused.push(name.clone());
                 }
             }

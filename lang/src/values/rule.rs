@@ -107,6 +107,12 @@ impl<'v> Rule<'v> {
         self.parts.get(name).copied()
     }
 
+    /// Whether its work is a function, of its own or of what it builds on.
+    pub fn has_function(&self) -> bool {
+        self.part("implementation").is_some()
+            || self.part("base").and_then(Rule::from_value).is_some_and(Rule::has_function)
+    }
+
     /// What an own argument takes.
     pub fn attribute(&self, name: &str) -> Option<Attribute<'v>> {
         self.attrs.get(name).map(|v| Attribute::of(*v))

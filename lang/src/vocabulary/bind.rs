@@ -1,6 +1,7 @@
 //! Brings the arguments of a call together with what the constructor takes, and
 //! reports all that do not fit.
 
+use super::remedy::remedy;
 use crate::host::collector::report;
 use crate::host::diagnostics::Diagnostic;
 use crate::host::site::Site;
@@ -80,7 +81,9 @@ pub(super) fn bind_for<'v>(
             }
         }
     }
-    for param in spec.all() {
+    // A function runs the commands that it likes.
+    let own_work = rule.is_some_and(Rule::has_function);
+    for param in spec.all().filter(|p| !(own_work && p.name == "command")) {
         if matches!(param.status, Status::Required(_)) && !binding.has(param.name) {
             let message = format!("{} needs `{}`", binding.called, param.name);
             report(eval, site.place(Diagnostic::error(message).maybe_hint(example(spec, param))))?;
@@ -129,9 +132,16 @@ impl<'v> Binding<'_, 'v, '_, '_> {
             n => format!("{name} takes {n} arguments without a name"),
         };
         let names: Vec<_> = self.names().into_iter().take(6).collect();
-        let hint = names
-            .first()
-            .map(|first| format!("write them with their names, as in {first} = …; the first are {}", names.join(", ")));
+        let hint = match names.first() {
+            _ if self.spec.param(OPEN.name).is_some() => {
+                Some("write each as argument = value, under Buildbot's name for the argument".to_owned())
+            }
+            Some(first) => Some(format!(
+                "write each with its name, as in {first} = …; its first arguments are {}",
+                names.join(", ")
+            )),
+            None => None,
+        };
         report(self.eval, self.site.place(Diagnostic::error(message).maybe_hint(hint)))
     }
 
@@ -185,7 +195,8 @@ impl<'v> Binding<'_, 'v, '_, '_> {
                         self.bound.args.insert(name, value);
                     }
                     Some(why) => {
-                        self.report(&name, mismatch(&self.called, &name, &why))?;
+                        let right = remedy(&name, ty, &tree);
+                        self.report(&name, mismatch(&self.called, &name, &why).maybe_hint(right))?;
                         self.bound.refused.push(name);
                     }
                 }

@@ -3,6 +3,7 @@
 use super::bind::{Bound, bind};
 use super::custom;
 use super::later::Broken;
+use super::remedy::remedy;
 use crate::host::collector::report;
 use crate::host::diagnostics::Diagnostic;
 use crate::host::site::Site;
@@ -162,10 +163,23 @@ fn template<'v>(
         }
     }
     for name in values.keys().filter(|k| !old && !used.iter().any(|(u, _)| u == k)) {
-        let message = format!("the template does not use the argument `{name}`");
-        report(eval, site.place_argument(name, Diagnostic::warning(message)))?;
+        let open = used.iter().map(|(u, _)| *u).filter(|u| !values.contains_key(*u));
+        if names::nearest(name, open).is_some() {
+            // The slip is told where the template needs it.
+            continue;
+        }
+        let (message, hint) = match (name.parse::<usize>(), names::nearest(name, ["strict"])) {
+            (Ok(_), _) => ("the template has fewer %s than there are arguments without a name".to_owned(), None),
+            (_, Some(_)) => (not_used(name), Some("did you mean `strict`?".to_owned())),
+            _ => (not_used(name), Some(format!("take it out, or put %(kw:{name})s into the template"))),
+        };
+        report(eval, site.place_argument(name, Diagnostic::warning(message).maybe_hint(hint)))?;
     }
     Ok(eval.heap().alloc(PlaceholderGen { form: Form::Interpolate { template, strict }, site, values }))
+}
+
+fn not_used(name: &str) -> String {
+    format!("the template does not use the argument `{name}`")
 }
 
 fn property<'v>(
@@ -205,7 +219,8 @@ fn function<'v>(
     let ty = spec.type_of("function").expect("it is in the table");
     if let Some(why) = ty.mismatch(&tree) {
         if !tree.has_broken() {
-            report(eval, site.place(mismatch(spec.name, "function", &why)))?;
+            let right = remedy("function", ty, &tree);
+            report(eval, site.place(mismatch(spec.name, "function", &why).maybe_hint(right)))?;
         }
         return Ok(eval.heap().alloc(Broken));
     }

@@ -50,11 +50,11 @@ declare! { PARTS, Kind::Part,
 }
 
 declare! { SECRETS, Kind::SecretsProvider,
-    IN_A_FILE "secrets.SecretInAFile" "Secrets are files of a folder on the master.";
-    VAULT "secrets.HashiCorpVaultKvSecretProvider" "Secrets are in a vault.";
-    VAULT_OLD "secrets.SecretInVault" "Secrets are in a vault.";
-    PASS "secrets.SecretInPass" "Secrets are in pass.";
-    ENVIRONMENT "secrets.SecretInEnvironment" "Secrets are variables of the master's environment.";
+    IN_A_FILE "secrets.SecretInAFile" "Secrets are files of a folder, named as the secrets are.";
+    VAULT "secrets.HashiCorpVaultKvSecretProvider" "Secrets are in the key-value store of a HashiCorp Vault.";
+    VAULT_OLD "secrets.SecretInVault" "Secrets are in a HashiCorp Vault; the older name.";
+    PASS "secrets.SecretInPass" "Secrets are in the password store `pass`.";
+    ENVIRONMENT "secrets.SecretInEnvironment" "Secrets are environment variables.";
 }
 
 pub(super) const REPORTER_SPECS: &[&[&Spec]] = &[REPORTERS, PARTS];

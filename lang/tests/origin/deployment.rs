@@ -75,7 +75,7 @@ fn a_reload_shows_what_changes_by_name_and_field() {
     assert_eq!(changes.changed.len(), 1);
     assert_eq!((changes.changed[0].group, changes.changed[0].name.as_str()), (Group::Builder, "slow"));
     let fields: Vec<_> = changes.changed[0].fields.iter().map(|f| f.field.as_str()).collect();
-    assert_eq!(fields, ["step_defs[0].args.timeout"]);
+    assert_eq!(fields, ["step_defs.shell.args.timeout"]);
     let gone = evaluate(&edited(name, "master.star", "name = \"quick\"", "name = \"fast\""));
     let changes = gone.definition().diff(old.definition());
     assert_eq!(changes.added, [(Group::Builder, "fast".to_owned())]);

@@ -10,6 +10,7 @@ use crate::app::App;
 use crate::loops::batcher::{Batcher, Dropped};
 use crate::loops::choose::Chooser;
 use crate::loops::lanes::{Lanes, SWEEP};
+use crate::paths::build_path;
 use sqlx::Postgres;
 use sqlx::pool::PoolConnection;
 use std::collections::{HashMap, HashSet};
@@ -443,7 +444,10 @@ impl ClaimLoop {
     fn answer(&self, asked: &[Waiting], claimed: &mut Claimed) -> HashMap<SessionId, u32> {
         let mut free: HashMap<SessionId, u32> = asked.iter().map(|w| (w.session, w.free)).collect();
         let mut waiting = self.app.polls.waiting.lock().expect("no panic while locked");
-        for (session, claims) in std::mem::take(&mut claimed.by_session) {
+        for (session, mut claims) in std::mem::take(&mut claimed.by_session) {
+            for claim in &mut claims {
+                claim.url = format!("{}{}", self.app.url, build_path(&claim.builder, claim.number));
+            }
             let f = free.entry(session).or_default();
             *f = f.saturating_sub(claims.len() as u32);
             if let Some(slot) = waiting.remove(&session) {

@@ -2,7 +2,7 @@
 //! statement, its guarantees and its order stand in migrations/0002_claim.sql.
 //!
 //! What comes back from it are numbers; what a build starts with (source
-//! stamps, properties, reason) is immutable and added from [`Payloads`]. If
+//! stamps, properties, reason, changes) is immutable and added from [`Payloads`]. If
 //! that fails, the builds are claimed but not delivered, as after a lost reply:
 //! the next poll gets them.
 
@@ -14,10 +14,10 @@ use crate::Result;
 use crate::beats::interval;
 use payloads::Key;
 use sqlx::PgConnection;
-use sqlx::types::Json;
+use sqlx::types::{Json, JsonRawValue};
 use std::collections::HashMap;
 use std::time::Duration;
-use tidemill_model::wire::Claim;
+use tidemill_model::wire::{CLAIM_CHANGES_MAX, Claim};
 use tidemill_model::{Properties, SessionId, SourceStamp};
 
 /// A poll that waits in this replica.
@@ -216,14 +216,16 @@ async fn redelivered(c: &mut PgConnection, builds: &[i64]) -> Result<HashMap<i64
     let rows = sqlx::query!(
         r#"select b.id, b.token, b.attempt, b.builder_id, u.name as builder, b.number, b.request_id, r.hash as revision,
                   build_started_with(b.id) as "properties!: Json<Properties>", s.reason,
-                  buildset_stamps(s.id) as "sourcestamps!: Json<Vec<SourceStamp>>"
+                  buildset_stamps(s.id) as "sourcestamps!: Json<Vec<SourceStamp>>",
+                  buildset_blame(s.id, $2) as "changes: Json<Vec<Box<JsonRawValue>>>"
              from builds b
              join builders u on u.id = b.builder_id
              join config_revisions r on r.id = b.revision_id
              join build_requests q on q.id = b.request_id
              join buildsets s on s.id = q.buildset_id
             where b.id = any($1) and b.state <> 'finished'"#,
-        builds
+        builds,
+        CLAIM_CHANGES_MAX
     )
     .fetch_all(c)
     .await?;
@@ -242,6 +244,8 @@ async fn redelivered(c: &mut PgConnection, builds: &[i64]) -> Result<HashMap<i64
                 properties: r.properties.0,
                 sourcestamps: r.sourcestamps.0,
                 reason: r.reason,
+                changes: payloads::blame(r.changes).0,
+                url: String::new(),
             };
             (r.id, claim)
         })

@@ -1,19 +1,27 @@
 //! What builds start with, kept in a replica's memory.
 //!
-//! Buildsets, settings of builders, names of builders and workers, hashes of revisions never change
+//! Buildsets (with the changes that led to them), settings of builders, names of builders and workers, hashes of
+//! revisions never change
 //! once they are stored, so what is held here is never stale and needs no
 //! wake; it is bounded, and a buildset of many requests is read once.
 
 use super::Taken;
 use crate::{Error, Result};
 use sqlx::PgConnection;
-use sqlx::types::Json;
+use sqlx::types::{Json, JsonRawValue};
 use std::collections::HashMap;
-use tidemill_model::wire::Claim;
-use tidemill_model::{Properties, SourceStamp};
+use tidemill_model::wire::{CLAIM_CHANGES_MAX, Claim};
+use tidemill_model::{NewChange, Properties, SourceStamp};
 
 /// Most entries of each kind; then all of that kind are forgotten.
 const MOST: usize = 4096;
+
+/// Most bytes of JSON that the changes of the held buildsets come from; then all
+/// buildsets are forgotten.
+const CHANGES_MOST: usize = 64 << 20;
+
+/// Most bytes of a claim's changes; of more, the newest.
+const CHANGES_MAX: usize = 1 << 20;
 
 #[derive(Debug, Default)]
 pub struct Payloads {
@@ -22,6 +30,8 @@ pub struct Payloads {
     builders: HashMap<i64, String>,
     revisions: HashMap<i64, String>,
     workers: HashMap<i64, String>,
+    /// Bytes of the changes of `buildsets`.
+    changes: usize,
 }
 
 #[derive(Debug)]
@@ -29,6 +39,7 @@ struct Buildset {
     reason: String,
     properties: Properties,
     sourcestamps: Vec<SourceStamp>,
+    changes: Vec<NewChange>,
 }
 
 #[derive(Debug)]
@@ -50,20 +61,30 @@ pub(super) struct Key {
 impl Payloads {
     /// Reads what is not held yet, one statement for each kind that lacks something.
     pub(super) async fn load(&mut self, c: &mut PgConnection, keys: impl Iterator<Item = Key> + Clone) -> Result<()> {
+        if self.changes > CHANGES_MOST {
+            self.buildsets.clear();
+        }
         let missing = lacking(&mut self.buildsets, keys.clone().map(|k| k.buildset));
         if !missing.is_empty() {
             let rows = sqlx::query!(
                 r#"select id, reason, properties as "properties: Json<Properties>",
-                          buildset_stamps(id) as "sourcestamps!: Json<Vec<SourceStamp>>"
+                          buildset_stamps(id) as "sourcestamps!: Json<Vec<SourceStamp>>",
+                          buildset_blame(id, $2) as "changes: Json<Vec<Box<JsonRawValue>>>"
                      from buildsets where id = any($1)"#,
-                &missing
+                &missing,
+                CLAIM_CHANGES_MAX
             )
             .fetch_all(&mut *c)
             .await?;
-            self.buildsets.extend(rows.into_iter().map(|r| {
-                let set = Buildset { reason: r.reason, properties: r.properties.0, sourcestamps: r.sourcestamps.0 };
-                (r.id, set)
-            }));
+            if self.buildsets.is_empty() {
+                self.changes = 0;
+            }
+            for r in rows {
+                let (changes, bytes) = blame(r.changes);
+                self.changes += bytes;
+                let (properties, sourcestamps) = (r.properties.0, r.sourcestamps.0);
+                self.buildsets.insert(r.id, Buildset { reason: r.reason, properties, sourcestamps, changes });
+            }
         }
         let missing = lacking(&mut self.settings, keys.clone().map(|k| k.settings));
         if !missing.is_empty() {
@@ -135,8 +156,28 @@ impl Payloads {
             properties,
             sourcestamps: set.sourcestamps.clone(),
             reason: set.reason.clone(),
+            changes: set.changes.clone(),
+            url: String::new(),
         })
     }
+}
+
+/// The changes of a buildset as far as they fit a claim, and their bytes.
+pub(super) fn blame(found: Option<Json<Vec<Box<JsonRawValue>>>>) -> (Vec<NewChange>, usize) {
+    let (mut changes, mut bytes) = (vec![], 0);
+    for raw in found.map(|f| f.0).unwrap_or_default().iter().rev() {
+        bytes += raw.get().len();
+        if bytes > CHANGES_MAX && !changes.is_empty() {
+            break;
+        }
+        match serde_json::from_str(raw.get()) {
+            Ok(change) => changes.push(change),
+            // A build is worth more than one entry of its blame list.
+            Err(error) => tracing::error!(%error, "a change cannot be given to a worker"),
+        }
+    }
+    changes.reverse();
+    (changes, bytes)
 }
 
 /// The ids that are not held, each once; makes room where there is none.

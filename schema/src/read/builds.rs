@@ -52,6 +52,11 @@ pub static BUILDS: Resource = Resource {
             "floor(extract(epoch from b.complete_at - b.started_at) * 1000)::bigint",
             "How long it took; null while it runs.",
         ),
+        time!(
+            "estimated_complete_at",
+            "case when b.complete_at is null then b.started_at + build_time_expected(b.builder_id, b.number) end",
+            "When it would end if it took as long as the builder's last good builds; null if it has ended or there are none."
+        ),
     ],
 };
 
@@ -82,6 +87,7 @@ pub struct Build {
     pub reason: String,
     pub stop_reason: Option<String>,
     pub duration_ms: Option<i64>,
+    pub estimated_complete_at: Option<i64>,
     #[serde(default)]
     pub properties: BTreeMap<String, Property>,
 }

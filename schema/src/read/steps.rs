@@ -6,6 +6,7 @@ use super::resource::{Resource, flag, int, json, text, time};
 use crate::Result;
 use serde::Deserialize;
 use sqlx::PgConnection;
+use std::collections::BTreeMap;
 use tidemill_model::Results;
 
 pub static STEPS: Resource = Resource {
@@ -30,6 +31,18 @@ pub static STEPS: Resource = Resource {
             "floor(extract(epoch from s.complete_at - s.started_at) * 1000)::bigint",
             "How long it took; null while it runs.",
         ),
+        json(
+            "statistics",
+            "(select coalesce(json_object_agg(x.name, x.value order by x.name), '{}'::json) from step_statistics x
+               where x.build_id = s.build_id and x.step = s.number)",
+            "Numbers that the step counted: name and value.",
+        ),
+        json("progress", "s.progress", "How far it has come: metric and value; a hint."),
+        time!(
+            "estimated_complete_at",
+            "case when s.complete_at is null then s.started_at + step_time_expected(s.build_id, s.name) end",
+            "When it would end if it took as long as usual; null if it has ended or was never run with success."
+        ),
     ],
 };
 
@@ -44,6 +57,9 @@ pub struct Step {
     pub hidden: bool,
     pub urls: Vec<Link>,
     pub duration_ms: Option<i64>,
+    pub statistics: BTreeMap<String, f64>,
+    pub progress: BTreeMap<String, f64>,
+    pub estimated_complete_at: Option<i64>,
 }
 
 /// A link that a step set. What it points to is the author's word.

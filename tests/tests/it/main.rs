@@ -10,6 +10,7 @@ mod horizon;
 mod logs;
 mod masters_die;
 mod network;
+mod numbers;
 mod policies;
 mod polls;
 mod postgres_dies;

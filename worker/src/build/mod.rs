@@ -10,6 +10,7 @@
 mod command;
 mod git;
 mod outcome;
+mod properties;
 mod script;
 mod shell;
 mod step;
@@ -71,6 +72,7 @@ pub(crate) async fn execute(shared: &Arc<Shared>, site: Site<'_>, mut orders: wa
     };
     let mut build = Build {
         context: context(shared, &site),
+        secrets: site.secrets.clone(),
         shared,
         site,
         orders: &mut orders,
@@ -141,9 +143,9 @@ fn context(shared: &Shared, site: &Site<'_>) -> BuildContext {
         properties,
         sourcestamps: claim.sourcestamps.clone(),
         results: None,
-        changes: vec![],
+        changes: claim.changes.clone(),
         worker_info: worker_info(shared),
-        url: String::new(),
+        url: claim.url.clone(),
         secret_mark: site.secrets.mark().to_owned(),
     }
 }
@@ -186,6 +188,8 @@ struct Build<'a> {
     site: Site<'a>,
     orders: &'a mut watch::Receiver<Order>,
     context: BuildContext,
+    /// As the step at hand may use them.
+    secrets: Arc<Secrets>,
     outcome: Outcome,
     names: StepNames,
     steps: u32,
@@ -206,6 +210,8 @@ impl Build<'_> {
         let Some(mut steps) = project.steps(&builder).map(|s| s.iter().cloned().collect::<VecDeque<_>>()) else {
             return self.broken(&format!("the revision {} has no builder {builder:?}", self.site.claim.revision));
         };
+        let (name, spool) = (&self.shared.settings.name, self.site.spool);
+        properties::of_worker(project.definition(), name, &mut self.context.properties, spool);
         // Together with the first step: a switch to a blocking thread costs more than most evaluations.
         let front = steps.front().cloned();
         let begun = self.evaluate(move |context| {
@@ -231,11 +237,16 @@ impl Build<'_> {
                 first = None;
                 continue;
             }
+            self.secrets = match step.allowed_secrets() {
+                None => self.site.secrets.clone(),
+                Some(names) => Arc::new(self.site.secrets.of_tree(names)),
+            };
             let prepared = match first.take() {
                 Some(prepared) => prepared,
                 None => self.prepare(&step).await,
             };
-            match self.step(&step, prepared, &env).await {
+            let secrets = self.secrets.clone();
+            match self.step(&step, prepared, &secrets.layer(&env)).await {
                 Ran::Over => return Verdict::Over,
                 Ran::Done(added) => splice(&mut steps, added),
             }
@@ -325,8 +336,8 @@ impl Build<'_> {
             }
         };
         let summary = text::done(&rendered, ended.summary.as_deref(), ended.results, &ended.note);
-        self.step_finished(number, ended.results, self.site.secrets.shown(&summary), hidden);
-        let said = ended.build_summary.map(|t| text::line(&self.site.secrets.shown(&t)));
+        self.step_finished(number, ended.results, self.secrets.shown(&summary), hidden);
+        let said = ended.build_summary.map(|t| text::line(&self.secrets.shown(&t)));
         let policy = rendered.update_build_summary.as_deref();
         self.outcome.step(&name, ended.results, &rendered.flags, policy, said.as_deref());
         self.context.results = Some(self.outcome.results());
@@ -335,7 +346,7 @@ impl Build<'_> {
 
     /// Secrets show as their names in what people read of a step.
     fn unmark(&self, step: &mut RenderedStep) {
-        let secrets = &self.site.secrets;
+        let secrets = &self.secrets;
         let texts = [&mut step.name, &mut step.description, &mut step.description_done, &mut step.description_suffix];
         for text in texts {
             if secrets.has_marks(text) {
@@ -346,13 +357,15 @@ impl Build<'_> {
 
     async fn prepare(&mut self, step: &Step) -> Prepared {
         let (name, step) = (step.name().to_owned(), step.clone());
-        let prepared = self.evaluate(move |context| prepare(&step, context)).await;
+        let secrets = self.secrets.clone();
+        let prepared = self.evaluate(move |context| prepare(&step, &secrets.context(context))).await;
         prepared.unwrap_or_else(|error| Prepared::Broken { name, error })
     }
 
     async fn hidden(&mut self, step: &Step, results: Results) -> Result<bool, String> {
-        let step = step.clone();
-        self.evaluate(move |context| step.hide_step_if(context, results).map_err(|e| e.to_string())).await?
+        let (step, secrets) = (step.clone(), self.secrets.clone());
+        let hidden = move |context: &BuildContext| step.hide_step_if(&secrets.context(context), results);
+        self.evaluate(move |context| hidden(context).map_err(|e| e.to_string())).await?
     }
 
     /// Runs the step's action; none if nothing of the build counts any more.
@@ -425,6 +438,7 @@ impl Build<'_> {
             site: &self.site,
             orders: self.orders,
             context: &mut self.context,
+            secrets: &self.secrets,
             builder_env: env,
             number,
             log_names: &self.logs,

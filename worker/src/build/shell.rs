@@ -15,10 +15,10 @@ pub(super) async fn run(step: &mut StepRun<'_>, shell: Shell) -> Result<Done, St
         own_env: &step.shared.own_env,
         folder: step.site.folder,
         builder_env: step.builder_env,
-        secrets: &step.site.secrets,
+        secrets: step.secrets,
     };
     let Prepared { launch, header } = command::prepare(&ground, &shell)?;
-    let patterns = step.site.secrets.patterns();
+    let patterns = step.secrets.patterns();
     let log: SharedLog = Arc::new(Mutex::new(step.open_log("stdio", LogKind::Stdio)));
     command::set_up(&log, &shell, patterns.clone());
     let mut outlet = Routed::new(step.site.spool.clone(), Some(log.clone()), 0, vec![], |_, _, _: &[u8]| true);

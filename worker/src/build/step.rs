@@ -26,7 +26,10 @@ pub(crate) struct StepRun<'a> {
     pub shared: &'a Arc<Shared>,
     pub site: &'a Site<'a>,
     pub orders: &'a mut watch::Receiver<Order>,
+    /// Of the project's side; what the step sees of it goes through `secrets`.
     pub context: &'a mut BuildContext,
+    /// As this step may use them.
+    pub secrets: &'a Arc<Secrets>,
     /// The builder's environment.
     pub builder_env: &'a Layer,
     pub number: u32,
@@ -74,7 +77,7 @@ impl StepRun<'_> {
         match action {
             Action::Shell(shell) => super::shell::run(self, shell).await,
             Action::Git(mut git) => {
-                git.repourl = self.site.secrets.resolve(&git.repourl)?;
+                git.repourl = self.secrets.resolve(&git.repourl)?;
                 super::git::run(self, git).await
             }
             Action::SetProperty { property, value } => {
@@ -97,7 +100,7 @@ impl StepRun<'_> {
             spool: self.spool().clone(),
             names: self.log_names.clone(),
             step: self.number,
-            secrets: self.site.secrets.clone(),
+            secrets: self.secrets.clone(),
         }
     }
 
@@ -118,15 +121,16 @@ impl StepRun<'_> {
 
     /// Sets a property for the rest of the build, and tells the masters.
     pub fn set_property(&mut self, name: &str, value: serde_json::Value, source: &str) -> Result<(), StepError> {
+        super::text::check_name("property", name).map_err(StepError::Other)?;
         let size = value.to_string().len();
         if size > PROPERTY_MAX {
             return Err(StepError::Other(format!(
                 "the value of the property {name:?} takes {size} bytes; the most is {PROPERTY_MAX}"
             )));
         }
-        self.context.properties.set(name, value.clone(), source);
-        let value = self.site.secrets.shown_json(&value);
-        self.spool().event(Event::PropertySet { name: name.into(), value, source: source.into() });
+        self.context.properties.set(name, self.secrets.left(&value).into_owned(), source);
+        let (name, value) = (self.secrets.shown(name), self.secrets.shown_json(&value));
+        self.spool().event(Event::PropertySet { name, value, source: source.into() });
         Ok(())
     }
 
@@ -188,8 +192,10 @@ pub(crate) struct LogMaker {
 impl LogMaker {
     /// The log's number and the log, which masks what secrets are known.
     pub fn open(&self, name: &str, kind: LogKind) -> (u32, StepLog) {
-        let (id, slug) = self.names.next(self.step, name);
-        let mut log = StepLog::open(self.spool.clone(), id, self.step, name, slug, kind);
+        // For people: a long one is cut.
+        let name: String = name.chars().take(200).collect();
+        let (id, slug) = self.names.next(self.step, &name);
+        let mut log = StepLog::open(self.spool.clone(), id, self.step, &name, slug, kind);
         log.mask(self.secrets.patterns());
         (id, log)
     }

@@ -56,6 +56,20 @@ fn default_words(step: &RenderedStep) -> String {
     }
 }
 
+/// Most characters of a name that a step gives to something.
+const NAME_MAX: usize = 200;
+
+/// Refuses names that nobody could read.
+pub(super) fn check_name(what: &str, name: &str) -> Result<(), String> {
+    match name.chars().nth(NAME_MAX) {
+        Some(_) => {
+            let shown: String = name.chars().take(40).collect();
+            Err(format!("the name of the {what} {shown:?}… has more than {NAME_MAX} characters"))
+        }
+        None => Ok(()),
+    }
+}
+
 /// One line without control characters, of bounded length.
 pub(super) fn line(text: &str) -> String {
     let mut out = String::new();

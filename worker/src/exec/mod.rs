@@ -2,6 +2,7 @@
 
 pub(crate) mod env;
 pub(crate) mod outlet;
+mod pipe;
 pub(crate) mod process;
 mod pty;
 pub(crate) mod run;

@@ -4,6 +4,7 @@
 use super::tail::Tail;
 use crate::mask::{Masker, Patterns};
 use crate::order::Order;
+use crate::secrets::Secrets;
 use crate::spool::Spool;
 use crate::steplog::StepLog;
 use std::collections::BTreeMap;
@@ -77,6 +78,7 @@ pub(crate) struct Routed<S> {
     observed: Vec<u32>,
     /// Takes pieces of observed logs; false refuses this and what would follow.
     sink: S,
+    secrets: Option<Arc<Secrets>>,
     patterns: Arc<Patterns>,
     maskers: BTreeMap<(u32, u8), Masker>,
     waiting: Vec<u8>,
@@ -95,6 +97,7 @@ impl<S: FnMut(u32, Channel, &[u8]) -> bool> Routed<S> {
             tails: vec![],
             observed,
             sink,
+            secrets: None,
             patterns: Arc::default(),
             maskers: BTreeMap::new(),
             waiting: Vec::new(),
@@ -104,8 +107,9 @@ impl<S: FnMut(u32, Channel, &[u8]) -> bool> Routed<S> {
         }
     }
 
-    pub fn mask(&mut self, patterns: Arc<Patterns>) {
-        self.patterns = patterns;
+    /// Who looks on sees no value that is known when it passes.
+    pub fn mask(&mut self, secrets: Arc<Secrets>) {
+        self.secrets = Some(secrets);
     }
 
     pub fn watch(&mut self, tail: Tail) {
@@ -115,27 +119,25 @@ impl<S: FnMut(u32, Channel, &[u8]) -> bool> Routed<S> {
     /// After the command: the rest of watched files, and everything to who looks on.
     /// An order ends the waiting for room.
     pub async fn end(&mut self, orders: &mut watch::Receiver<Order>) {
-        self.end_maskers();
-        if let Some(log) = &self.log {
-            locked(log).end_output();
-        }
         for index in 0..self.tails.len() {
             // What is there now: somebody may go on writing for ever.
-            let size = self.tails[index].size();
-            while !self.refused && self.tails[index].offset() < size {
+            let mut left = self.tails[index].left();
+            while !self.refused && left > 0 {
                 if !self.spool.has_room() {
                     tokio::select! {
                         () = self.spool.room() => continue,
                         _ = orders.changed() => break,
                     }
                 }
-                if !self.read_tail(index) {
-                    break;
+                match self.read_tail(index) {
+                    0 => break,
+                    read => left = left.saturating_sub(read),
                 }
             }
-            if let Some(log) = self.tails[index].log() {
-                locked(log).end_output();
-            }
+        }
+        // Only now: a watched file may go to the command's own log.
+        for log in self.log.iter().chain(self.tails.iter().filter_map(Tail::log)) {
+            locked(log).end_output();
         }
         self.end_maskers();
         self.deliver();
@@ -152,11 +154,20 @@ impl<S: FnMut(u32, Channel, &[u8]) -> bool> Routed<S> {
         self.tails
     }
 
-    /// True if there may be more.
-    fn read_tail(&mut self, index: usize) -> bool {
-        let Some((id, bytes)) = self.tails[index].read() else { return false };
+    /// How many bytes it read.
+    fn read_tail(&mut self, index: usize) -> u64 {
+        let Some((id, bytes)) = self.tails[index].read() else { return 0 };
         self.observe(id, Channel::Stdout, &bytes);
-        true
+        bytes.len() as u64
+    }
+
+    /// A value may have become known since the command began.
+    fn look_at_patterns(&mut self) {
+        let Some(patterns) = self.secrets.as_ref().map(|s| s.patterns()) else { return };
+        if !Arc::ptr_eq(&self.patterns, &patterns) {
+            self.maskers.values_mut().for_each(|masker| masker.change(patterns.clone()));
+            self.patterns = patterns;
+        }
     }
 
     fn observe(&mut self, id: u32, channel: Channel, bytes: &[u8]) {
@@ -167,6 +178,7 @@ impl<S: FnMut(u32, Channel, &[u8]) -> bool> Routed<S> {
             self.deliver();
             self.from = (id, channel);
         }
+        self.look_at_patterns();
         if self.patterns.is_empty() {
             self.waiting.extend_from_slice(bytes);
         } else {
@@ -238,7 +250,7 @@ impl<S: FnMut(u32, Channel, &[u8]) -> bool> Outlet for Routed<S> {
             if self.tails[index].next() > now {
                 continue;
             }
-            let reads = (0..READS).take_while(|_| self.spool.has_room() && self.read_tail(index)).count();
+            let reads = (0..READS).take_while(|_| self.spool.has_room() && self.read_tail(index) > 0).count();
             found |= reads > 0;
             self.tails[index].looked(now);
         }
@@ -253,5 +265,43 @@ impl<S: FnMut(u32, Channel, &[u8]) -> bool> Outlet for Routed<S> {
 
     fn is_refused(&self) -> bool {
         self.refused
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spool::Budget;
+    use std::os::unix::fs::PermissionsExt;
+    use tidemill_model::wire::LogKind;
+
+    #[tokio::test]
+    async fn a_value_that_is_split_over_the_commands_end_reaches_nobody_who_looks_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        std::fs::write(root.join("key"), "hunter2").unwrap();
+        std::fs::set_permissions(root.join("key"), std::fs::Permissions::from_mode(0o600)).unwrap();
+        let secrets = Arc::new(Secrets::new(&root));
+        let spool = Arc::new(Spool::new(root.join("spool"), Arc::new(Budget::new(u64::MAX))));
+        let log = StepLog::open(spool.clone(), 1, 1, "w", "w".into(), LogKind::Text);
+        let log = Arc::new(Mutex::new(log));
+        let mut seen = vec![];
+        let mut outlet = Routed::new(spool, None, 0, vec![0, 1], |_, _, bytes: &[u8]| {
+            seen.extend_from_slice(bytes);
+            true
+        });
+        outlet.mask(secrets.clone());
+        let opener = Box::new(move || (1, log.clone()));
+        outlet.watch(Tail::new(root.clone(), root.join("w"), false, false, opener));
+        // The value becomes known only now.
+        outlet.write(Channel::Stdout, b"out\n");
+        secrets.resolve(&tidemill_lang::secret::mark(secrets.mark(), "key")).unwrap();
+        std::fs::write(root.join("w"), "hunt").unwrap();
+        outlet.tick(Instant::now() + Duration::from_secs(1));
+        std::fs::write(root.join("w"), "hunter2\n").unwrap();
+        let (_orders, mut orders) = watch::channel(Order::Run);
+        outlet.end(&mut orders).await;
+        drop(outlet);
+        assert_eq!(String::from_utf8(seen).unwrap(), "out\n<secret key>\n");
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Everything happens in one task: both pipes, the exit, time limits, orders
 //! and the log's own timers. While the spool has no room nothing is read, so the
-//! command blocks on its pipe, and time limits stand still.
+//! command blocks on its pipe, and time limits stand still, as they do while
+//! somebody looks at its output.
 //!
 //! The exit of the command ends the step. Processes that it left in the
 //! background may live until the end of the build (a server for the next step),
@@ -10,10 +11,10 @@
 
 use super::env::{Environment, MARKER};
 use super::outlet::Outlet;
+use super::pipe::{Pipe, receiver};
 use super::process::{Processes, Started};
 use super::pty;
 use crate::order::Order;
-use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::Signal;
 use std::ffi::OsString;
 use std::os::fd::AsFd;
@@ -23,7 +24,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 use tidemill_model::log::Channel;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWriteExt};
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -39,10 +40,6 @@ const GRACE_MAX: Duration = Duration::from_secs(3600);
 
 /// How often a tree that got TERM is looked at.
 const LOOK: Duration = Duration::from_millis(100);
-
-/// How much is read at once, and the size of the pipe of a command that writes a lot.
-const READ: usize = 64 << 10;
-const PIPE: i32 = 1 << 20;
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -171,8 +168,10 @@ pub(crate) async fn run<O: Outlet>(context: Context<'_>, launch: Launch, log: &m
             }
             () = spool.room(), if !room => running.stood_still(stall.elapsed()),
             () = sleep_until(deadline) => {
-                let now = Instant::now();
-                if log.tick(now) {
+                let begun = Instant::now();
+                let found = log.tick(begun);
+                let now = running.looked_on(begun);
+                if found {
                     running.idle_since = now;
                 }
                 if running.due(now, room, log).await {
@@ -181,7 +180,8 @@ pub(crate) async fn run<O: Outlet>(context: Context<'_>, launch: Launch, log: &m
                 }
             }
         }
-        if log.is_refused() && !running.refused {
+        // After an order to stop the tree has the time that it was given.
+        if log.is_refused() && !running.refused && running.ending.is_none() {
             running.refused = true;
             running.begin_end(How::Stopped, None, Signal::SIGKILL);
         }
@@ -198,13 +198,6 @@ async fn sleep_until(deadline: Option<Instant>) {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }
-}
-
-/// A pipe of a command; without a reader the command is told so by its next write.
-fn receiver(pipe: std::io::Result<std::os::fd::OwnedFd>) -> Option<Receiver> {
-    pipe.and_then(Receiver::from_owned_fd_unchecked)
-        .inspect_err(|error| tracing::error!(%error, "cannot read the output of a command"))
-        .ok()
 }
 
 fn start(context: &Context<'_>, launch: &Launch) -> Result<(Started, Option<Receiver>), LaunchError> {
@@ -260,60 +253,6 @@ fn find(name: &OsString, launch: &Launch) -> Result<PathBuf, LaunchError> {
             program: name.to_string_lossy().into_owned(),
             path: dirs.to_string_lossy().into_owned(),
         })
-}
-
-/// One of the command's output pipes.
-struct Pipe<R> {
-    pipe: Option<R>,
-    channel: Channel,
-    wanted: bool,
-    buffer: Vec<u8>,
-    widened: bool,
-    capture: usize,
-    captured: Vec<u8>,
-}
-
-impl<R: AsyncRead + AsFd + Unpin> Pipe<R> {
-    fn new(pipe: Option<R>, channel: Channel, wanted: bool, capture: usize) -> Self {
-        // Small at first: most commands write little.
-        Pipe { pipe, channel, wanted, buffer: vec![0; 4096], widened: false, capture, captured: Vec::new() }
-    }
-
-    fn is_closed(&self) -> bool {
-        self.pipe.is_none()
-    }
-
-    fn close(&mut self) {
-        self.pipe = None;
-    }
-
-    async fn read(&mut self) -> usize {
-        match &mut self.pipe {
-            // An error of a pipe's reading end is as final as its end.
-            Some(pipe) => pipe.read(&mut self.buffer).await.unwrap_or(0),
-            None => std::future::pending().await,
-        }
-    }
-
-    /// Takes note of `n` bytes in the buffer; zero is the end.
-    fn took(&mut self, n: usize) {
-        if n == 0 {
-            self.pipe = None;
-            return;
-        }
-        let keep = self.capture.saturating_sub(self.captured.len()).min(n);
-        self.captured.extend_from_slice(&self.buffer[..keep]);
-        if n < self.buffer.len() {
-            return;
-        }
-        if self.buffer.len() < READ {
-            self.buffer.resize(READ, 0);
-        } else if let Some(pipe) = self.pipe.as_ref().filter(|_| !self.widened) {
-            self.widened = true;
-            // Fewer switches between reader and writer; refused is fine.
-            let _ = fcntl(pipe.as_fd(), FcntlArg::F_SETPIPE_SZ(PIPE));
-        }
-    }
 }
 
 /// The tree is to end.
@@ -384,10 +323,11 @@ impl Running<'_> {
     ) {
         let bytes = &pipe.buffer[..n];
         if n > 0 {
-            self.idle_since = Instant::now();
+            let begun = Instant::now();
             if pipe.wanted {
                 log.write(pipe.channel, bytes);
             }
+            self.idle_since = self.looked_on(begun);
             if let Some(max) = max_lines.filter(|_| self.why.is_none()) {
                 self.lines += memchr::memchr_iter(b'\n', bytes).count() as u64;
                 if self.lines > max {
@@ -405,6 +345,13 @@ impl Running<'_> {
             ExitStatus::from_raw(255 << 8)
         }));
         self.close_by = Some(Instant::now() + HELD_OPEN);
+    }
+
+    /// Somebody looked at output: nobody read meanwhile.
+    fn looked_on(&mut self, begun: Instant) -> Instant {
+        let now = Instant::now();
+        self.stood_still(now - begun);
+        now
     }
 
     fn stood_still(&mut self, span: Duration) {

@@ -260,3 +260,22 @@ async fn memory_stays_flat_however_much_a_command_writes_without_a_newline() {
         status.lines().find_map(|l| l.strip_prefix("VmHWM:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
     assert!(peak.unwrap() < 100_000, "{status}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_project_says_of_a_worker_is_a_property_of_its_builds() {
+    let master = Master::start().await;
+    let worker = Worker::start(&master, 1);
+    let step = "steps.ShellCommand(name = \"sh\", command = [\"echo\", util.Interpolate(\"%(prop:os)s %(prop:jobs)s %(prop:branch)s\")])";
+    let workers = "c[\"workers\"] = [worker.Worker(\"v\", properties = {\"os\": \"other\"}), \
+                   worker.Worker(\"w\", properties = {\"os\": \"linux\"}, defaultProperties = {\"os\": \"any\", \"jobs\": 4})]\n";
+    let text = format!("{}{workers}", project(step));
+    let build =
+        master.build_with(&text, "b", vec![SourceStamp { branch: Some("main".into()), ..SourceStamp::default() }]);
+    assert_eq!(master.finished(build).await.0, Results::Success);
+    master.with(build, |b| {
+        assert_eq!(b.stdout(1), "linux 4 main\n");
+        assert_eq!((b.property("os"), b.property("jobs")), (Some("linux".into()), Some(4.into())));
+        assert!(matches!(b.events()[0], Event::BuildStarted { .. }));
+    });
+    worker.end(&master).await;
+}

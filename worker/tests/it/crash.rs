@@ -116,6 +116,8 @@ async fn a_lost_lease_of_an_earlier_life_is_forgotten() {
     first.kill();
     master.set(|m| m.builds.get_mut(&build).unwrap().lost = true);
     let _second = Program::start(&master, base.path());
+    // A poll of the first one may still wait, and would get the next build.
+    master.until("the second one is known", |m| (m.session == 2).then_some(())).await;
     let next = master.build(&sh("echo next"));
     assert_eq!(master.finished(next).await.0, Results::Success);
     until("the spool is empty", || left(&base.path().join("spool")).is_empty()).await;

@@ -6,6 +6,7 @@ mod builds;
 mod crash;
 mod git;
 mod master;
+mod observers;
 mod processes;
 mod protocol;
 mod scripts;

@@ -13,7 +13,7 @@ use tidemill_model::log::{Channel, LogSum, decode};
 use tidemill_model::problem::{Problem, kinds};
 use tidemill_model::revision::Files;
 use tidemill_model::wire::*;
-use tidemill_model::{Properties, Results, SourceStamp};
+use tidemill_model::{NewChange, Properties, Results, SourceStamp};
 use tokio::sync::Notify;
 
 pub const TOKEN: &str = "tmw_0123456789";
@@ -37,6 +37,8 @@ pub struct Inner {
     /// Loses the answer to so many polls that gave claims.
     pub swallow_claims: u32,
     pub drain: bool,
+    /// What the next builds are made for.
+    pub changes: Vec<NewChange>,
     next_build: i64,
     pub lease: Duration,
     /// When the last poll that listed a build was received.
@@ -98,6 +100,24 @@ impl Record {
             Event::PropertySet { name, value, .. } if name == wanted => Some(value),
             _ => None,
         })
+    }
+
+    /// Numbers that a step counted.
+    pub fn statistics(&self, wanted: u32) -> BTreeMap<String, f64> {
+        let all = self.events().into_iter().filter_map(|e| match e {
+            Event::StepStatistics { step, values } if step == wanted => Some(values),
+            _ => None,
+        });
+        all.flatten().collect()
+    }
+
+    /// What was said of a step's progress, in order.
+    pub fn progress(&self, wanted: u32) -> Vec<BTreeMap<String, f64>> {
+        let all = self.events().into_iter().filter_map(|e| match e {
+            Event::StepProgress { step, values } if step == wanted => Some(values),
+            _ => None,
+        });
+        all.collect()
     }
 
     /// Number of the log of that name in a step.
@@ -211,6 +231,8 @@ impl Master {
             properties: Properties::new(),
             sourcestamps,
             reason: "a test".into(),
+            changes: inner.changes.clone(),
+            url: format!("https://ci.example.org/builders/{builder}/builds/{build}"),
         };
         inner.revisions.insert(files.hash(), files);
         inner.queue.push_back(claim);

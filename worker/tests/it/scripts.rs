@@ -13,19 +13,19 @@ fn with(definitions: &str, steps: &str) -> String {
     format!("{definitions}\n{}", project(steps))
 }
 
-fn queue(master: &Master, definitions: &str, steps: &str) -> i64 {
+pub fn queue(master: &Master, definitions: &str, steps: &str) -> i64 {
     master.build_with(&with(definitions, steps), "b", vec![SourceStamp::default()])
 }
 
 /// All that was said about a build, for messages.
-fn story(master: &Master, build: i64) -> String {
+pub fn story(master: &Master, build: i64) -> String {
     master.with(build, |b| {
         let error = (1..9).map(|n| b.text(n, "err.text", Channel::Stdout)).collect::<String>();
         format!("{:?}\n{error}", b.steps())
     })
 }
 
-async fn ends(master: &Master, build: i64, results: Results) {
+pub async fn ends(master: &Master, build: i64, results: Results) {
     let (got, summary) = master.finished(build).await;
     assert_eq!(got, results, "{summary}: {}", story(master, build));
 }
@@ -75,7 +75,8 @@ async fn a_custom_step_runs_commands_counts_lines_and_says_what_it_found() {
         assert_eq!(b.text(1, "report", Channel::Stdout), "1001 tests\n");
         assert_eq!(b.text(1, "page", Channel::Stdout), "<b>1001</b>");
         assert_eq!(b.property("tests"), Some(1001.into()));
-        assert_eq!(b.property("statistics:tests").unwrap()["tests"], 1001);
+        assert_eq!(b.statistics(1), [("tests".to_owned(), 1001.0)].into());
+        assert_eq!(b.progress(1).last().unwrap()["tests"], 1000.0);
         assert_eq!(b.stdout(2), "1001\n");
         let url = |e: &Event| matches!(e, Event::StepUrl { step: 1, name, .. } if name == "report");
         assert!(b.events().iter().any(url));
@@ -171,7 +172,8 @@ def _run(self):
 Watch = util.BuildStep(implementation = _run)
 "#;
     let line = format!(
-        "echo first >w.log; echo new >>old.log; until [ -e {} ]; do sleep 0.02; done; echo last >>w.log",
+        "echo first >w.log; echo new >>old.log; until [ -e {} ]; do sleep 0.02; done; \
+         echo last >>w.log; echo new >n; mv n w.log",
         go.display()
     );
     let steps = format!(
@@ -189,7 +191,7 @@ Watch = util.BuildStep(implementation = _run)
     std::fs::write(&go, "").unwrap();
     ends(&master, build, Results::Success).await;
     master.with(build, |b| {
-        assert_eq!(b.text(2, "w", Channel::Stdout), "first\nlast\n");
+        assert_eq!(b.text(2, "w", Channel::Stdout), "first\nlast\nnew\n");
         assert_eq!(b.text(2, "old", Channel::Stdout), "new\n");
         assert_eq!((b.log_id(2, "same"), b.log_id(2, "none")), (None, None), "lazy logs of files that did not change");
         assert_eq!(b.text(3, "trial", Channel::Stdout).lines().count(), 50);
@@ -243,7 +245,7 @@ async fn no_file_command_follows_a_link_out_of_the_builders_folder() {
     std::fs::write(worker.base.path().join("outside"), "not yours").unwrap();
     let definitions = r#"
 def _run(self):
-    self.shell("ln -s ../../.. up; mkdir -p d; echo x >d/f; ln -s /etc d/etc")
+    self.shell("ln -s ../../.. up; mkdir -p d/deep; echo x >d/f; ln -s /etc d/etc")
     found = [
         self.pathExists("build/up/outside"),
         self.runRmdir("build/up/builds"),
@@ -251,6 +253,7 @@ def _run(self):
         self.listdir("build/up"),
         self.runGlob("build/**"),
         self.runCpdir("build/up", "build/copy"),
+        self.runCpdir("build/d/deep", "build/d"),
     ]
     self.setProperty("found", found)
     self.writeFile("d/new", "text")
@@ -261,9 +264,10 @@ Files = util.BuildStep(implementation = _run)
     let build = queue(&master, definitions, r#"Files(name = "files")"#);
     ends(&master, build, Results::Success).await;
     let found = master.with(build, |b| b.property("found").unwrap());
-    let glob = serde_json::json!(["build/d", "build/d/etc", "build/d/f", "build/up"]);
-    assert_eq!(found, serde_json::json!([false, false, false, null, glob, false]));
+    let glob = serde_json::json!(["build/d", "build/d/deep", "build/d/etc", "build/d/f", "build/up"]);
+    assert_eq!(found, serde_json::json!([false, false, false, null, glob, false, false]));
     assert_eq!(master.with(build, |b| b.property("text")), Some("text".into()));
+    assert!(worker.base.path().join("builds/b/build/d/deep").exists(), "no copy removes its own source");
     assert!(!worker.base.path().join("made").exists());
     worker.end(&master).await;
 }
@@ -389,7 +393,8 @@ Wait = util.BuildStep(implementation = _run)
         let lines = b.stdout(2).lines().count();
         assert_eq!(b.property("count"), Some(lines.into()));
         assert_eq!(b.stdout(2).len(), 3_000_000_usize.div_ceil(3) * 4 + lines);
-        assert_eq!(b.text(2, "more", Channel::Stdout).len() % 20, 0);
+        let text = std::fs::read(worker.base.path().join("builds/b/text")).unwrap();
+        assert!(b.bytes(2, "more", Channel::Stdout) == text.repeat(20));
     });
     worker.end(&master).await;
 }
@@ -438,7 +443,7 @@ async fn many_steps_of_functions_leave_no_thread_behind() {
 }
 
 /// Bytes of the files below a folder.
-fn bytes_below(folder: &std::path::Path) -> u64 {
+pub fn bytes_below(folder: &std::path::Path) -> u64 {
     let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
     let bytes = |e: std::fs::DirEntry| match e.metadata() {
         Ok(m) if m.is_dir() => bytes_below(&e.path()),

@@ -60,6 +60,8 @@ struct StepRow {
     step: Step,
     badge: Badge,
     open: bool,
+    /// It runs and says how far it has come.
+    progresses: bool,
     logs: Vec<LogRow>,
     links: Vec<(String, Option<String>)>,
 }
@@ -159,6 +161,7 @@ async fn step_rows(
         rows.push(StepRow {
             badge: Badge::of(step.results),
             open: matters,
+            progresses: step.results.is_none() && !build.complete && !step.progress.is_empty(),
             links: step.urls.iter().map(|u| (u.name.clone(), link(&u.url).map(str::to_owned))).collect(),
             logs: log_rows,
             step,

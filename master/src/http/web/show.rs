@@ -1,5 +1,6 @@
 //! Small things as people see them: results, times, lengths, links.
 
+pub use crate::paths::{build_path, builder_path, segment};
 use askama::filters::HtmlSafe;
 use std::fmt::{Display, Formatter, Result};
 use tidemill_model::Results;
@@ -110,6 +111,34 @@ impl Display for Since {
 }
 impl HtmlSafe for Since {}
 
+/// How long it is to a moment that is guessed: `about 3 min left`, `overdue`.
+pub fn until(at: impl Number) -> Until {
+    Until(at.get())
+}
+
+pub struct Until(pub i64);
+
+impl Display for Until {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        write!(f, "<span data-until=\"{}\">{}</span>", self.0, left(self.0 - now()))
+    }
+}
+impl HtmlSafe for Until {}
+
+fn left(seconds: i64) -> String {
+    match seconds {
+        ..0 => "overdue".into(),
+        0..45 => "less than a minute left".into(),
+        45..3570 => format!("about {} min left", (seconds + 30) / 60),
+        _ => format!("about {} h {} min left", (seconds + 30) / 3600, (seconds + 30) % 3600 / 60),
+    }
+}
+
+/// A number as a step counted it.
+pub fn count(value: &f64) -> String {
+    if value.abs() < 1e15 { value.to_string() } else { format!("{value:e}") }
+}
+
 /// A length of time in milliseconds.
 pub struct Took(pub i64);
 
@@ -141,24 +170,6 @@ pub fn now() -> i64 {
     OffsetDateTime::now_utc().unix_timestamp()
 }
 
-/// One part of a path: everything but unreserved characters is encoded.
-pub fn segment(text: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.~".contains(&b);
-    // A part of only dots would be taken for a step up.
-    if !text.is_empty() && text.bytes().all(|b| b == b'.') {
-        return "%2E".repeat(text.len());
-    }
-    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
-}
-
-pub fn builder_path(name: &str) -> String {
-    format!("/builders/{}", segment(name))
-}
-
-pub fn build_path(builder: &str, number: i64) -> String {
-    format!("/builders/{}/builds/{number}", segment(builder))
-}
-
 /// An address that a page may link to: of the web, not one that runs a script (A5).
 pub fn link(url: &str) -> Option<&str> {
     let parsed = url::Url::parse(url).ok()?;
@@ -186,12 +197,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_one_part_of_a_path_whatever_is_in_it() {
-        assert_eq!(segment("linux/x86 ü?#"), "linux%2Fx86%20%C3%BC%3F%23");
-        assert_eq!(segment(".."), "%2E%2E");
-    }
-
-    #[test]
     fn only_addresses_of_the_web_are_links() {
         assert!(link("https://x.example/a?b").is_some());
         for bad in ["javascript:alert(1)", "JaVaScRiPt:alert(1)", "data:text/html,x", "/x", "x", " javascript:x"] {
@@ -206,5 +211,22 @@ mod tests {
             [text(12), text(1234), text(59_000), text(61_000), text(3_700_000)],
             ["12 ms", "1.2 s", "59 s", "1 min 1 s", "1 h 1 min"]
         );
+    }
+
+    #[test]
+    fn an_estimate_is_rounded_and_says_when_it_is_over() {
+        assert_eq!(
+            [-5, 10, 45, 170, 3_600, 3_599, 7_379].map(left),
+            [
+                "overdue",
+                "less than a minute left",
+                "about 1 min left",
+                "about 3 min left",
+                "about 1 h 0 min left",
+                "about 1 h 0 min left",
+                "about 2 h 3 min left"
+            ]
+        );
+        assert_eq!([count(&1001.0), count(&0.5), count(&1e300)], ["1001", "0.5", "1e300"]);
     }
 }

@@ -1,5 +1,6 @@
 //! Commands of a step function. The function's own thread drives them, so what
-//! it does with their output slows them down and nothing else.
+//! it does with their output slows them down and nothing else. One runs at a
+//! time: an observer of its output can do all but run another one.
 
 use super::host::Host;
 use crate::build::command::{self, Ground};
@@ -15,6 +16,7 @@ const NOT_FOUND: i32 = 127;
 impl Host {
     pub(super) fn command(&self, wanted: &Run, sink: &mut Sink<'_>) -> Result<CommandEnd, HostError> {
         self.go_on()?;
+        let _running = self.begin(wanted)?;
         let failed = |error: &dyn std::fmt::Display| HostError::Failed(self.ground.secrets.shown(&error.to_string()));
         let ground = Ground {
             own_env: &self.ground.shared.own_env,
@@ -36,7 +38,7 @@ impl Host {
         }
         let id = wanted.log.unwrap_or(0);
         let mut outlet = Routed::new(self.ground.spool.clone(), log, id, wanted.observed.clone(), taker);
-        outlet.mask(patterns);
+        outlet.mask(self.ground.secrets.clone());
         for (name, id) in &wanted.watched {
             let Some(file) = wanted.shell.logfiles.get(name) else { continue };
             let log = self.log(*id)?;
@@ -84,6 +86,20 @@ impl Host {
         Ok(CommandEnd { rc, reason, elapsed_us })
     }
 
+    /// Takes note of the command for as long as what it gives lives.
+    fn begin(&self, wanted: &Run) -> Result<Current<'_>, HostError> {
+        if self.current.borrow().is_some() {
+            return Err(HostError::Failed(
+                "an observer cannot run a command while the one that it observes runs: \
+                 let it note what it saw, and run the next command from the step's own function"
+                    .into(),
+            ));
+        }
+        let logs = wanted.log.iter().chain(wanted.watched.values()).copied().collect();
+        *self.current.borrow_mut() = Some(logs);
+        Ok(Current(self))
+    }
+
     fn tail(
         &self,
         dir: &Path,
@@ -93,5 +109,14 @@ impl Host {
     ) -> Tail {
         let opener = Box::new(move || (id, log.clone()));
         Tail::new(self.ground.folder.clone(), dir.join(&file.path), file.follow, false, opener)
+    }
+}
+
+/// A command runs.
+struct Current<'h>(&'h Host);
+
+impl Drop for Current<'_> {
+    fn drop(&mut self) {
+        *self.0.current.borrow_mut() = None;
     }
 }

@@ -3,6 +3,7 @@
 use super::host::Host;
 use super::walk::{Fault, below, copy, fault, remove, visit};
 use crate::exec::env::is_secret;
+use crate::exec::tail::plain;
 use crate::exec::workdir;
 use globset::GlobBuilder;
 use std::fs;
@@ -60,6 +61,10 @@ impl Host {
     fn put(&self, root: &Path, path: &str, content: &str, mode: Option<u32>) -> Reply {
         let secret = self.ground.secrets.has_marks(content);
         let content = self.ground.secrets.resolve(content).map_err(|e| (FileFault::Other, e.to_string()))?;
+        if secret {
+            // A command that runs may show the file at once.
+            self.ground.logs.mask(&self.ground.secrets.patterns());
+        }
         let mode = mode.unwrap_or(if secret { 0o600 } else { 0o644 });
         write(root, path, content.as_bytes(), mode)
     }
@@ -148,18 +153,18 @@ fn copied(root: &Path, from: &str, to: &str, go_on: &dyn Fn() -> io::Result<()>)
     if target.starts_with(&source) {
         return Err((FileFault::Other, format!("{to} is inside {from}: a folder cannot be copied into itself")));
     }
+    if source.starts_with(&target) {
+        let why = format!("{from} is inside {to}, which the copy would replace: copy to a folder beside it");
+        return Err((FileFault::Other, why));
+    }
     remove(&target, go_on).and_then(|()| copy(&source, &target, go_on)).map_err(|e| fault(to, &e))?;
     Ok(FileReply::Done)
 }
 
 fn read(root: &Path, path: &str, max: u64) -> Reply {
     let place = below(root, path, true)?;
-    let meta = fs::metadata(&place).map_err(|e| fault(path, &e))?;
-    if !meta.is_file() {
-        return Err((FileFault::Other, format!("{path}: is no plain file")));
-    }
+    let file = plain(&place).map_err(|e| fault(path, &e))?;
     let mut bytes = vec![];
-    let file = fs::File::open(&place).map_err(|e| fault(path, &e))?;
     file.take(max.saturating_add(1)).read_to_end(&mut bytes).map_err(|e| fault(path, &e))?;
     if bytes.len() as u64 > max {
         return Err((FileFault::TooLarge, format!("{path}: larger than {max} bytes")));

@@ -2,7 +2,7 @@
 
 use super::Ending;
 use super::logs::Logs;
-use super::progress::Told;
+use super::progress::{Progress, Told};
 use crate::build::step::LogMaker;
 use crate::exec::env::Layer;
 use crate::order::Order;
@@ -11,7 +11,7 @@ use crate::shared::Shared;
 use crate::spool::Spool;
 use serde_json::Value as Json;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tidemill_lang::custom::{
@@ -41,16 +41,19 @@ pub(super) struct Ground {
     pub orders: watch::Receiver<Order>,
     pub ending: Arc<Ending>,
     pub logs: Arc<Logs>,
+    pub progress: Arc<Progress>,
 }
 
 pub(super) struct Host {
     pub ground: Ground,
     pub told: RefCell<Told>,
+    /// Logs of the command that runs; none where none runs.
+    pub current: RefCell<Option<BTreeSet<LogId>>>,
 }
 
 impl Host {
     pub fn new(ground: Ground, told: Told) -> Host {
-        Host { ground, told: RefCell::new(told) }
+        Host { ground, told: RefCell::new(told), current: RefCell::default() }
     }
 
     /// An error if the step is to end.
@@ -92,8 +95,7 @@ impl StepHost for Host {
 
     fn log_finish(&self, log: LogId) -> Result<(), HostError> {
         // Also after an order to stop: what was written is to be whole.
-        self.finish(log);
-        Ok(())
+        self.finish(log)
     }
 
     fn run(&self, run: &Run, sink: &mut Sink<'_>) -> Result<CommandEnd, HostError> {

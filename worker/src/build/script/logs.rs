@@ -5,12 +5,17 @@
 
 use super::host::Host;
 use crate::exec::outlet::{SharedLog, locked};
+use crate::mask::Patterns;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tidemill_lang::custom::{HostError, LogId};
 use tidemill_model::log::Channel;
 use tidemill_model::wire::LogKind;
 use tokio::time::Instant;
+
+/// How soon somebody who waits looks again.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// Most logs of one step.
 const LOGS_MAX: usize = 10_000;
@@ -35,6 +40,12 @@ impl Logs {
         logs.iter().for_each(|log| locked(log).tick(now));
     }
 
+    /// All of them mask these values from now on.
+    pub fn mask(&self, patterns: &Arc<Patterns>) {
+        let logs: Vec<SharedLog> = self.open().logs.values().cloned().collect();
+        logs.iter().for_each(|log| locked(log).mask(patterns.clone()));
+    }
+
     /// After the end of the function, however it ended.
     pub fn close_all(&self) {
         let logs = std::mem::take(&mut self.open().logs);
@@ -48,7 +59,7 @@ impl Logs {
 
 impl Host {
     pub(super) fn open(&self, name: &str, kind: LogKind) -> Result<LogId, HostError> {
-        self.go_on()?;
+        self.wait_for_room()?;
         if self.ground.logs.open().opened >= LOGS_MAX {
             return Err(HostError::Failed(format!("the step opened {LOGS_MAX} logs, which is the most")));
         }
@@ -75,21 +86,33 @@ impl Host {
         Ok(())
     }
 
-    pub(super) fn finish(&self, id: LogId) {
+    pub(super) fn finish(&self, id: LogId) -> Result<(), HostError> {
+        if self.current.borrow().as_ref().is_some_and(|logs| logs.contains(&id)) {
+            return Err(HostError::Failed("the log is that of the command that runs: it ends after it".into()));
+        }
         let log = self.ground.logs.open().logs.remove(&id);
         if let Some(log) = log {
             locked(&log).close();
         }
+        Ok(())
     }
 
     pub(super) fn log(&self, id: LogId) -> Result<SharedLog, HostError> {
         self.ground.logs.get(id).ok_or_else(|| HostError::Failed(format!("the log {id} is not open")))
     }
 
-    fn wait_for_room(&self) -> Result<(), HostError> {
+    /// Returns when the spool takes more, or with the step's end.
+    pub(super) fn wait_for_room(&self) -> Result<(), HostError> {
         self.go_on()?;
         if self.ground.spool.has_room() {
             return Ok(());
+        }
+        if self.current.borrow().is_some() {
+            // An observer: this thread drives the command, which stands still meanwhile.
+            while !self.ground.spool.has_room() && !self.ground.ending.is_asked() {
+                std::thread::sleep(LOOK);
+            }
+            return self.go_on();
         }
         let (spool, mut orders) = (&self.ground.spool, self.ground.orders.clone());
         self.ground.handle.block_on(async {
@@ -97,7 +120,7 @@ impl Host {
                 tokio::select! {
                     () = spool.room() => {}
                     // Without anybody who gives orders the flag comes at once.
-                    _ = orders.changed() => tokio::time::sleep(std::time::Duration::from_millis(5)).await,
+                    _ = orders.changed() => tokio::time::sleep(LOOK).await,
                 }
             }
         });

@@ -14,7 +14,7 @@ mod walk;
 use super::step::{Done, StepError, StepRun};
 use host::Host;
 use logs::Logs;
-use progress::Told;
+use progress::{Progress, Told};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -70,24 +70,29 @@ pub(super) async fn run(
 ) -> (Result<Ended, StepError>, Vec<Statistic>) {
     let ending = Arc::new(Ending::default());
     let logs = Arc::new(Logs::default());
-    let thread = start(run, step, rendered, before, ending.clone(), logs.clone());
+    let progress = Arc::new(Progress::default());
+    let thread = start(run, step, rendered, before, ending.clone(), logs.clone(), progress.clone());
+    let tick = || {
+        logs.tick();
+        progress.tell(run.site.spool, run.secrets, run.number, false);
+    };
     let outcome = match thread {
         // The receiver stays as it is: each command sees an order given since.
-        Ok(end) => wait(end, run.orders.clone(), &ending, &logs).await,
+        Ok(end) => wait(end, run.orders.clone(), &ending, tick).await,
         Err(error) => return (Err(StepError::Other(format!("cannot start a thread for the step: {error}"))), vec![]),
     };
     let Some((result, told)) = outcome else {
         return (Err(StepError::Other("the thread of the step broke off".into())), vec![]);
     };
     logs.close_all();
-    for (name, value, source) in told.properties {
-        run.context.properties.set(name, value, source);
+    for (name, (value, source)) in told.properties {
+        run.context.properties.set(name, run.secrets.left(&value).into_owned(), source);
     }
     let ended = match result {
         Ok(Ok(end)) => Ok(Ended::By(Box::new(end))),
         Ok(Err(RunError::Cancelled)) => Ok(Ended::As(Done::Stopped)),
         Ok(Err(RunError::Over)) => Ok(Ended::As(Done::Over)),
-        Ok(Err(RunError::Failed(error))) => Err(StepError::Other(run.site.secrets.shown(&error.to_string()))),
+        Ok(Err(RunError::Failed(error))) => Err(StepError::Other(run.secrets.shown(&error.to_string()))),
         Err(_) => Err(StepError::Other("the step panicked; this is a mistake in the worker".into())),
     };
     (ended, told.statistics)
@@ -106,22 +111,24 @@ fn start(
     before: &[Statistic],
     ending: Arc<Ending>,
     logs: Arc<Logs>,
+    progress: Arc<Progress>,
 ) -> std::io::Result<oneshot::Receiver<Outcome>> {
     let (done, end) = oneshot::channel();
-    let (rendered, context) = (rendered.clone(), run.context.clone());
+    let (rendered, context) = (rendered.clone(), run.secrets.context(run.context).into_owned());
     let ground = host::Ground {
         shared: run.shared.clone(),
         spool: run.site.spool.clone(),
         handle: tokio::runtime::Handle::current(),
         folder: run.site.folder.to_owned(),
         builder_env: run.builder_env.clone(),
-        secrets: run.site.secrets.clone(),
+        secrets: run.secrets.clone(),
         maker: run.log_maker(),
         mark: run.mark(),
         step: run.number,
         orders: run.orders.clone(),
         ending,
         logs,
+        progress,
     };
     let told = Told::new(rendered.name.clone(), before.to_vec());
     let name: String = format!("step {}", rendered.name).chars().filter(|c| *c != '\0').take(15).collect();
@@ -138,7 +145,7 @@ async fn wait(
     mut end: oneshot::Receiver<Outcome>,
     mut orders: watch::Receiver<Order>,
     ending: &Ending,
-    logs: &Logs,
+    show: impl Fn(),
 ) -> Option<Outcome> {
     let mut tick = tokio::time::interval(TICK);
     let mut masters = true;
@@ -154,7 +161,7 @@ async fn wait(
                     ending.follow(&orders.borrow_and_update());
                 }
             }
-            _ = tick.tick() => logs.tick(),
+            _ = tick.tick() => show(),
         }
     }
 }

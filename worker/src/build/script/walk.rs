@@ -4,6 +4,7 @@
 //! while a path is looked at, but gains nothing: its commands may write wherever
 //! the worker may.
 
+use crate::exec::tail::plain;
 use crate::tree;
 use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind, Read, Write};
@@ -99,7 +100,7 @@ fn copy_file(from: &Path, to: &Path, meta: &Metadata, go_on: GoOn<'_>) -> io::Re
     if fs::symlink_metadata(to).is_ok_and(|m| m.is_symlink()) {
         fs::remove_file(to)?;
     }
-    let (mut source, mut target) = (fs::File::open(from)?, fs::File::create(to)?);
+    let (mut source, mut target) = (plain(from)?, fs::File::create(to)?);
     let mut buffer = vec![0; 256 << 10];
     loop {
         match source.read(&mut buffer)? {

@@ -132,7 +132,7 @@ async fn every_table_is_granted_on_purpose_and_nothing_that_sounds_secret_is_rea
     .fetch_all(t.db.pool())
     .await
     .unwrap();
-    // Hashes of contents, and the name under which a client posted a change.
+    // Hashes of contents and of what may merge, and the name under which a client posted a change.
     let harmless = [
         ("sourcestamps", "hash"),
         ("builder_settings", "hash"),

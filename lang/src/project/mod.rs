@@ -145,13 +145,13 @@ impl Project {
     /// Whether a scheduler's change filter takes the change; true without one.
     pub fn change_matches(&self, scheduler: &str, change: &Change) -> Result<bool, EvalError> {
         let found = self.scheduler(scheduler)?;
-        found.filter.as_ref().map_or(Ok(true), |f| f.matches(change, &self.0.limits))
+        found.filter.as_ref().map_or(Ok(true), |f| f.matches(change, &Limits::policy()))
     }
 
     /// What `fileIsImportant` says; true without one.
     pub fn change_is_important(&self, scheduler: &str, change: &Change) -> Result<bool, EvalError> {
         let found = self.scheduler(scheduler)?;
-        found.important.as_ref().map_or(Ok(true), |f| f.ask_change(change, &self.0.limits))
+        found.important.as_ref().map_or(Ok(true), |f| f.ask_change(change, &Limits::policy()))
     }
 
     /// Whether the build is to run at all (BU-15); true without a `do_build_if`.

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use sqlx::PgConnection;
 use std::collections::BTreeMap;
+use std::time::Instant;
 use tidemill_lang::definition::{Branches, ChangeSourceDef, ChangeSourceKind};
 use tidemill_model::problem::kinds;
 use tidemill_model::{BuildId, ChangeId, NewChange, Properties, RequestId, Results, SourceStamp};
@@ -91,7 +92,7 @@ async fn submit(app: &App, mut new: NewBuildset) -> Result<Submitted, ApiError> 
     let made = match app.projects.active(&app.db).await {
         Ok(Some((revision, project))) => {
             // Neither a forced build nor a rebuild comes from changes: it merges with the same revision only.
-            collapse::choose(app, revision, &project, &mut new, &[]).await?;
+            collapse::choose(app, revision, &project, &mut new, &[], Instant::now() + collapse::BUDGET).await?;
             run_tx!(app.people, "buildset.submit", |c| {
                 let made = buildset_insert(c, &new).await?;
                 collapse::merge(c, app, revision, &project, std::slice::from_ref(&made)).await?;

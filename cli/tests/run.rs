@@ -273,7 +273,7 @@ fn an_unknown_builder_is_told_with_the_nearest_and_several_are_listed() {
     let dir = repository(&[("test", r#"sh("a", "true")"#), ("release", r#"sh("a", "true")"#)]);
     let (code, out, err) = run(dir.path(), &["tset"]);
     assert_eq!((code, out.as_str()), (Some(7), ""));
-    assert!(err.contains("did you mean `test`") && err.contains("test, release"), "{err}");
+    assert!(err.contains("did you mean \"test\"") && err.contains("test, release"), "{err}");
     let (code, _, err) = run(dir.path(), &[]);
     assert_eq!(code, Some(2));
     assert!(err.contains("2 builders") && err.contains("test, release"), "{err}");

@@ -9,7 +9,7 @@ use tidemill_model::revision::Files;
 /// A name for the mistake, and the file. `B` is a good builder, on one line.
 const B: &str = "b = util.BuilderConfig(name = \"linux\", workernames = [\"*\"], factory = util.BuildFactory([steps.ShellCommand(command = \"make\")]))";
 
-const MISTAKES: [(&str, &str); 53] = [
+const MISTAKES: [(&str, &str); 55] = [
     ("pythons_first_line", "c = BuildmasterConfig = {}\n"),
     ("an_import", "from buildbot.plugins import *\nc = {}\n"),
     ("no_configuration", "config = {}\n"),
@@ -75,6 +75,11 @@ const MISTAKES: [(&str, &str); 53] = [
         "a_wrong_regular_expression",
         "c = {}\nc['builders'] = [B]\nc['schedulers'] = [schedulers.AnyBranchScheduler(name = 's', change_filter = util.ChangeFilter(branch_re = '(?!x)'), builderNames = ['linux'])]\n",
     ),
+    (
+        "a_latent_worker_that_nobody_stops",
+        "c = {}\nworker.CustomLatentWorker('w', start_instance = lambda ctx: True, build_wait_timeout = '5 min')\n",
+    ),
+    ("the_class_of_buildbots_latent_workers", "c = {}\nworker.AbstractLatentWorker('w')\n"),
     ("a_percent_sign", "c = {}\nutil.Interpolate('100% of %(prop:x)s')\n"),
     ("a_template_without_a_selector", "c = {}\nutil.Interpolate('%(branch)s')\n"),
     ("a_keyword_that_is_not_given", "c = {}\nutil.Interpolate('%(kw:targt)s', target = 1)\n"),

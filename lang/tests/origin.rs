@@ -32,3 +32,5 @@ mod steps;
 mod summaries;
 #[path = "origin/svn.rs"]
 mod svn;
+#[path = "origin/workers.rs"]
+mod workers;

@@ -70,6 +70,10 @@ fn the_reference_says_of_a_word_that_it_does_not_run_just_where_a_project_is_war
         ("changes.HgPoller(repourl = \"https://example.org/r\")", "change_source"),
         ("worker.Worker(\"w\")", "workers"),
         ("worker.EC2LatentWorker(\"w\")", "workers"),
+        (
+            "worker.CustomLatentWorker(\"w\", start_instance = lambda ctx: True, stop_instance = lambda ctx, fast: None)",
+            "workers",
+        ),
         ("reporters.MailNotifier()", "services"),
         ("secrets.SecretInAFile()", "secretsProviders"),
         ("steps.ShellCommand(command = \"x\")", ""),

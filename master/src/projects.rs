@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use tidemill_lang::definition::{ChangeSourceDef, ChangeSourceKind, Declared, Definition, SchedulerDef, SchedulerKind};
 use tidemill_lang::{Diagnostic, Limits, Project};
 use tidemill_model::revision::Files;
-use tidemill_schema::config::{Wanted, WantedBuilder, revision_active, revision_active_id};
+use tidemill_schema::config::{Wanted, WantedBuilder, revision_active, revision_active_key};
 use tidemill_schema::wake::Wake;
 use tidemill_schema::{Db, Error};
 use tidemill_service::reconcile::{self, Next};
@@ -32,7 +32,8 @@ const PERIOD: Duration = Duration::from_secs(2);
 /// The evaluated revisions of a replica.
 #[derive(Default)]
 pub struct Projects {
-    known: Mutex<HashMap<i64, Known>>,
+    /// By id and hash: of two databases of one history that parted, ids alone may mean different files.
+    known: Mutex<HashMap<(i64, String), Known>>,
     /// One evaluation at a time: the second who asks finds what the first made.
     turn: tokio::sync::Mutex<()>,
 }
@@ -63,14 +64,14 @@ pub fn start(app: &App) {
 impl Projects {
     /// The active revision, evaluated; none before the first reconfig.
     pub async fn active(&self, db: &Db) -> Result<Option<(i64, Arc<Project>)>, Error> {
-        let Some(id) = revision_active_id(&mut *db.pool().acquire().await?).await? else { return Ok(None) };
-        if let Some(found) = self.look(id) {
+        let Some((id, hash)) = revision_active_key(&mut *db.pool().acquire().await?).await? else { return Ok(None) };
+        if let Some(found) = self.look(id, &hash) {
             return found.map(|project| Some((id, project)));
         }
         let _turn = self.turn.lock().await;
         let Some(revision) = revision_active(&mut *db.pool().acquire().await?).await? else { return Ok(None) };
-        let id = revision.id.0;
-        if let Some(found) = self.look(id) {
+        let (id, hash) = (revision.id.0, revision.hash.clone());
+        if let Some(found) = self.look(id, &hash) {
             return found.map(|project| Some((id, project)));
         }
         let begun = Instant::now();
@@ -94,24 +95,24 @@ impl Projects {
             if kept.len() >= KEPT {
                 kept.clear();
             }
-            kept.insert(id, known.clone());
+            kept.insert((id, hash), known.clone());
         }
         known.answer().map(|project| Some((id, project)))
     }
 
     /// One that was evaluated and is good.
-    pub fn known(&self, id: i64) -> Option<Arc<Project>> {
-        self.look(id)?.ok()
+    pub fn known(&self, id: i64, hash: &str) -> Option<Arc<Project>> {
+        self.look(id, hash)?.ok()
     }
 
     /// Why this replica could not evaluate a revision.
-    pub fn refused(&self, id: i64) -> Option<String> {
-        self.look(id)?.err().map(|e| e.to_string())
+    pub fn refused(&self, id: i64, hash: &str) -> Option<String> {
+        self.look(id, hash)?.err().map(|e| e.to_string())
     }
 
-    fn look(&self, id: i64) -> Option<Result<Arc<Project>, Error>> {
+    fn look(&self, id: i64, hash: &str) -> Option<Result<Arc<Project>, Error>> {
         let known = self.known.lock().expect("no panic while locked");
-        match known.get(&id)? {
+        match known.get(&(id, hash.to_owned()))? {
             Known::Bad(_, at) if at.elapsed() > AGAIN => None,
             found => Some(found.answer()),
         }

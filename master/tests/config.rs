@@ -60,6 +60,16 @@ async fn revisions_are_listed_with_who_activated_them_and_given_one_by_one_with_
     let content = m.json(&format!("config/revisions/{b}/content")).await;
     assert_eq!(content["files"]["master.star"], second.0["master.star"]);
     assert_eq!(content["definition"]["vocabulary"], 1);
+    let active = m.json("config").await;
+    assert_eq!(
+        (&active["files"]["master.star"], &active["activated_by"]),
+        (&json!(first.0["master.star"]), &json!("cyd"))
+    );
+    // Who shows no token is told which it is, and nothing that stands in it.
+    let (status, said) = m.anonymous("/api/v2/config").await;
+    assert_eq!((status.as_u16(), &said["hash"], &said["files"]), (200, &json!(first.hash()), &json!(null)));
+    let (status, said) = m.anonymous(&format!("/api/v2/config/revisions/{b}/content")).await;
+    assert_eq!((status.as_u16(), &said["type"], &said["files"]), (401, &json!("unauthorized"), &json!(null)));
     m.problem("config/revisions/99/content", 404).await;
     m.problem("config/revisions/x/content", 404).await;
     world.end().await;
@@ -89,8 +99,42 @@ async fn a_replica_evaluates_the_active_revision_ahead_and_says_why_it_cannot() 
     let said = until(bad, "error").await;
     assert_eq!(said["ready"], false);
     assert!(said["error"].as_str().unwrap().contains("words"), "{said}");
+    let (_, said) = m.anonymous("/api/v2/config").await;
+    assert!(!said["error"].as_str().unwrap().contains("words"), "{said}");
     // The replica goes on with all that needs no project.
     assert_eq!(m.get("/readyz").await.status(), 200);
+    world.end().await;
+}
+
+/// As after a fail-over to a standby that was behind: the id is given once more, to other files.
+#[tokio::test]
+async fn an_id_that_means_other_files_now_is_evaluated_anew() {
+    let world = World::new(1).await;
+    let good = Files::single(GOOD);
+    let id = activated(&world, &good, &wanted(&good), "ada").await;
+    let m = world.one();
+    let until = async |what: &str, field: &str| {
+        let look = async {
+            loop {
+                let active = m.json("config").await;
+                if !active[field].is_null() && active[field] != false {
+                    return;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(60), look).await.expect(what)
+    };
+    until("the first is ready", "ready").await;
+    let bad = Files::single("c = words.OfTomorrow()\n");
+    sqlx::query("update config_revisions set hash = $2, files = $3 where id = $1")
+        .bind(id)
+        .bind(bad.hash())
+        .bind(serde_json::to_value(&bad).unwrap())
+        .execute(world.db().pool())
+        .await
+        .unwrap();
+    until("the other files are looked at", "error").await;
     world.end().await;
 }
 

@@ -59,10 +59,36 @@ async fn an_event_that_an_older_writer_holds_back_comes_when_that_one_ends() {
     for _ in 0..3 {
         world.one().post("/api/v2/changes", json!({"author": "me"})).await;
     }
+    // As long as it is open nothing is told, however often the reader looks.
+    let silence = tokio::time::timeout(std::time::Duration::from_secs(1), events.event()).await;
+    assert!(silence.is_err(), "told before the older writer ended: {silence:?}");
     writer.commit().await.unwrap();
     for n in 1..=3 {
         assert_eq!(events.event().await.json()["changeid"], n);
     }
+    world.end().await;
+}
+
+/// The cursor of a running reader lies beyond the end of the stream, as after a restore to an
+/// earlier time behind the same address.
+#[tokio::test]
+async fn a_stream_that_ends_before_what_was_read_of_it_begins_anew() {
+    let world = World::new(1).await;
+    project(world.db(), &["fast"]).await;
+    let ahead = async |by: i64| {
+        let sql = format!(
+            "create or replace function tidemill_horizon() returns bigint language sql volatile
+             as $$ select pg_snapshot_xmin(pg_current_snapshot())::text::bigint + {by} $$"
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(world.db().pool()).await.unwrap();
+    };
+    ahead(1_000_000).await;
+    let mut events = world.one().events("/api/v2/events?kind=changes", None).await;
+    events.begin().await;
+    ahead(0).await;
+    assert_eq!(events.event().await.event, "reset");
+    world.one().post("/api/v2/changes", json!({"author": "me"})).await;
+    assert_eq!(events.event().await.json()["kind"], "changes.new");
     world.end().await;
 }
 

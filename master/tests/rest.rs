@@ -247,3 +247,56 @@ async fn people_can_force_cancel_stop_and_build_again() {
     assert_eq!(m.post("/api/v2/builds/99/rebuild", json!({})).await.0, 404);
     world.end().await;
 }
+
+/// Whoever writes a build locks its lease and then the buildset: a cancel that
+/// held the buildset while it waits for the lease would block them and be blocked.
+#[tokio::test]
+async fn a_cancel_that_waits_for_a_lease_holds_no_lock_of_the_buildset() {
+    let world = World::new(1).await;
+    project(world.db(), &["linux"]).await;
+    let session = worker(world.db(), "w").await;
+    let set = submit(world.db(), "linux", "r").await;
+    let claim = claim(world.db(), session).await;
+    let mut ingest = world.db().pool().begin().await.unwrap();
+    let lease = sqlx::query("select from leases where build_id = $1 for update").bind(claim.build);
+    lease.execute(&mut *ingest).await.unwrap();
+    let path = format!("/api/v2/buildrequests/{}/cancel", set.requests[0].0);
+    let cancel = world.one().post(&path, json!({"reason": "enough"}));
+    let meanwhile = async {
+        waits_for_a_lock(world.db()).await;
+        let buildset = sqlx::query("select from buildsets where id = $1 for update nowait").bind(set.buildset.0);
+        buildset.execute(&mut *ingest).await.expect("nobody holds the buildset");
+        ingest.commit().await.unwrap();
+    };
+    let ((status, answer), ()) = tokio::join!(cancel, meanwhile);
+    assert_eq!((status.as_u16(), &answer["stopping"]), (200, &json!(claim.build)), "{answer}");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn properties_that_no_worker_could_read_are_refused_by_name() {
+    let world = World::new(1).await;
+    let m = world.one();
+    project(world.db(), &["b"]).await;
+    let deep = (0..70).fold(json!(1), |inner, _| json!([inner]));
+    let large = "x".repeat(700_000);
+    let force = |properties: Value| m.post("/api/v2/builders/b/force", json!({ "properties": properties }));
+    for (properties, word) in [(json!({"a": 1, "deep": deep}), "64 deep"), (json!({"x": large}), "")] {
+        let (status, said) = force(properties).await;
+        match word {
+            "" => assert_eq!(status, 201),
+            word => {
+                assert_eq!((status.as_u16(), &said["errors"][0]["field"]), (400, &json!("properties")), "{said}");
+                assert!(said["errors"][0]["detail"].as_str().unwrap().contains(word), "{said}");
+            }
+        }
+    }
+    let (status, said) = m.post("/api/v2/changes", json!({"author": "a", "properties": {"deep": [deep, "me"]}})).await;
+    assert_eq!((status.as_u16(), &said["errors"][0]["field"]), (400, &json!("properties")), "{said}");
+    let (status, said) =
+        m.post("/change_hook/base", json!({"author": "a", "properties": {"deep": deep.to_string()}})).await;
+    assert_eq!(status.as_u16(), 202, "a text is no nesting: {said}");
+    let (status, said) = m.post("/change_hook/base", json!({"author": "a", "properties": {"deep": deep}})).await;
+    assert_eq!((status.as_u16(), &said["errors"][0]["field"]), (400, &json!("properties")), "{said}");
+    world.end().await;
+}

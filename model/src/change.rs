@@ -41,6 +41,12 @@ pub struct NewChange {
 }
 
 impl NewChange {
+    /// About its bytes as JSON.
+    pub fn size(&self) -> usize {
+        let files: usize = self.files.iter().map(|f| f.len() + 3).sum();
+        300 + self.author.len() + self.comments.len() + files + self.properties.size()
+    }
+
     /// The source stamp that a build of just this change uses.
     pub fn sourcestamp(&self) -> SourceStamp {
         SourceStamp {

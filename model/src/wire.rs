@@ -278,6 +278,14 @@ pub const BATCH_CONTENT_TYPE: &str = "application/vnd.tidemill.batch";
 /// Most bytes of a batch body that a master accepts.
 pub const BATCH_MAX: usize = 8 << 20;
 
+/// Most frames of a batch, and most steps and logs of a build: no worker fills the tables alone.
+pub const FRAMES_MAX: usize = 100_000;
+pub const STEPS_MAX: u32 = 10_000;
+pub const LOGS_MAX: u32 = 10_000;
+
+/// Most content bytes of a log: a pebibyte, far from the ends of what counts it.
+const LOG_MAX: u64 = 1 << 50;
+
 const HEAD: u8 = b'H';
 const EVENT: u8 = b'E';
 const LOG: u8 = b'L';
@@ -340,14 +348,25 @@ pub enum BatchError {
     Json { at: usize, error: serde_json::Error },
     #[error("the first frame must be the head, and the only one")]
     Head,
-    #[error("chunk at byte {at} claims {bytes} content bytes; the most is {}", crate::log::CHUNK_MAX)]
-    ChunkSize { at: usize, bytes: u32 },
+    #[error("chunk at byte {at} claims {bytes} content bytes and {lines} lines, which no chunk holds")]
+    ChunkSize { at: usize, bytes: u32, lines: u32 },
+    #[error("a batch may have at most {FRAMES_MAX} frames")]
+    Frames,
+    #[error("frame at byte {at}: a build may have at most {most} {what}")]
+    TooMany { at: usize, what: &'static str, most: u32 },
+    #[error("frame at byte {at} comes after the end of its build")]
+    AfterEnd { at: usize },
+    #[error(
+        "chunk at byte {at} claims to begin at byte {first_byte} and line {first_line} of its log, where none begins"
+    )]
+    ChunkPlace { at: usize, first_byte: u64, first_line: u64 },
 }
 
 /// Reads a batch. Chunk data stays a slice of `body`; nothing is unpacked.
 pub fn decode_batch(body: Bytes) -> Result<(BatchHead, Vec<Frame>), BatchError> {
     let mut head = None;
     let mut frames = Vec::new();
+    let mut ended = false;
     let mut at = 0;
     while at < body.len() {
         let kind = body[at];
@@ -357,7 +376,14 @@ pub fn decode_batch(body: Bytes) -> Result<(BatchHead, Vec<Frame>), BatchError> 
         match (kind, &head) {
             (HEAD, None) => head = Some(from_json(&body[start..end], at)?),
             (HEAD, Some(_)) | (_, None) => return Err(BatchError::Head),
-            (EVENT, _) => frames.push(Frame::Event(from_json(&body[start..end], at)?)),
+            _ if ended => return Err(BatchError::AfterEnd { at }),
+            _ if frames.len() == FRAMES_MAX => return Err(BatchError::Frames),
+            (EVENT, _) => {
+                let event = from_json(&body[start..end], at)?;
+                bounded(&event, at)?;
+                ended = matches!(event, Event::BuildFinished { .. });
+                frames.push(Frame::Event(event));
+            }
             (LOG, _) => frames.push(decode_log(&body, start, end)?),
             _ => return Err(BatchError::Kind { kind, at }),
         }
@@ -366,22 +392,33 @@ pub fn decode_batch(body: Bytes) -> Result<(BatchHead, Vec<Frame>), BatchError> 
     Ok((head.ok_or(BatchError::Head)?, frames))
 }
 
+/// Steps and logs are numbered from 1, so the bound of a number is that of their count.
+fn bounded(event: &Event, at: usize) -> Result<(), BatchError> {
+    match event {
+        Event::StepStarted { step, .. } if *step > STEPS_MAX => {
+            Err(BatchError::TooMany { at, what: "steps", most: STEPS_MAX })
+        }
+        Event::LogOpened { log, .. } if *log > LOGS_MAX => {
+            Err(BatchError::TooMany { at, what: "logs", most: LOGS_MAX })
+        }
+        _ => Ok(()),
+    }
+}
+
 fn decode_log(body: &Bytes, start: usize, end: usize) -> Result<Frame, BatchError> {
     let data =
         start.checked_add(4 + read_u32(body, start)?).filter(|d| *d <= end).ok_or(BatchError::Truncated(start))?;
     let head: LogHead = from_json(&body[start + 4..data], start)?;
     // A gap's chunk claims the bytes it stands for; any other holds its bytes.
-    if head.bytes == 0 || head.bytes > 1 << 30 {
-        return Err(BatchError::ChunkSize { at: start, bytes: head.bytes });
+    let LogHead { log, first_byte, bytes, first_line, lines } = head;
+    if bytes == 0 || bytes > 1 << 30 || lines > bytes.min(crate::log::CHUNK_MAX as u32) {
+        return Err(BatchError::ChunkSize { at: start, bytes, lines });
     }
-    let chunk = Chunk {
-        first_byte: head.first_byte,
-        bytes: head.bytes,
-        first_line: head.first_line,
-        lines: head.lines,
-        data: body.slice(data..end),
-    };
-    Ok(Frame::Log { log: head.log, chunk })
+    // Whatever is computed with it later must not leave its range.
+    if first_byte > LOG_MAX || first_line > first_byte {
+        return Err(BatchError::ChunkPlace { at: start, first_byte, first_line });
+    }
+    Ok(Frame::Log { log, chunk: Chunk { first_byte, bytes, first_line, lines, data: body.slice(data..end) } })
 }
 
 fn read_u32(body: &[u8], at: usize) -> Result<usize, BatchError> {
@@ -428,5 +465,51 @@ mod tests {
         for cut in (0..body.len()).filter(|c| *c != whole) {
             assert!(decode_batch(body.slice(..cut)).is_err(), "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn a_chunk_that_no_log_can_hold_is_refused() {
+        let good = Chunk { first_byte: 10, bytes: 4, first_line: 10, lines: 4, data: Bytes::from_static(b"x") };
+        let decoded = |chunk: Chunk| {
+            let mut body = BytesMut::new();
+            encode_head(&mut body, &head());
+            encode_frame(&mut body, &Frame::Log { log: 1, chunk });
+            decode_batch(body.freeze())
+        };
+        assert!(decoded(good.clone()).is_ok());
+        for bad in [
+            Chunk { bytes: 0, lines: 0, ..good.clone() },
+            Chunk { bytes: (1 << 30) + 1, ..good.clone() },
+            Chunk { lines: 5, ..good.clone() },
+            Chunk { bytes: 1 << 30, lines: 1 << 20, ..good.clone() },
+        ] {
+            assert!(matches!(decoded(bad.clone()), Err(BatchError::ChunkSize { .. })), "{bad:?}");
+        }
+        for bad in [
+            Chunk { first_byte: i64::MAX as u64 - 1, ..good.clone() },
+            Chunk { first_byte: u64::MAX, ..good.clone() },
+            Chunk { first_line: 11, ..good },
+        ] {
+            assert!(matches!(decoded(bad.clone()), Err(BatchError::ChunkPlace { .. })), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_batch_of_too_many_steps_logs_or_frames_or_of_two_ends_is_refused() {
+        let decoded = |events: Vec<Event>| {
+            let mut body = BytesMut::new();
+            encode_head(&mut body, &head());
+            events.into_iter().for_each(|e| encode_frame(&mut body, &Frame::Event(e)));
+            decode_batch(body.freeze())
+        };
+        let step = |step| Event::StepStarted { step, name: "s".into(), at_us: 1 };
+        let log = |log| Event::LogOpened { log, step: 1, name: "l".into(), slug: "l".into(), kind: LogKind::Text };
+        let end = || Event::BuildFinished { results: Results::Success, summary: String::new(), at_us: 1 };
+        assert!(decoded(vec![step(STEPS_MAX), log(LOGS_MAX), end()]).is_ok());
+        assert!(matches!(decoded(vec![step(STEPS_MAX + 1)]), Err(BatchError::TooMany { what: "steps", .. })));
+        assert!(matches!(decoded(vec![log(u32::MAX)]), Err(BatchError::TooMany { what: "logs", .. })));
+        assert!(matches!(decoded(vec![end(), end()]), Err(BatchError::AfterEnd { .. })));
+        let many = vec![Event::BuildStarted { at_us: 1 }; FRAMES_MAX + 1];
+        assert!(matches!(decoded(many), Err(BatchError::Frames)));
     }
 }

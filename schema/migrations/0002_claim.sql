@@ -56,6 +56,7 @@ set plan_cache_mode = force_generic_plan
 as $$
 declare
     v_free      int[] := p_free;
+    v_levels    int[] := array_fill(0, array[cardinality(p_sessions)]);  -- vocabularies
     v_workers   bigint[] := array_fill(null::bigint, array[cardinality(p_sessions)]);
     v_names     text[] := array_fill(null::text, array[cardinality(p_sessions)]);
     v_slots     int[] := '{}';  -- free slots in random order, each as the number of its poll
@@ -73,9 +74,6 @@ declare
     t_attempt int[] := '{}';    t_builder bigint[] := '{}';  t_settings bigint[] := '{}';
     t_number regclass[] := '{}'; t_slot int[] := '{}';      t_buildset bigint[] := '{}';
 begin
-    select a.revision_id, c.vocabulary into v_revision, v_level
-      from active_revision a join config_revisions c on c.id = a.revision_id;
-
     -- The row locks come first, in id order; what is read after them is current.
     for r in
         select s.id, s.worker_id, w.name, w.paused, s.vocabulary, s.state
@@ -89,8 +87,20 @@ begin
             v_workers[v_n] := r.worker_id;
             v_names[v_n] := r.name;
         end if;
-        if r.state <> 'open' or r.paused or r.vocabulary < coalesce(v_level, 0) then
+        v_levels[v_n] := r.vocabulary;
+        if r.state <> 'open' or r.paused then
             v_free[v_n] := 0;
+        end if;
+    end loop;
+
+    -- Below nothing waits; but a statement sees what is committed when it begins. So
+    -- the one that reads builders reads the revision once more, and nothing is claimed
+    -- if another one was activated in between: the next claim finds it.
+    select a.revision_id, c.vocabulary into v_revision, v_level
+      from active_revision a join config_revisions c on c.id = a.revision_id;
+    for i in 1 .. cardinality(v_free) loop
+        if v_levels[i] < coalesce(v_level, 0) then
+            v_free[i] := 0;
         end if;
     end loop;
 
@@ -132,6 +142,7 @@ begin
                   from unnest(p_picks_lane, p_picks_ticket, p_picks_slot) with ordinality p(lane, ticket, slot, ord)
                   join lanes n on n.id = p.lane
                   join builders b on b.id = n.builder_id and b.active
+                  join active_revision a on a.revision_id = p_revision
                  where b.any_worker
                     or exists (select from builder_workers w
                                 where w.builder_id = b.id and w.worker_name = v_names[p.slot])
@@ -161,7 +172,11 @@ begin
 
     if v_left > 0 then
         for r in
-            select l.lane, l.low, n.builder_id, b.any_worker, b.settings_id
+            select l.lane, l.low, n.builder_id, b.any_worker, b.settings_id,
+                   (select a.revision_id from active_revision a) as revision_id,
+                   case when not b.any_worker then array(
+                       select w.worker_name from builder_workers w
+                        where w.builder_id = b.id and w.worker_name = any(v_names)) end as workers
               from unnest(p_lanes, p_lows) as l(lane, low)
               join lanes n on n.id = l.lane
               join builders b on b.id = n.builder_id and b.active
@@ -173,15 +188,14 @@ begin
                       min(head.request_id) over (partition by n.builder_id),
                       n.priority desc
         loop
-            exit when v_left = 0;
+            exit when v_left = 0 or r.revision_id is distinct from v_revision;
             if r.any_worker then
                 v_may := v_slots;
             else
                 select array_agg(u.i order by u.place), array_agg(u.place::int order by u.place)
                   into v_may, v_places
                   from unnest(v_slots) with ordinality u(i, place)
-                 where exists (select from builder_workers w
-                                where w.builder_id = r.builder_id and w.worker_name = v_names[u.i]);
+                 where v_names[u.i] = any(r.workers);
                 continue when v_may is null;
             end if;
             with gone as (

@@ -31,6 +31,18 @@ pub struct Finish {
 /// the builder's limit; then they end with EXCEPTION (P-16). The result RETRY
 /// never completes a request (D-15).
 pub async fn builds_finish(c: &mut PgConnection, finishes: &[Finish]) -> Result<()> {
+    finish(c, finishes, Totals::Count).await
+}
+
+/// Of the logs that a build left open.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Totals {
+    Count,
+    /// They stay what they are: the log is marked as incomplete anyway.
+    Leave,
+}
+
+async fn finish(c: &mut PgConnection, finishes: &[Finish], totals: Totals) -> Result<()> {
     if finishes.is_empty() {
         return Ok(());
     }
@@ -94,21 +106,41 @@ pub async fn builds_finish(c: &mut PgConnection, finishes: &[Finish]) -> Result<
         }
     }
     steps_close(c, &ids).await?;
+    logs_close(c, &ids, totals).await?;
     requests_retry(c, &again).await?;
     requests_complete(c, &closing, "").await?;
     Ok(())
 }
 
-/// Steps and logs that a lost or cut build left open.
+/// Steps that a lost or cut build left open.
 async fn steps_close(c: &mut PgConnection, builds: &[i64]) -> Result<()> {
     sqlx::query!(
-        "with ended as (
-             update steps s set complete_at = greatest(s.started_at, b.complete_at), results = b.results
-               from builds b where b.id = s.build_id and b.id = any($1) and s.build_id = any($1) and s.complete_at is null
-         )
-         update logs l set complete = true, incomplete = true,
-                bytes = coalesce((select first_byte + c.bytes from log_chunks c where c.log_id = l.id order by first_byte desc limit 1), 0),
-                lines = coalesce((select first_line + c.lines from log_chunks c where c.log_id = l.id order by first_byte desc limit 1), 0)
+        "update steps s set complete_at = greatest(s.started_at, b.complete_at), results = b.results
+           from builds b where b.id = s.build_id and b.id = any($1) and s.build_id = any($1) and s.complete_at is null",
+        builds
+    )
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+/// Its logs. What a worker said of its chunks is data: no number of it makes this fail.
+async fn logs_close(c: &mut PgConnection, builds: &[i64], totals: Totals) -> Result<()> {
+    if totals == Totals::Leave {
+        sqlx::query!(
+            "update logs set complete = true, incomplete = true where build_id = any($1) and not complete",
+            builds
+        )
+        .execute(c)
+        .await?;
+        return Ok(());
+    }
+    sqlx::query!(
+        "update logs l set complete = true, incomplete = true,
+                bytes = coalesce((select least(c.first_byte::numeric + c.bytes, 9223372036854775807)::bigint
+                                    from log_chunks c where c.log_id = l.id order by first_byte desc limit 1), 0),
+                lines = coalesce((select least(c.first_line::numeric + c.lines, 9223372036854775807)::bigint
+                                    from log_chunks c where c.log_id = l.id order by first_byte desc limit 1), 0)
           where l.build_id = any($1) and not l.complete",
         builds
     )
@@ -147,10 +179,22 @@ async fn requests_retry(c: &mut PgConnection, again: &[(RequestId, i32, bool)]) 
     error::expect("requests to try again", ids.len() as u64, done.rows_affected())
 }
 
+/// Builds of a request that may be lost without having begun and count as no attempt.
+const TRIES_FREE: i64 = 20;
+
 /// Ends the builds of workers that were silent for a term, in a transaction
 /// that holds their leases' locks.
 pub async fn builds_lost(c: &mut PgConnection, expired: &[Expired]) -> Result<()> {
-    let finishes: Vec<Finish> = expired
+    finish(c, &lost(expired), Totals::Count).await
+}
+
+/// The same without a look into logs: the last resort for a build that cannot be ended otherwise.
+pub async fn builds_lost_bare(c: &mut PgConnection, expired: &[Expired]) -> Result<()> {
+    finish(c, &lost(expired), Totals::Leave).await
+}
+
+fn lost(expired: &[Expired]) -> Vec<Finish> {
+    expired
         .iter()
         .map(|e| Finish {
             build: e.build,
@@ -162,10 +206,10 @@ pub async fn builds_lost(c: &mut PgConnection, expired: &[Expired]) -> Result<()
             },
             last_batch: None,
             at: None,
-            counts: e.taken_up,
+            // That a worker never heard of it says nothing of the request; that none ever does, it may.
+            counts: e.taken_up || e.tries > TRIES_FREE,
         })
-        .collect();
-    builds_finish(c, &finishes).await
+        .collect()
 }
 
 /// Asks for a running build to be stopped; the worker hears of it with its next

@@ -14,6 +14,7 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 use tidemill_model::revision::Files;
 use tidemill_model::{Properties, RevisionId};
+use time::OffsetDateTime;
 
 /// What a definition asks for, in columns. The master makes it of
 /// `lang::definition`, which this crate does not know.
@@ -68,12 +69,14 @@ pub async fn revision_insert(
 ) -> Result<RevisionId> {
     let hash = files.hash();
     let files = serde_json::to_value(files).unwrap_or_default();
-    // Another release may see more in the same files; without that the row stays as it is.
+    // Another release may see more in the same files; without that the row stays as it is. That of
+    // the active revision stays anyway: what workers need for it changes with an activation only.
     let written = sqlx::query_scalar!(
         "insert into config_revisions as r (hash, files, definition, vocabulary, comment, created_by)
          values ($1, $2, $3, $4, $5, $6)
          on conflict (hash) do update set definition = excluded.definition, vocabulary = excluded.vocabulary
             where (r.definition, r.vocabulary) is distinct from (excluded.definition, excluded.vocabulary)
+              and not exists (select from active_revision a where a.revision_id = r.id)
          returning id",
         hash,
         files,
@@ -91,7 +94,27 @@ pub async fn revision_insert(
     Ok(RevisionId(id))
 }
 
-/// Makes a revision the active one, with its rows. True if it was not already.
+/// What this release sees in the files of a revision that it is about to activate.
+pub async fn revision_redefine(
+    c: &mut PgConnection,
+    id: RevisionId,
+    definition: &Value,
+    vocabulary: i32,
+) -> Result<()> {
+    sqlx::query!(
+        "update config_revisions set definition = $2, vocabulary = $3
+          where id = $1 and (definition, vocabulary) is distinct from ($2, $3)",
+        id.0,
+        definition,
+        vocabulary
+    )
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+/// Makes a revision the active one, with its rows. True if it was not already;
+/// if it was, rows of which this release sees more than the one before are written.
 pub async fn revision_activate(c: &mut PgConnection, id: RevisionId, wanted: &Wanted) -> Result<bool> {
     revision_activate_by(c, id, wanted, By::default()).await
 }
@@ -102,12 +125,12 @@ pub async fn revision_activate_by(c: &mut PgConnection, id: RevisionId, wanted: 
     sqlx::query!("select pg_advisory_xact_lock(hashtext('config.activate'))").execute(&mut *c).await?;
     // Held to the end: schedule loops, which share it, decide before or after, never between.
     let old = sqlx::query_scalar!("select revision_id from active_revision for update").fetch_optional(&mut *c).await?;
-    if old == Some(id.0) {
-        return Ok(false);
-    }
     rows::builders(c, &wanted.builders).await?;
     rows::schedulers(c, &wanted.schedulers).await?;
     rows::change_sources(c, &wanted.change_sources).await?;
+    if old == Some(id.0) {
+        return Ok(false);
+    }
     sqlx::query!(
         "insert into active_revision (revision_id) values ($1)
          on conflict (one) do update set revision_id = excluded.revision_id, activated_at = tidemill_now()",
@@ -182,7 +205,30 @@ pub async fn revision_share(c: &mut PgConnection) -> Result<RevisionId> {
         .ok_or_else(|| Error::NotFound("no project configuration is active: run `tidemill reconfig`".into()))
 }
 
-/// The id of the active revision.
-pub async fn revision_active_id(c: &mut PgConnection) -> Result<Option<i64>> {
-    Ok(sqlx::query_scalar!("select revision_id from active_revision").fetch_optional(c).await?)
+/// Id and hash of the active revision. After a return to an older copy of the
+/// database another revision may have the id.
+pub async fn revision_active_key(c: &mut PgConnection) -> Result<Option<(i64, String)>> {
+    let row =
+        sqlx::query!("select r.id, r.hash from active_revision a join config_revisions r on r.id = a.revision_id")
+            .fetch_optional(c)
+            .await?;
+    Ok(row.map(|r| (r.id, r.hash)))
+}
+
+/// An activation of a revision.
+#[derive(Clone, Debug)]
+pub struct Activation {
+    pub at: OffsetDateTime,
+    pub by: String,
+}
+
+/// The newest activation of a revision.
+pub async fn activation(c: &mut PgConnection, id: RevisionId) -> Result<Option<Activation>> {
+    let row = sqlx::query!(
+        "select activated_at, activated_by from activations where revision_id = $1 order by id desc limit 1",
+        id.0
+    )
+    .fetch_optional(c)
+    .await?;
+    Ok(row.map(|r| Activation { at: r.activated_at, by: r.activated_by }))
 }

@@ -53,6 +53,20 @@ impl Error {
             && self.code().is_some_and(|c| ["22", "23", "54"].iter().any(|class| c.starts_with(class)))
     }
 
+    /// The id of a log for which there is no partition, or 0 if it does not say which.
+    pub fn no_partition(&self) -> Option<i64> {
+        let Error::Driver(sqlx::Error::Database(e)) = self else { return None };
+        // A check that failed has a name; a row that fits no partition is an error of the same code without.
+        if e.code().as_deref() != Some("23514") || e.table() != Some("log_chunks") || e.constraint().is_some() {
+            return None;
+        }
+        // «Partition key of the failing row contains (log_id) = (5000001).», in the words of its language.
+        let detail =
+            e.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().and_then(|e| e.detail()).unwrap_or_default();
+        let id = detail.rsplit_once("= (").and_then(|(_, id)| id.split(')').next()?.parse().ok());
+        Some(id.unwrap_or(0))
+    }
+
     /// Whether the database's role lacks the right to do this.
     pub fn is_refused(&self) -> bool {
         self.code().as_deref() == Some("42501")

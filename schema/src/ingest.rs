@@ -286,8 +286,11 @@ impl Rows {
         let slugs: Vec<String> = opened.iter().map(|(_, o)| o.2.clone()).collect();
         let kinds: Vec<String> = opened.iter().map(|(_, o)| o.3.to_owned()).collect();
         sqlx::query!(
+            // One that is there already uses up no id: partitions are made for a span of them.
             "insert into logs (build_id, number, step, name, slug, kind)
-             select * from unnest($1::bigint[], $2::int[], $3::int[], $4::text[], $5::text[], $6::text[])
+             select u.* from unnest($1::bigint[], $2::int[], $3::int[], $4::text[], $5::text[], $6::text[])
+                         u(build_id, number, step, name, slug, kind)
+              where (select k.id from logs k where k.build_id = u.build_id and k.number = u.number limit 1) is null
              on conflict (build_id, number) do nothing",
             &builds,
             &numbers,

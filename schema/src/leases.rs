@@ -64,6 +64,8 @@ pub struct Expired {
     pub build: BuildId,
     /// The worker had reported something of it.
     pub taken_up: bool,
+    /// Builds of its request so far, this one too.
+    pub tries: i64,
     pub worker: String,
 }
 
@@ -74,7 +76,8 @@ pub async fn leases_expired(c: &mut PgConnection, term: Duration, limit: i64) ->
         return Ok(Vec::new());
     }
     let rows = sqlx::query!(
-        r#"select l.build_id, b.state = 'running' as "taken_up!", w.name
+        r#"select l.build_id, b.state = 'running' as "taken_up!", w.name,
+                  (select count(*) from builds k where k.request_id = b.request_id) as "tries!"
              from leases l join builds b on b.id = l.build_id join workers w on w.id = b.worker_id
             where l.expires_at < tidemill_now()
             order by l.build_id limit $1 for update of l skip locked"#,
@@ -82,5 +85,26 @@ pub async fn leases_expired(c: &mut PgConnection, term: Duration, limit: i64) ->
     )
     .fetch_all(c)
     .await?;
-    Ok(rows.into_iter().map(|r| Expired { build: BuildId(r.build_id), taken_up: r.taken_up, worker: r.name }).collect())
+    Ok(rows
+        .into_iter()
+        .map(|r| Expired { build: BuildId(r.build_id), taken_up: r.taken_up, tries: r.tries, worker: r.name })
+        .collect())
+}
+
+/// The lease of this build, if it is past its time and may be taken away; locked until the
+/// transaction ends.
+pub async fn lease_expired(c: &mut PgConnection, term: Duration, build: BuildId) -> Result<Option<Expired>> {
+    if !beats::may_reap(c, term).await? {
+        return Ok(None);
+    }
+    let row = sqlx::query!(
+        r#"select b.state = 'running' as "taken_up!", w.name,
+                  (select count(*) from builds k where k.request_id = b.request_id) as "tries!"
+             from leases l join builds b on b.id = l.build_id join workers w on w.id = b.worker_id
+            where l.build_id = $1 and l.expires_at < tidemill_now() for update of l skip locked"#,
+        build.0
+    )
+    .fetch_optional(c)
+    .await?;
+    Ok(row.map(|r| Expired { build, taken_up: r.taken_up, tries: r.tries, worker: r.name }))
 }

@@ -27,6 +27,11 @@ pub async fn partitions_ensure(db: &Db) -> Result<i64> {
     Ok(partitions(db).await?.into_iter().filter(|n| *n > current).count() as i64)
 }
 
+/// Makes the partition of this log, which came sooner than was thought.
+pub async fn partition_ensure(db: &Db, log: i64) -> Result<()> {
+    partition_create(db, log / SPAN).await
+}
+
 async fn partitions(db: &Db) -> Result<Vec<i64>> {
     let names = sqlx::query_scalar!(
         r#"select c.relname as "name!" from pg_inherits i join pg_class c on c.oid = i.inhrelid

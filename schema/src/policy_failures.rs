@@ -77,14 +77,17 @@ pub async fn policy_failed(
     Ok(())
 }
 
-/// Failures of the active revision of one builder and, because they concern
-/// every builder, of the project itself; newest first.
+/// Failures of the active revision of one builder, of the schedulers that name
+/// it, and, because they concern every builder, of the project itself and of
+/// change sources; newest first.
 pub async fn policy_failures_of_builder(c: &mut PgConnection, builder: &str) -> Result<Vec<PolicyFailure>> {
     Ok(sqlx::query_as!(
         PolicyFailure,
         "select f.subject, f.name, f.policy, f.error, f.failures, f.first_at, f.last_at
            from active_revision a join policy_failures f on f.revision_id = a.revision_id
-          where (f.subject, f.name) in (('builder', $1), ('project', ''))
+          where f.subject in ('project', 'change source') or f.subject = 'builder' and f.name = $1
+             or f.subject = 'scheduler'
+                and exists (select 1 from schedulers s where s.name = f.name and s.definition -> 'builder_names' ? $1)
           order by f.last_at desc, f.subject, f.policy",
         builder
     )

@@ -245,11 +245,20 @@ pub async fn waits_release(c: &mut PgConnection) -> Result<Vec<i64>> {
 /// request that it had become part of.
 pub async fn requests_cancel(c: &mut PgConnection, requests: &[RequestId], reason: &str) -> Result<Vec<RequestId>> {
     let ids: Vec<i64> = requests.iter().map(|r| r.0).collect();
-    // First and in order, as in `requests_complete`.
+    // First and in order, and of all that may end with them, as in `requests_complete`.
     sqlx::query!(
-        "select id from buildsets
-          where id = any(array(select buildset_id from build_requests where id = any($1)))
-          order by id for update",
+        "with recursive all_of(id) as (
+             select u.id from unnest($1::bigint[]) u(id)
+             union
+             select r.id
+               from all_of a cross join lateral (
+                    select k.id from build_requests k where k.collapsed_into = a.id offset 0) r
+         )
+         select s.id
+           from all_of a
+          cross join lateral (select k.buildset_id from build_requests k where k.id = a.id offset 0) r
+           join buildsets s on s.id = r.buildset_id
+          order by s.id for update of s",
         &ids
     )
     .fetch_all(&mut *c)
@@ -327,13 +336,15 @@ pub(crate) async fn requests_complete(
     let (ids, results): (Vec<i64>, Vec<i16>) = rows.iter().map(|r| (r.id, r.results)).unzip();
     let changed = sqlx::query_scalar!(
         r#"with u as materialized (
-             select u.results, r.here from unnest($1::bigint[], $2::smallint[]) u(id, results)
+             select u.id, u.results from unnest($1::bigint[], $2::smallint[]) u(id, results)
               cross join lateral (
-                    select k.ctid as here from build_requests k
+                    select k.ctid from build_requests k
                      where k.id = u.id and k.complete_at is null for update) r
          ), done as (
+             -- Not through its ctid: who merges or parts requests does not hold the buildset's
+             -- lock, and a row that it moved meanwhile is not in this statement's snapshot.
              update build_requests r set complete_at = tidemill_now(), results = u.results
-               from u where r.ctid = u.here
+               from u where r.id = any(array(select id from u)) and r.id = u.id
              returning r.id, r.builder_id, r.results
          ), told as (
              insert into events (kind, builder_id, data)

@@ -371,6 +371,20 @@ async fn a_build_whose_end_was_asked_for_is_not_built_again_when_its_worker_dies
     t.drop().await;
 }
 
+/// Counted so far: each connection says what it saw of them when it is asked to, or ends.
+async fn deadlocks(t: &TestDb) -> i64 {
+    let mut all = Vec::new();
+    for _ in 0..t.db.pool().size() {
+        all.push(t.db.pool().acquire().await.unwrap());
+    }
+    for c in &mut all {
+        sqlx::raw_sql("select pg_stat_force_next_flush()").execute(&mut **c).await.unwrap();
+        sqlx::raw_sql("select 1").execute(&mut **c).await.unwrap();
+    }
+    drop(all);
+    scalar(t, "select deadlocks from pg_stat_database where datname = current_database()").await
+}
+
 #[tokio::test]
 async fn the_last_batch_at_two_replicas_at_once_is_stored_once_and_acknowledged_twice() {
     let t = TestDb::new().await;
@@ -385,7 +399,7 @@ async fn the_last_batch_at_two_replicas_at_once_is_stored_once_and_acknowledged_
         assert_eq!((a, b), (Outcome::Stored { stop: None }, Outcome::Stored { stop: None }));
     }
     assert_eq!(scalar::<i64>(&t, "select count(*) from events where kind = 'builds.finished'").await, 20);
-    assert_eq!(scalar::<i64>(&t, "select deadlocks from pg_stat_database where datname = current_database()").await, 0);
+    assert_eq!(deadlocks(&t).await, 0);
     t.drop().await;
 }
 
@@ -439,13 +453,41 @@ async fn a_build_that_ends_while_its_stop_is_asked_for_ends_once_and_without_an_
     t.drop().await;
 }
 
-async fn waits_for_a_lock(t: &TestDb) {
-    loop {
-        let waiting = "select count(*) from pg_stat_activity
-                        where datname = current_database() and wait_event_type = 'Lock'";
-        if scalar::<i64>(t, waiting).await > 0 {
-            return;
-        }
-        tokio::task::yield_now().await;
+/// As a hostile worker of an older release may have left them.
+#[tokio::test]
+async fn a_chunk_at_the_end_of_all_numbers_does_not_keep_its_build_from_being_lost() {
+    let t = TestDb::new().await;
+    let c = claimed(&t).await;
+    let opened = Event::LogOpened { log: 1, step: 1, name: "stdio".into(), slug: "stdio".into(), kind: LogKind::Stdio };
+    store(&t.db, batch(&c, 1, vec![opened])).await;
+    sql(&t, "insert into log_chunks select id, 9223372036854775807, 5, 9223372036854775807, 5, 1, '' from logs").await;
+    beating(&t, 0, 70).await;
+    assert_eq!(reap(&t).await, 1);
+    assert_eq!(scalar::<i64>(&t, "select bytes from logs where incomplete").await, i64::MAX);
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn a_build_that_no_worker_ever_takes_up_is_given_up_in_the_end() {
+    let t = TestDb::new().await;
+    project(&t.db, &["linux"]).await;
+    let session = worker(&t.db, "w").await;
+    submit(&t.db, "linux").await;
+    beating(&t, 0, 70).await;
+    let mut newest = 0;
+    let mut builds = 0;
+    while scalar::<bool>(&t, "select complete_at is null from build_requests").await {
+        builds += 1;
+        assert!(builds <= 25, "it is claimed for ever");
+        newest = claim(&t.db, session, builds, 1, newest).await.remove(0).build;
+        // Its back-off passes too.
+        sql(&t, "update leases set expires_at = '-infinity'").await;
+        assert_eq!(reap(&t).await, 1);
+        sql(&t, "update request_waits set until = '-infinity'").await;
+        let mut c = t.db.pool().acquire().await.unwrap();
+        waits_release(&mut c).await.unwrap();
     }
+    assert_eq!(builds, 25);
+    assert_eq!(scalar::<i16>(&t, "select results from build_requests").await, Exception.code());
+    t.drop().await;
 }

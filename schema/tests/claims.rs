@@ -5,7 +5,7 @@ use common::*;
 use std::collections::HashSet;
 use tidemill_model::{Properties, Results};
 use tidemill_schema::claims::{Payloads, Waiting, claim_builds};
-use tidemill_schema::config::{Wanted, WantedBuilder};
+use tidemill_schema::config::{Wanted, WantedBuilder, revision_activate, revision_insert};
 use tidemill_schema::ingest::batches_store;
 use tidemill_schema::requests::{NewBuildset, requests_insert_bulk};
 use tidemill_schema::run_tx;
@@ -208,6 +208,44 @@ async fn a_worker_that_lacks_the_vocabulary_is_offered_nothing() {
     t.drop().await;
 }
 
+/// A claim waits for the row of its session while another revision is activated: it goes by that
+/// one wholly, by its settings and by the vocabulary that it needs.
+#[tokio::test]
+async fn a_claim_that_waited_through_an_activation_is_of_one_revision() {
+    let t = TestDb::new().await;
+    project(&t.db, &["linux"]).await;
+    let session = worker(&t.db, "w").await;
+    for (poll, level) in [(1, 1), (2, 1_000)] {
+        submit(&t.db, "linux").await;
+        let mut other = t.db.pool().begin().await.unwrap();
+        sqlx::query("select from worker_sessions for update").execute(&mut *other).await.unwrap();
+        let waiting = {
+            let db = t.db.clone();
+            tokio::spawn(async move { claim(&db, session, poll, 1, i64::MAX).await })
+        };
+        waits_for_a_lock(&t).await;
+        let mut properties = Properties::new();
+        properties.set("revision", poll, "here");
+        let builder = WantedBuilder { name: "linux".into(), any_worker: true, properties, ..WantedBuilder::default() };
+        let wanted = Wanted { builders: vec![builder], ..Wanted::default() };
+        let files = tidemill_model::revision::Files::single(format!("# {wanted:?}"));
+        run_tx!(t.db, "test", |c| {
+            let id = revision_insert(c, &files, &serde_json::json!({}), level, "", "test").await?;
+            revision_activate(c, id, &wanted).await
+        })
+        .unwrap();
+        other.commit().await.unwrap();
+        let claims = waiting.await.unwrap();
+        if level > 1 {
+            assert!(claims.is_empty(), "the worker does not know the words of the new revision");
+            continue;
+        }
+        assert_eq!(claims[0].properties.get("revision"), Some(&poll.into()));
+        assert_eq!(claims[0].revision, files.hash());
+    }
+    t.drop().await;
+}
+
 async fn waits_for(t: &TestDb, builder: &str) -> String {
     use tidemill_schema::read::{builders, requests};
     let mut c = t.db.pool().acquire().await.unwrap();
@@ -356,4 +394,31 @@ async fn queue_entries_read(c: &mut sqlx::PgConnection, t: &TestDb) -> i64 {
     sqlx::raw_sql("select pg_stat_force_next_flush()").execute(&mut *c).await.unwrap();
     sqlx::raw_sql("select 1").execute(&mut *c).await.unwrap();
     scalar(t, "select idx_tup_read from pg_stat_user_indexes where indexrelname = 'request_queue_pkey'").await
+}
+
+/// Properties nested deeper than a reader goes: stored by an older release, or by hand.
+#[tokio::test]
+async fn a_row_that_cannot_be_read_costs_its_own_build_and_no_other() {
+    let t = TestDb::new().await;
+    project(&t.db, &["linux"]).await;
+    let session = worker(&t.db, "w").await;
+    let sets = [submit(&t.db, "linux").await, submit(&t.db, "linux").await, submit(&t.db, "linux").await];
+    sqlx::query(
+        "update buildsets set properties = jsonb_build_object('deep',
+             jsonb_build_array((repeat('[', 300) || repeat(']', 300))::jsonb, 'here')) where id = $1",
+    )
+    .bind(sets[1].buildset.0)
+    .execute(t.db.pool())
+    .await
+    .unwrap();
+    let good = vec![sets[0].requests[0].0, sets[2].requests[0].0];
+    let requests = |claims: Vec<tidemill_model::wire::Claim>| {
+        let mut ids: Vec<i64> = claims.iter().map(|c| c.request).collect();
+        ids.sort_unstable();
+        ids
+    };
+    assert_eq!(requests(claim(&t.db, session, 1, 3, 0).await), good);
+    // The answer was lost.
+    assert_eq!(requests(claim(&t.db, session, 1, 3, 0).await), good);
+    t.drop().await;
 }

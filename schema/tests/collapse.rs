@@ -224,3 +224,89 @@ async fn makers_and_claimers_at_once_build_or_merge_each_request_and_never_both(
     assert_eq!(twice.await.unwrap(), 0);
     t.drop().await;
 }
+
+#[tokio::test]
+async fn a_cancel_locks_the_buildsets_of_all_that_end_with_it_in_their_order() {
+    let t = TestDb::new().await;
+    project(&t.db, &["linux"]).await;
+    let first = submit_merging(&t, &set(&["linux"], 1)).await;
+    let middle = submit_merging(&t, &set(&["linux"], 1)).await;
+    let last = submit_merging(&t, &set(&["linux"], 1)).await;
+    assert!(first.buildset.0 < middle.buildset.0 && middle.buildset.0 < last.buildset.0);
+    let mut other = t.db.pool().begin().await.unwrap();
+    let lock =
+        |id: i64| sqlx::query_scalar::<_, i64>("select id from buildsets where id = $1 for update nowait").bind(id);
+    lock(first.buildset.0).fetch_one(&mut *other).await.unwrap();
+    let cancel = {
+        let (db, request) = (t.db.clone(), last.requests[0]);
+        tokio::spawn(async move { run_tx!(db, "test", |c| requests_cancel(c, &[request], "no need").await) })
+    };
+    waits_for_a_lock(&t).await;
+    // It waits for the first and holds none of the others: whoever comes in order never meets it.
+    lock(middle.buildset.0).fetch_one(&mut *other).await.unwrap();
+    lock(last.buildset.0).fetch_one(&mut *other).await.unwrap();
+    other.commit().await.unwrap();
+    assert_eq!(cancel.await.unwrap().unwrap(), last.requests);
+    assert_eq!(request(&t, first.requests[0]).await.1, Some(Results::Cancelled.code()));
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn a_request_that_another_writer_moves_while_it_ends_ends_all_the_same() {
+    let t = TestDb::new().await;
+    project(&t.db, &["linux"]).await;
+    let session = worker(&t.db, "w").await;
+    let first = submit_merging(&t, &set(&["linux"], 1)).await.requests[0];
+    let second = submit_merging(&t, &set(&["linux"], 1)).await.requests[0];
+    let claims = claim(&t.db, session, 1, 1, 0).await;
+    // Writers of `collapsed_into` do not hold the buildset's lock.
+    let mut other = t.db.pool().begin().await.unwrap();
+    let touched = sqlx::query("update build_requests set collapsed_into = collapsed_into where id = any($1)")
+        .bind([first.0, second.0]);
+    touched.execute(&mut *other).await.unwrap();
+    let end = {
+        let (db, claim) = (t.db.clone(), claims[0].clone());
+        tokio::spawn(async move { finish(&db, &claim, Results::Success).await })
+    };
+    waits_for_a_lock(&t).await;
+    other.commit().await.unwrap();
+    end.await.unwrap();
+    for id in [first, second] {
+        assert_eq!(request(&t, id).await.1, Some(Results::Success.code()));
+    }
+    t.drop().await;
+}
+
+/// Requests that end are found by their key, whatever the statistics say.
+#[tokio::test]
+async fn requests_that_end_are_found_by_their_key_whatever_the_statistics_say() {
+    let t = TestDb::new().await;
+    for analyzed in [false, true] {
+        let plan: Vec<String> = sqlx::query_scalar(
+            "explain with u as materialized (
+                 select u.id, u.results from unnest(array[7, 8]::bigint[], array[0, 0]::smallint[]) u(id, results)
+                  cross join lateral (
+                        select k.ctid from build_requests k
+                         where k.id = u.id and k.complete_at is null for update) r
+             )
+             update build_requests r set complete_at = tidemill_now(), results = u.results
+               from u where r.id = any(array(select id from u)) and r.id = u.id",
+        )
+        .fetch_all(t.db.pool())
+        .await
+        .unwrap();
+        let plan = plan.join("\n");
+        assert_eq!(plan.matches("build_requests_pkey").count(), 2, "{plan}");
+        assert_eq!(plan.matches("Index Cond").count(), 2, "{plan}");
+        if !analyzed {
+            sql(
+                &t,
+                "insert into buildsets (reason) values ('many');
+                 insert into build_requests (buildset_id, builder_id) select 1, 1 from generate_series(1, 50000);
+                 analyze build_requests",
+            )
+            .await;
+        }
+    }
+    t.drop().await;
+}

@@ -2,12 +2,13 @@
 
 mod common;
 use common::*;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tidemill_model::Properties;
-use tidemill_schema::config::{Wanted, WantedBuilder};
+use tidemill_schema::config::{Wanted, WantedBuilder, revision_activate, revision_insert, revision_redefine};
 use tidemill_schema::testing::TestDb;
+use tidemill_schema::{Error, run_tx};
 
 fn wanted(schedulers: &[&str], repourl: &str) -> Wanted {
     Wanted {
@@ -157,7 +158,7 @@ async fn builders_come_go_and_come_back_with_their_ids_workers_and_lanes() {
 }
 
 #[tokio::test]
-async fn a_thousand_builders_are_applied_in_less_than_a_second_and_changed_in_a_blink() {
+async fn a_thousand_builders_are_applied_and_one_of_them_is_changed_in_bounded_time() {
     let t = TestDb::new().await;
     let begun = Instant::now();
     activate(&t.db, &large(1000, 0)).await;
@@ -183,5 +184,55 @@ async fn going_back_to_an_older_revision_is_an_activation_of_its_own() {
     assert_eq!(scalar::<String>(&t, history).await, "1 2 1");
     assert_eq!(scalar::<i64>(&t, "select count(*) from config_revisions").await, 2);
     assert_eq!(scalar::<i64>(&t, "select revision_id from active_revision").await, 1);
+    t.drop().await;
+}
+
+/// A newer release sees more in the same files.
+#[tokio::test]
+async fn the_same_files_applied_again_bring_what_a_newer_release_sees_in_them() {
+    let t = TestDb::new().await;
+    let files = tidemill_model::revision::Files::single("# the same");
+    let apply = async |definition: Value, level: i32, wanted: &Wanted, active: bool| {
+        run_tx!(t.db, "test", |c| {
+            let id = revision_insert(c, &files, &definition, level, "", "test").await?;
+            match active {
+                true => {
+                    revision_redefine(c, id, &definition, level).await?;
+                    revision_activate(c, id, wanted).await
+                }
+                false => Ok(false),
+            }
+        })
+        .unwrap()
+    };
+    let of = async || -> (i32, String) {
+        sqlx::query_as("select vocabulary, description from config_revisions, builders where name = 'b0'")
+            .fetch_one(t.db.pool())
+            .await
+            .unwrap()
+    };
+    assert!(apply(json!({ "a": 1 }), 1, &large(3, 9), true).await);
+    assert_eq!(of().await, (1, String::new()));
+    // Only stored: what workers need for the active revision stays.
+    assert!(!apply(json!({ "a": 2 }), 2, &large(3, 0), false).await);
+    assert_eq!(of().await, (1, String::new()));
+    assert!(!apply(json!({ "a": 2 }), 2, &large(3, 0), true).await, "the same revision is active");
+    assert_eq!(of().await, (2, "marked".to_owned()));
+    assert_eq!(scalar::<i64>(&t, "select count(*) from activations").await, 1);
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn more_new_builders_than_one_activation_can_add_are_refused_with_what_to_do() {
+    let t = TestDb::new().await;
+    let wanted = large(5001, 0);
+    let files = tidemill_model::revision::Files::single("# many");
+    let error = run_tx!(t.db, "test", |c| {
+        let id = revision_insert(c, &files, &json!({}), 1, "", "test").await?;
+        revision_activate(c, id, &wanted).await
+    })
+    .unwrap_err();
+    assert!(matches!(&error, Error::Conflict(said) if said.contains("in parts")), "{error}");
+    assert_eq!(scalar::<i64>(&t, "select count(*) from builders").await, 0);
     t.drop().await;
 }

@@ -147,3 +147,17 @@ async fn a_database_restored_elsewhere_works_again_after_migrate_and_its_old_wor
     assert!(claim(&t.db, session, 2, 1, old.build).await.is_empty());
     t.drop().await;
 }
+
+/// Readers compare each row with the horizon: a call of a function for each would cost more than the reading.
+#[tokio::test]
+async fn the_horizon_is_put_into_the_statements_that_ask_for_it() {
+    let t = TestDb::new().await;
+    let plan: Vec<String> =
+        sqlx::query_scalar("explain (verbose) select id from changes where xid < tidemill_horizon()")
+            .fetch_all(t.db.pool())
+            .await
+            .unwrap();
+    let plan = plan.join("\n");
+    assert!(plan.contains("pg_current_snapshot()") && !plan.contains("tidemill_horizon"), "{plan}");
+    t.drop().await;
+}

@@ -154,6 +154,7 @@ async fn one_with_an_interval_is_due_when_it_is_defined_and_when_that_changes() 
 
 #[tokio::test]
 async fn a_source_that_a_function_polls_is_taken_only_by_who_has_a_place_for_it() {
+    let _alone = ALONE.lock().await;
     let t = TestDb::new().await;
     let source = |name: &str, kind: Value| (name.to_owned(), json!({ "name": name, "kind": kind }));
     let sources = || {
@@ -163,7 +164,7 @@ async fn a_source_that_a_function_polls_is_taken_only_by_who_has_a_place_for_it(
         ]
     };
     activate(&t.db, &wanted("1", vec![], sources())).await;
-    sql(&t, "update change_sources set next_at = '-infinity' where name = 'own'").await;
+    sql(&t, "update change_sources set next_at = tidemill_now() - interval '1 day' where name = 'own'").await;
     let mut c = t.db.pool().acquire().await.unwrap();
     let master = master_insert(&mut c, "m", "u").await.unwrap();
     let term = Duration::from_secs(600);

@@ -21,6 +21,12 @@ impl Api {
         json(path, response).await
     }
 
+    /// GET what only those with a token may read.
+    pub async fn get_with_token(&self, path: &str) -> Result<Value, String> {
+        let request = self.client.get(self.url(path)).bearer_auth(&self.token);
+        json(path, request.send().await.map_err(|e| e.to_string())?).await
+    }
+
     /// The list in an answer that has one collection.
     pub async fn list(&self, path: &str) -> Result<Vec<Value>, String> {
         let answer = self.get(path).await?;

@@ -30,6 +30,7 @@ impl Pages {
                     let path = asked.split(' ').nth(1).unwrap_or_default().to_owned();
                     let body = this.0.lock().expect("no panic while holding the pages").get(&path).cloned();
                     let answer = match body {
+                        Some(body) if body == "nothing" => return std::future::pending().await,
                         Some(to) if to.starts_with("redirect ") => {
                             format!(
                                 "HTTP/1.1 302 Found\r\nlocation: {}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
@@ -51,7 +52,7 @@ impl Pages {
         url
     }
 
-    /// What this path says from now on; «redirect ADDRESS» leads elsewhere.
+    /// What this path says from now on; «redirect ADDRESS» leads elsewhere, «nothing» never answers.
     pub fn say(&self, path: &str, body: impl ToString) {
         self.0.lock().expect("no panic while holding the pages").insert(path.to_owned(), body.to_string());
     }

@@ -4,15 +4,14 @@
 //! callers try again after any [`CallError`] that is not an answer they must
 //! obey. Nothing here waits or repeats by itself.
 
+use crate::heard::{Heard, heard};
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 use tidemill_model::problem::Problem;
-use tidemill_model::wire::{
-    BATCH_CONTENT_TYPE, BatchReply, Goodbye, Hello, HelloReply, Poll, PollReply, RevisionReply,
-};
+use tidemill_model::wire::{BATCH_CONTENT_TYPE, BatchReply, Goodbye, Hello, HelloReply, Poll, RevisionReply};
 
 /// Most bytes read of an answer: a project's files are the largest.
 const ANSWER_MAX: usize = 64 << 20;
@@ -76,9 +75,10 @@ impl Client {
     }
 
     /// Waits as long as the poll says, and some more for the network.
-    pub async fn poll(&self, poll: &Poll) -> Result<PollReply, CallError> {
+    pub async fn poll(&self, poll: &Poll) -> Result<Heard, CallError> {
         let patience = Duration::from_micros(poll.wait_us) + Duration::from_secs(15);
-        self.post_json("/worker/v1/poll", poll, patience).await
+        let request = self.http.post(self.url("/worker/v1/poll")).json(poll).timeout(patience);
+        heard(&body(request).await?).map_err(not_ours)
     }
 
     pub async fn batch(&self, body: Bytes) -> Result<BatchReply, CallError> {
@@ -121,6 +121,15 @@ fn is_this_machine(master: &str) -> bool {
 }
 
 async fn answer<R: DeserializeOwned>(request: reqwest::RequestBuilder) -> Result<R, CallError> {
+    serde_json::from_slice(&body(request).await?).map_err(not_ours)
+}
+
+fn not_ours(error: serde_json::Error) -> CallError {
+    CallError::Transport(format!("the answer is not of this protocol: {error}"))
+}
+
+/// The body of an answer of success.
+async fn body(request: reqwest::RequestBuilder) -> Result<Vec<u8>, CallError> {
     let failed = |e: reqwest::Error| CallError::Transport(text_of(&e));
     let mut response = request.send().await.map_err(failed)?;
     let status = response.status();
@@ -132,8 +141,7 @@ async fn answer<R: DeserializeOwned>(request: reqwest::RequestBuilder) -> Result
         body.extend_from_slice(&part);
     }
     if status.is_success() {
-        return serde_json::from_slice(&body)
-            .map_err(|e| CallError::Transport(format!("the answer is not of this protocol: {e}")));
+        return Ok(body);
     }
     // A proxy in between answers with pages of its own; those are never obeyed.
     match serde_json::from_slice::<Problem>(&body) {

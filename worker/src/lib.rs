@@ -15,6 +15,7 @@ mod build;
 mod client;
 mod clock;
 mod exec;
+mod heard;
 mod mask;
 mod order;
 mod poll;

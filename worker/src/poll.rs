@@ -6,6 +6,7 @@
 //! one, a poll always waits at some master.
 
 use crate::client::CallError;
+use crate::heard::{Heard, Unreadable};
 use crate::order::Order;
 use crate::shared::Shared;
 use crate::taken;
@@ -67,10 +68,11 @@ pub(crate) async fn poll_loop(shared: Arc<Shared>, builds: TaskTracker) {
         };
         drained |= draining;
         match answer {
-            Ok(reply) => {
+            Ok(Heard { reply, unreadable }) => {
                 shared.called(session, None).await;
                 backoff.reset();
-                if take(&shared, &builds, &poll, &reply) || sent.elapsed() > TOO_FAST {
+                let given_back = give_back(&shared, &builds, unreadable);
+                if take(&shared, &builds, &poll, &reply) || given_back || sent.elapsed() > TOO_FAST {
                     pace.reset();
                 } else {
                     pause(&shared, pace.wait(), draining).await;
@@ -135,6 +137,20 @@ async fn stale(shared: &Shared, poll: &Poll, draining: bool) {
             return;
         }
     }
+}
+
+/// Builds whose claims cannot be read end at once, as lost. True if there are any.
+fn give_back(shared: &Arc<Shared>, builds: &TaskTracker, unreadable: Vec<Unreadable>) -> bool {
+    let mut any = false;
+    for Unreadable { build, token, why } in unreadable {
+        if shared.slots().give_back(build, &token) {
+            tracing::error!(build, "a claim cannot be read, and its build is given back: {why}");
+            let (orders, _) = shared.orders_for(build);
+            builds.spawn(taken::give_back(shared.clone(), build, token, why, orders));
+            any = true;
+        }
+    }
+    any
 }
 
 /// Acts on an answer. True if there was news in it.

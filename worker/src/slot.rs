@@ -97,6 +97,16 @@ impl Slots {
         new
     }
 
+    /// Takes a build only to say that it is lost. False if it is known already.
+    pub fn give_back(&mut self, build: i64, token: &str) -> bool {
+        self.newest = self.newest.max(build);
+        if self.held.contains_key(&build) || self.ended.contains(&build) {
+            return false;
+        }
+        self.held.insert(build, Entry { token: token.to_owned(), left_over: false });
+        true
+    }
+
     /// The build is over and acknowledged, or lost.
     pub fn ended(&mut self, build: i64) {
         self.held.remove(&build);

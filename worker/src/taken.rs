@@ -71,6 +71,23 @@ async fn work(shared: &Arc<Shared>, claim: &Claim, spool: &Arc<Spool>, receiver:
     verdict
 }
 
+/// Ends a build that cannot be begun.
+pub(crate) async fn give_back(
+    shared: Arc<Shared>,
+    build: i64,
+    token: String,
+    why: String,
+    orders: watch::Sender<Order>,
+) {
+    shared.journal.taken(build, &token);
+    let spool = Arc::new(Spool::new(dir(&shared, build), shared.budget.clone()));
+    spool.event(Event::BuildStarted { at_us: clock::now_us() });
+    let summary = format!("lost: the worker cannot read what it is to build: {why}");
+    spool.event(Event::BuildFinished { results: Results::Retry, summary, at_us: clock::now_us() });
+    let delivery = deliver(shared.clone(), build, token, spool.clone(), orders).await;
+    finish(&shared, build, &spool, delivery);
+}
+
 /// Forgets a build, or leaves it to the next life.
 fn finish(shared: &Shared, build: i64, spool: &Spool, delivery: Delivery) {
     match delivery {

@@ -14,7 +14,7 @@ pub(crate) fn explain(text: &str, span: Option<&FileSpan>, parser: bool) -> (Str
     let mut message = first.strip_prefix("Parse error: ").unwrap_or(first).to_owned();
     if let Some((namespace, name)) = missing_attribute(first, span) {
         message = format!("`{namespace}` has no `{name}`{}", suggestion(first));
-        return (message, None);
+        return (message, base_class(&name).map(str::to_owned));
     }
     if let Some((name, near)) = undefined(first) {
         message = format!("`{name}` is not defined");
@@ -67,6 +67,16 @@ fn missing_attribute(text: &str, span: Option<&FileSpan>) -> Option<(String, Str
     let at = source.find(&format!(".{name}"))?;
     let namespace = source[..at].rsplit(|c: char| !c.is_alphanumeric() && c != '_').next()?.to_owned();
     Some((namespace, name))
+}
+
+/// Classes of Buildbot's from which people derive, under the names that they have there.
+fn base_class(name: &str) -> Option<&'static str> {
+    match name {
+        "AbstractLatentWorker" | "AbstractLatentBuildSlave" => Some(
+            "there are no classes: give functions to worker.CustomLatentWorker(name, start_instance = …, stop_instance = …)",
+        ),
+        _ => None,
+    }
 }
 
 fn suggestion(text: &str) -> String {

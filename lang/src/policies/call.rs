@@ -22,7 +22,7 @@ pub(crate) struct Function {
 #[derive(ProvidesStaticType)]
 pub(super) struct Asking<'h> {
     pub host: &'h dyn PolicyHost,
-    /// Set for a poll.
+    /// Set for what may reach outside: a poll, a latent worker.
     pub outside: Option<&'h dyn PollHost>,
     /// Questions so far.
     pub asked: Cell<u32>,
@@ -63,15 +63,29 @@ impl Function {
         args: impl for<'v, 'a, 'e> FnOnce(&mut Evaluator<'v, 'a, 'e>) -> Vec<Value<'v>>,
         read: impl for<'v> FnOnce(Value<'v>, &[Value<'v>]) -> Result<R, String>,
     ) -> Result<R, EvalError> {
+        self.call_through(limits, asking, args, |answer, args| read(answer?, args).map_err(|why| self.error(why)))
+    }
+
+    /// The same; `read` also sees what a call that failed left behind.
+    pub(super) fn call_through<R>(
+        &self,
+        limits: &Limits,
+        asking: &Asking<'_>,
+        args: impl for<'v, 'a, 'e> FnOnce(&mut Evaluator<'v, 'a, 'e>) -> Vec<Value<'v>>,
+        read: impl for<'v> FnOnce(Result<Value<'v>, EvalError>, &[Value<'v>]) -> R,
+    ) -> R {
         let extra = asking;
-        let answer = limits.run_with(&extra, |eval| {
+        limits.run_with(&extra, |eval| {
             let args = args(eval);
             let function = eval.heap().access_owned_frozen_value(&self.function);
-            let answer = eval.eval_function(function, &args, &[]).map_err(EvalError::from)?;
-            read(answer, &args)
-                .map_err(|why| EvalError::new(self.site.place_argument(&self.argument, Diagnostic::error(why))))
-        });
-        answer.map_err(|e| e.or_placed(|d| self.site.place_argument(&self.argument, d)))
+            let answer = eval.eval_function(function, &args, &[]).map_err(EvalError::from);
+            read(answer.map_err(|e| e.or_placed(|d| self.site.place_argument(&self.argument, d))), &args)
+        })
+    }
+
+    /// An error at the place where the function was given.
+    pub(super) fn error(&self, why: String) -> EvalError {
+        EvalError::new(self.site.place_argument(&self.argument, Diagnostic::error(why)))
     }
 
     /// «`nextBuild` must return …, got …».

@@ -1,4 +1,4 @@
-//! `ctx` of custom schedulers and pollers: what they see, and what they leave.
+//! `ctx` of custom schedulers, pollers and latent workers: what they see, and what they leave.
 
 use super::host::{HttpRequest, PollCommand, PollHost};
 use super::values::{Master, asking};
@@ -38,10 +38,31 @@ pub(super) struct Context<'v> {
     #[allocative(skip)]
     #[trace(unsafe_ignore)]
     wake: Cell<Option<f64>>,
-    /// Of a poller: it may reach outside.
+    #[allocative(skip)]
     #[trace(unsafe_ignore)]
-    poller: bool,
+    role: Role,
 }
+
+/// Whose function it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    Scheduler,
+    Poller,
+    LatentWorker,
+}
+
+impl Role {
+    const fn plural(self) -> &'static str {
+        match self {
+            Role::Scheduler => "schedulers",
+            Role::Poller => "pollers",
+            Role::LatentWorker => "latent workers",
+        }
+    }
+}
+
+/// Who may reach outside.
+const OUTSIDE: &[Role] = &[Role::Poller, Role::LatentWorker];
 
 impl fmt::Debug for Context<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -69,14 +90,14 @@ pub(super) struct Left {
 }
 
 impl<'v> Context<'v> {
-    pub fn alloc(state: &Json, facts: SmallMap<String, Value<'v>>, poller: bool, heap: Heap<'v>) -> Value<'v> {
+    pub fn alloc(state: &Json, facts: SmallMap<String, Value<'v>>, role: Role, heap: Heap<'v>) -> Value<'v> {
         let state = match state {
             Json::Null => heap.alloc(AllocDict(std::iter::empty::<(&str, Value<'v>)>())),
             other => json(other, heap),
         };
         let mut facts = facts;
         facts.insert("master".to_owned(), heap.alloc(Master));
-        heap.alloc(Context { state, facts, made: RefCell::default(), wake: Cell::new(None), poller })
+        heap.alloc(Context { state, facts, made: RefCell::default(), wake: Cell::new(None), role })
     }
 
     /// Reads it back after the call.
@@ -116,22 +137,25 @@ fn failure(text: impl fmt::Display) -> starlark::Error {
     starlark::Error::new_other(anyhow::anyhow!("{text}"))
 }
 
-fn context_of<'v>(value: Value<'v>, poller: bool, what: &str) -> starlark::Result<&'v Context<'v>> {
+fn context_of<'v>(value: Value<'v>, roles: &[Role], what: &str) -> starlark::Result<&'v Context<'v>> {
     let context = value.downcast_ref::<Context<'v>>().ok_or_else(|| failure("this is no context"))?;
-    match context.poller == poller {
+    match roles.contains(&context.role) {
         true => Ok(context),
-        false => Err(failure(format!("`{what}` is for {}", if poller { "pollers" } else { "schedulers" }))),
+        false => {
+            let who: Vec<_> = roles.iter().map(|r| r.plural()).collect();
+            Err(failure(format!("`{what}` is for {}", who.join(" and "))))
+        }
     }
 }
 
 fn keep<'v>(
     this: Value<'v>,
-    poller: bool,
+    role: Role,
     what: &str,
     known: &[&str],
     args: SmallMap<String, Value<'v>>,
 ) -> starlark::Result<NoneType> {
-    let context = context_of(this, poller, what)?;
+    let context = context_of(this, &[role], what)?;
     for name in args.keys() {
         if !known.contains(&name.as_str()) {
             let near = crate::names::nearest(name, known.iter().copied());
@@ -183,37 +207,37 @@ const CHANGE: [&str; 14] = [
     "properties",
 ];
 
-/// The poller's way outside.
+/// The way outside.
 fn outside<'e>(eval: &Evaluator<'_, '_, 'e>) -> starlark::Result<&'e dyn PollHost> {
     let host = asking(eval).and_then(|a| a.outside);
-    host.ok_or_else(|| failure("this can be done only while a poll runs"))
+    host.ok_or_else(|| failure("this can be done only while a poll or a function of a latent worker runs"))
 }
 
 #[starlark_module]
 fn context_methods(builder: &mut MethodsBuilder) {
-    /// Makes a buildset.
+    /// Makes a buildset; for schedulers.
     fn addBuildset<'v>(
         this: Value<'v>,
         #[starlark(kwargs)] args: SmallMap<String, Value<'v>>,
     ) -> starlark::Result<NoneType> {
-        keep(this, false, "addBuildset", &BUILDSET, args)
+        keep(this, Role::Scheduler, "addBuildset", &BUILDSET, args)
     }
 
-    /// Asks to be called again at a time, in seconds since 1970.
+    /// Asks to be called again at a time, in seconds since 1970; for schedulers.
     fn wakeAt<'v>(this: Value<'v>, #[starlark(require = pos)] seconds: UnpackFloat) -> starlark::Result<NoneType> {
-        context_of(this, false, "wakeAt")?.wake.set(Some(seconds.0));
+        context_of(this, &[Role::Scheduler], "wakeAt")?.wake.set(Some(seconds.0));
         Ok(NoneType)
     }
 
-    /// Announces a change.
+    /// Announces a change; for pollers.
     fn addChange<'v>(
         this: Value<'v>,
         #[starlark(kwargs)] args: SmallMap<String, Value<'v>>,
     ) -> starlark::Result<NoneType> {
-        keep(this, true, "addChange", &CHANGE, args)
+        keep(this, Role::Poller, "addChange", &CHANGE, args)
     }
 
-    /// Asks an address. The reply has `status`, `headers`, `body`, and `data`: what the body says as JSON, or `None`.
+    /// Asks an address; for pollers and latent workers. The reply has `status`, `headers`, `body`, and `data`: what the body says as JSON, or `None`.
     fn http<'v>(
         this: Value<'v>,
         #[starlark(require = pos)] url: &str,
@@ -223,7 +247,7 @@ fn context_methods(builder: &mut MethodsBuilder) {
         #[starlark(default = 30)] timeout: i32,
         eval: &mut Evaluator<'v, '_, '_>,
     ) -> starlark::Result<Value<'v>> {
-        context_of(this, true, "http")?;
+        context_of(this, OUTSIDE, "http")?;
         let headers = match headers.map(Tree::of) {
             None | Some(Tree::None) => vec![],
             Some(Tree::Dict(entries)) => {
@@ -251,7 +275,7 @@ fn context_methods(builder: &mut MethodsBuilder) {
         ])))
     }
 
-    /// Runs a program on the master, without a shell. The reply has `rc`, `stdout` and `stderr`.
+    /// Runs a program on the master, without a shell; for pollers and latent workers. The reply has `rc`, `stdout` and `stderr`.
     fn command<'v>(
         this: Value<'v>,
         #[starlark(require = pos)] argv: Value<'v>,
@@ -259,7 +283,7 @@ fn context_methods(builder: &mut MethodsBuilder) {
         #[starlark(default = 60)] timeout: i32,
         eval: &mut Evaluator<'v, '_, '_>,
     ) -> starlark::Result<Value<'v>> {
-        context_of(this, true, "command")?;
+        context_of(this, OUTSIDE, "command")?;
         let argv = convert::texts(&Tree::of(argv)).filter(|a| !a.is_empty());
         let argv = argv.ok_or_else(|| failure("a command is a list of a program and its arguments"))?;
         let timeout_us = u64::from(timeout.clamp(1, 600).unsigned_abs()) * 1_000_000;

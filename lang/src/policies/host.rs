@@ -1,5 +1,5 @@
 //! What policies may ask the master: a few bounded questions, and, for custom
-//! pollers, the world outside.
+//! pollers and latent workers, the world outside.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -61,7 +61,7 @@ impl PolicyHost for NoHost {
     }
 }
 
-/// What a custom poller may do besides. Everything is bounded by the host: time,
+/// What a custom poller or latent worker may do besides. Everything is bounded by the host: time,
 /// bytes, and which addresses may be reached.
 pub trait PollHost: PolicyHost {
     fn http(&self, request: &HttpRequest) -> Result<HttpReply, String>;

@@ -11,6 +11,7 @@ mod collapse;
 mod compatible;
 mod context;
 mod host;
+mod latent;
 mod order;
 mod poll;
 mod schedule;
@@ -24,6 +25,7 @@ pub use host::{
     HttpReply, HttpRequest, NoHost, PolicyHost, PollCommand, PollCommandEnd, PollHost, QUERIES_MAX, QUERY_MAX, Query,
     Resource,
 };
+pub use latent::{Checked, LatentInput, LatentOutput, Started};
 pub(crate) use sources::RevlinkRule;
 pub use views::{
     BuilderView, FinishedView, NewBuildset, PollInput, PollOutput, RequestView, RuleInput, RuleOutput, SourceView,
@@ -33,7 +35,7 @@ pub use views::{
 use crate::definition::{Definition, SchedulerDef};
 use crate::host::diagnostics::{Diagnostic, EvalError};
 use crate::host::limits::Limits;
-use crate::project::{Builder, Inner, Scheduler, Source};
+use crate::project::{Builder, Inner, Scheduler, Source, Worker};
 
 /// A project's policies.
 #[derive(Clone, Copy)]
@@ -99,6 +101,10 @@ impl<'p> Policies<'p> {
 
     fn source(&self, name: &str) -> Option<&'p Source> {
         self.project.sources.get(name)
+    }
+
+    fn worker(&self, name: &str) -> Option<&'p Worker> {
+        self.project.workers.get(name)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Custom pollers (C-30 to C-33).
 
 use super::call::Asking;
-use super::context::Context;
+use super::context::{Context, Role};
 use super::host::PollHost;
 use super::views::{PollInput, PollOutput};
 use super::{Policies, unknown};
@@ -17,8 +17,13 @@ use std::time::Duration;
 use tidemill_model::NewChange;
 use time::OffsetDateTime;
 
-/// The poll as a whole, with what it waits for; the lease of its row is longer.
-const POLL_TIME: Duration = Duration::from_secs(540);
+/// The call as a whole, with what it waits for; the lease of a poll's row is longer.
+const TIME: Duration = Duration::from_secs(540);
+
+/// Of functions that may reach outside.
+pub(super) fn limits() -> Limits {
+    Limits { ticks: 10_000_000, time: TIME, ..Limits::policy() }
+}
 
 impl Policies<'_> {
     /// Calls the poll of a `changes.PollingChangeSource`. Blocks as long as its
@@ -30,7 +35,7 @@ impl Policies<'_> {
         else {
             return Err(unknown("custom poller", source));
         };
-        let limits = Limits { ticks: 10_000_000, time: POLL_TIME, ..Limits::policy() };
+        let limits = limits();
         let asking = Asking { host, outside: Some(host), asked: Cell::new(0) };
         function.call_with(
             &limits,
@@ -42,7 +47,7 @@ impl Policies<'_> {
                 facts.insert("name".to_owned(), heap.alloc(source));
                 let attrs = serde_json::to_value(&poller.attrs).unwrap_or_default();
                 facts.insert("attrs".to_owned(), views::attributes(&attrs, heap));
-                vec![Context::alloc(&input.state, facts, true, heap)]
+                vec![Context::alloc(&input.state, facts, Role::Poller, heap)]
             },
             |_, args| {
                 let left = Context::left(args[0])?;

@@ -1,6 +1,6 @@
 //! Schedulers' functions: which builders, which priority, and rules of the project's own.
 
-use super::context::Context;
+use super::context::{Context, Role};
 use super::host::{NoHost, PolicyHost};
 use super::values::change;
 use super::views::{NewBuildset, RuleInput, RuleOutput};
@@ -108,7 +108,7 @@ impl Policies<'_> {
                 facts.insert("name".to_owned(), heap.alloc(scheduler));
                 let attrs = serde_json::to_value(&custom.attrs).unwrap_or_default();
                 facts.insert("attrs".to_owned(), views::attributes(&attrs, heap));
-                vec![Context::alloc(&input.state, facts, false, heap)]
+                vec![Context::alloc(&input.state, facts, Role::Scheduler, heap)]
             },
             |_, args| {
                 let left = Context::left(args[0])?;

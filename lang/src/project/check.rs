@@ -1,7 +1,7 @@
 //! What only the whole can tell: names are unique, and what is named exists.
 
 use super::root::{Config, Entry};
-use super::{Builder, Scheduler, Source};
+use super::{Builder, Scheduler, Source, Worker};
 use crate::definition::{BuilderDef, ChangeSourceDef, SchedulerDef, SchedulerKind, WorkerDef};
 use crate::host::collector::Collector;
 use crate::host::diagnostics::Diagnostic;
@@ -14,14 +14,14 @@ const ANY_WORKER: &str = "*";
 
 pub(super) fn check(
     config: &Config,
-    workers: &[Entry<WorkerDef>],
+    workers: &[(Entry<WorkerDef>, Worker)],
     builders: &[(Entry<BuilderDef>, Builder)],
     schedulers: &[(Entry<SchedulerDef>, Scheduler)],
     sources: &[(Entry<ChangeSourceDef>, Source)],
     collector: &Collector,
 ) {
     let check = Check { collector };
-    let worker_sites = check.names("worker", workers.iter().map(|w| (w.definition.name.as_str(), w)));
+    let worker_sites = check.names("worker", workers.iter().map(|(w, _)| (w.definition.name.as_str(), w)));
     let builder_sites = check.names("builder", builders.iter().map(|(b, _)| (b.definition.name.as_str(), b)));
     let scheduler_sites = check.names("scheduler", schedulers.iter().map(|(s, _)| (s.definition.name.as_str(), s)));
     check.unique("change source", sources.iter().map(|(s, _)| (s.definition.name.as_str(), s)));

@@ -49,6 +49,7 @@ pub(crate) struct Inner {
     pub builders: BTreeMap<String, Builder>,
     pub schedulers: BTreeMap<String, Scheduler>,
     pub sources: BTreeMap<String, Source>,
+    pub workers: BTreeMap<String, Worker>,
     pub global: Global,
     limits: Limits,
 }
@@ -83,6 +84,14 @@ pub(crate) struct Source {
     pub split_file: Option<Function>,
     pub category: Option<Function>,
     pub poll: Option<Function>,
+}
+
+/// What lives on of a worker: functions of a latent one of the project's own.
+#[derive(Default)]
+pub(crate) struct Worker {
+    pub start_instance: Option<Function>,
+    pub stop_instance: Option<Function>,
+    pub check_instance: Option<Function>,
 }
 
 impl fmt::Debug for Project {
@@ -145,13 +154,13 @@ impl Project {
     /// Whether a scheduler's change filter takes the change; true without one.
     pub fn change_matches(&self, scheduler: &str, change: &Change) -> Result<bool, EvalError> {
         let found = self.scheduler(scheduler)?;
-        found.filter.as_ref().map_or(Ok(true), |f| f.matches(change, &self.0.limits))
+        found.filter.as_ref().map_or(Ok(true), |f| f.matches(change, &Limits::policy()))
     }
 
     /// What `fileIsImportant` says; true without one.
     pub fn change_is_important(&self, scheduler: &str, change: &Change) -> Result<bool, EvalError> {
         let found = self.scheduler(scheduler)?;
-        found.important.as_ref().map_or(Ok(true), |f| f.ask_change(change, &self.0.limits))
+        found.important.as_ref().map_or(Ok(true), |f| f.ask_change(change, &Limits::policy()))
     }
 
     /// Whether the build is to run at all (BU-15); true without a `do_build_if`.
@@ -215,16 +224,20 @@ fn read(files: &Files, config: &Config, limits: &Limits, collector: &Collector) 
     let sources = changes::read(config, collector);
     definition.locks = whole::unique_locks(locks, collector);
     check::check(config, &workers, &builders, &schedulers, &sources, collector);
-    definition.workers = workers.into_iter().map(|w| w.definition).collect();
     let mut inner = Inner {
         definition,
         warnings: vec![],
         builders: BTreeMap::new(),
         schedulers: BTreeMap::new(),
         sources: BTreeMap::new(),
+        workers: BTreeMap::new(),
         global,
         limits: limits.clone(),
     };
+    for (entry, worker) in workers {
+        inner.workers.insert(entry.definition.name.clone(), worker);
+        inner.definition.workers.push(entry.definition);
+    }
     for (entry, builder) in builders {
         inner.builders.insert(entry.definition.name.clone(), builder);
         inner.definition.builders.push(entry.definition);

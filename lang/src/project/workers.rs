@@ -1,13 +1,15 @@
 //! `c["workers"]`.
 
-use super::engines;
 use super::root::{Config, Entry};
+use super::{Worker, engines};
 use crate::definition::{LockDef, WorkerDef};
 use crate::host::collector::Collector;
+use crate::policies::Function;
 use crate::values::convert::{positive, properties, seconds, text, values};
 use crate::values::spec::Kind;
 use crate::values::tree::Tree;
 use crate::values::{declare, lock};
+use starlark::values::Value;
 
 /// Arguments of every worker; others are those of the one who starts it.
 const COMMON: [&str; 8] = [
@@ -21,7 +23,11 @@ const COMMON: [&str; 8] = [
     "machine_name",
 ];
 
-pub(super) fn read(config: &Config, locks: &mut Vec<LockDef>, collector: &Collector) -> Vec<Entry<WorkerDef>> {
+pub(super) fn read(
+    config: &Config,
+    locks: &mut Vec<LockDef>,
+    collector: &Collector,
+) -> Vec<(Entry<WorkerDef>, Worker)> {
     let found = config.descriptors("workers", |k| k == Kind::Worker, "worker.Worker", collector);
     let mut entries = vec![];
     for descriptor in &found {
@@ -54,7 +60,14 @@ pub(super) fn read(config: &Config, locks: &mut Vec<LockDef>, collector: &Collec
             latent: (!plain).then(|| declare::declared(descriptor, &COMMON)),
             location: descriptor.site.location(),
         };
-        entries.push(Entry { definition, site: descriptor.site.clone(), trees });
+        let own = |value: Value<'_>| config.own(value);
+        let function = |name: &str| Function::of(descriptor, name, &own);
+        let worker = Worker {
+            start_instance: function("start_instance"),
+            stop_instance: function("stop_instance"),
+            check_instance: function("check_instance"),
+        };
+        entries.push((Entry { definition, site: descriptor.site.clone(), trees }, worker));
     }
     entries
 }

@@ -30,7 +30,11 @@ const PAGES: [(&str, &str, &str); 16] = [
         "What policies get. Attributes: `id`, `buildset`, `builder`, `priority`, `reason`, `submittedAt`, `waitedFor`, `attempts`, `properties`, `source` (the first source stamp), `sources` (by codebase).",
     ),
     ("master", "The master", "What policies may ask: bounded questions about what is stored."),
-    ("ctx", "The context", "What rules of custom schedulers and polls of custom pollers get."),
+    (
+        "ctx",
+        "The context",
+        "What rules of custom schedulers, polls of custom pollers and functions of custom latent workers get.",
+    ),
     ("factory", "A factory", "What `util.BuildFactory` gives."),
 ];
 

@@ -225,6 +225,12 @@ pub(crate) const OPTIONAL_TEXT: Type = plain("a string or None", |t| optional_te
 pub(crate) const BOOL: Type = plain("True or False", |t| boolean(t).is_some());
 pub(crate) const POSITIVE: Type = plain("an int from 1 on, or None", |t| positive(t).is_some_and(small));
 pub(crate) const SECONDS: Type = plain("a number of seconds, or None", |t| seconds(t).is_some());
+pub(crate) const WAIT: Type = plain("a number of seconds; below 0 it is for ever", |t| match t {
+    Tree::None => false,
+    Tree::Int(i) if *i < 0 => true,
+    Tree::Float(f) if *f < 0.0 => f.is_finite(),
+    other => seconds(other).is_some(),
+});
 pub(crate) const INTERVAL: Type = plain("a number of seconds above 0", |t| matches!(seconds(t), Some(Some(1..))));
 pub(crate) const TEXTS: Type = plain("a list of strings", |t| texts(t).is_some());
 pub(crate) const VALUES: Type = plain("a string, a list of strings, or None", |t| values(t).is_some());

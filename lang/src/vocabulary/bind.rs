@@ -99,6 +99,8 @@ fn example(spec: &Spec, param: &Param) -> Option<String> {
         ("util.BuilderConfig", "factory") => "factory = util.BuildFactory([steps.ShellCommand(command = \"make\")])",
         ("util.BuilderConfig", "workernames") => "workernames = [\"*\"] lets every worker build it",
         (_, "builderNames") => "builderNames = [\"linux\"] names the builders that it starts",
+        (_, "start_instance") => "start_instance = lambda ctx: …, or the name of a function, starts the machine",
+        (_, "stop_instance") => "stop_instance = lambda ctx, fast: …, or the name of a function, stops the machine",
         _ => return None,
     };
     Some(text.to_owned())

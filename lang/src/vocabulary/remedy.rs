@@ -104,6 +104,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("an int from 0 on, or None", "4"),
     ("a number of seconds, or None", "60"),
     ("a number of seconds above 0", "60"),
+    ("a number of seconds; below 0 it is for ever", "600"),
     ("a list of strings", "[\"one\", \"two\"]"),
     ("a string, a list of strings, or None", "[\"one\", \"two\"]"),
     ("a string or a list of strings", "\"two words\""),

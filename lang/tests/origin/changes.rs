@@ -21,12 +21,17 @@ impl Outside {
         Outside { pages: BTreeMap::from([(url.to_owned(), page.to_owned())]), programs: None }
     }
 
-    fn with_program(name: &str, text: &str) -> Outside {
+    pub fn with_program(name: &str, text: &str) -> Outside {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);
         std::fs::write(&path, text).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         Outside { pages: BTreeMap::new(), programs: Some(folder) }
+    }
+
+    /// Where its programs are, and what they leave.
+    pub fn folder(&self) -> &std::path::Path {
+        self.programs.as_ref().unwrap().path()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Who is asking, and whether they may.
 //!
-//! Reading is open to all. What changes something needs the right to
+//! Reading is open to all, but for the texts of project files, which need
+//! a token ([`Who::has_token`]). What changes something needs the right to
 //! control, which comes from
 //!
 //! - a user's token (`Authorization: Bearer tmu_…`), from anywhere; or
@@ -29,6 +30,9 @@ use tidemill_service::token::Kind;
 pub struct Who {
     /// Whether they may change something. For a page: whether to offer it.
     pub may_control: bool,
+    /// Whether a good token came with the request: being on this machine is not
+    /// enough to read what may hold secrets, as builds may be there too.
+    pub has_token: bool,
     /// For reasons and records.
     pub name: String,
 }
@@ -70,9 +74,9 @@ pub async fn guard(State(app): State<App>, mut request: Request, next: Next) -> 
         }
     }
     request.extensions_mut().insert(match who {
-        Proof::Token(name) => Who { may_control: true, name },
-        Proof::Loopback => Who { may_control: true, name: "local".into() },
-        Proof::None => Who { may_control: false, name: "anonymous".into() },
+        Proof::Token(name) => Who { may_control: true, has_token: true, name },
+        Proof::Loopback => Who { may_control: true, has_token: false, name: "local".into() },
+        Proof::None => Who { may_control: false, has_token: false, name: "anonymous".into() },
     });
     next.run(request).await
 }

@@ -16,12 +16,15 @@ use axum::extract::{FromRequest, Request, State};
 use axum::http::{StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use tidemill_lang::{Definition, Diagnostic, Severity};
 use tidemill_model::RevisionId;
 use tidemill_model::problem::FieldError;
+use tidemill_model::properties::properties_check;
 use tidemill_model::revision::{Files, ROOT_FILE};
 use tidemill_schema::config::{
-    By, revision_activate_by, revision_active, revision_by_id, revision_definition, revision_insert,
+    By, activation, revision_activate_by, revision_active, revision_by_id, revision_definition, revision_insert,
+    revision_redefine,
 };
 use tidemill_schema::run_tx;
 use tidemill_schema::wake::Wake;
@@ -121,13 +124,32 @@ async fn evaluate(files: &Files, title: &str) -> Result<Good, ApiError> {
         .await
         .map_err(|e| ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "config-invalid", title, e))?;
     match evaluated.definition {
-        Some(definition) => Ok(Good { definition, warnings: evaluated.diagnostics }),
+        Some(definition) => match oversized(&definition) {
+            errors if errors.is_empty() => Ok(Good { definition, warnings: evaluated.diagnostics }),
+            errors => Err(ApiError::unprocessable("config-invalid", title, errors)),
+        },
         None => Err(ApiError::unprocessable(
             "config-invalid",
             title,
             evaluated.diagnostics.iter().filter(|d| d.severity == Severity::Error).map(field_error).collect(),
         )),
     }
+}
+
+/// Properties that are too large or nested too deep to travel with a build.
+fn oversized(definition: &Definition) -> Vec<FieldError> {
+    let check = |of: &str, sets: &[&BTreeMap<String, Value>]| {
+        let all = sets.iter().flat_map(|set| set.iter().map(|(name, value)| (name.as_str(), value)));
+        let error = properties_check(all).err()?;
+        Some(FieldError { field: of.to_owned(), detail: error.to_string() })
+    };
+    let builders = definition.builders.iter().filter_map(|b| {
+        let sets = [&definition.properties, &b.properties, &b.default_properties];
+        check(&format!("builder `{}`", b.name), &sets)
+    });
+    let schedulers =
+        definition.schedulers.iter().filter_map(|s| check(&format!("scheduler `{}`", s.name), &[&s.properties]));
+    builders.chain(schedulers).collect()
 }
 
 async fn store(
@@ -144,12 +166,21 @@ async fn store(
     let by = By { name: &who.name, comment };
     let (id, changed) = run_tx!(app.db, "config.apply", |c| {
         let id = revision_insert(c, files, &json, level, comment, &who.name).await?;
-        let activated = if activate { revision_activate_by(c, id, &wanted, by).await } else { Ok(false) };
+        let activated = match activate {
+            true => {
+                revision_redefine(c, id, &json, level).await?;
+                revision_activate_by(c, id, &wanted, by).await
+            }
+            false => Ok(false),
+        };
         activated.map(|changed| (id, changed))
     })?;
+    if activate {
+        // Also of the same revision: this release may see more in it than the one before.
+        app.wakes.send(Wake::Config);
+    }
     if changed {
         tracing::info!(revision = id.0, by = %who.name, "project configuration activated");
-        app.wakes.send(Wake::Config);
         app.wakes.send(Wake::Events);
     }
     Ok(Applied { revision: id.0, hash: files.hash(), changed, warnings: good.warnings })
@@ -172,18 +203,30 @@ pub struct Active {
     /// Why it cannot.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
-    files: Files,
+    activated_at: Option<i64>,
+    activated_by: Option<String>,
+    /// For those who may change it only, as the reason of `error`: project files
+    /// may hold what not everybody is to read, such as passwords in addresses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    files: Option<Files>,
 }
 
 /// `GET /api/v2/config`: the active revision.
-pub async fn active(State(app): State<App>, ops: Operators) -> Result<Json<Active>, ApiError> {
+pub async fn active(State(app): State<App>, who: Who, ops: Operators) -> Result<Json<Active>, ApiError> {
     ops.only(&[])?;
     let mut c = app.people.pool().acquire().await?;
     let r = revision_active(&mut c)
         .await?
         .ok_or_else(|| ApiError::not_found("no project configuration is active: run `tidemill reconfig`"))?;
-    let (ready, error) = (app.projects.known(r.id.0).is_some(), app.projects.refused(r.id.0));
-    Ok(Json(Active { revision: r.id.0, hash: r.hash, ready, error, files: r.files }))
+    let by = activation(&mut c, r.id).await?;
+    let (activated_at, activated_by) = by.map(|a| (a.at.unix_timestamp(), a.by)).unzip();
+    let ready = app.projects.known(r.id.0, &r.hash).is_some();
+    let error = app.projects.refused(r.id.0, &r.hash).map(|said| match who.has_token {
+        true => said,
+        false => "this replica cannot evaluate it; whoever asks with a token is told why".to_owned(),
+    });
+    let files = who.has_token.then_some(r.files);
+    Ok(Json(Active { revision: r.id.0, hash: r.hash, ready, error, activated_at, activated_by, files }))
 }
 
 #[derive(Serialize)]
@@ -196,10 +239,42 @@ pub struct Content {
 }
 
 /// `GET /api/v2/config/revisions/{revision}/content`: its files.
-pub async fn content(State(app): State<App>, At(id): At<i64>, ops: Operators) -> Result<Json<Content>, ApiError> {
+/// With a token only, see [`Active::files`].
+pub async fn content(
+    State(app): State<App>,
+    who: Who,
+    At(id): At<i64>,
+    ops: Operators,
+) -> Result<Json<Content>, ApiError> {
     ops.only(&[])?;
+    if !who.has_token {
+        return Err(ApiError::unauthorized(
+            "the files of a project may hold secrets, so reading them needs a token: send `Authorization: Bearer …`; \
+             `tidemill user add NAME` beside the database makes one",
+        ));
+    }
     let mut c = app.people.pool().acquire().await?;
     let r = revision_by_id(&mut c, RevisionId(id)).await?.ok_or_else(|| no_revision(id))?;
     let definition = revision_definition(&mut c, r.id).await?.unwrap_or_default();
     Ok(Json(Content { revision: id, hash: r.hash, files: r.files, definition }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn properties_that_no_build_can_carry_are_named_with_their_builder() {
+        let deep = (0..70).fold(Value::from(1), |inner, _| Value::Array(vec![inner]));
+        let mut definition = Definition::default();
+        for name in ["good", "bad"] {
+            let mut builder = tidemill_lang::definition::BuilderDef { name: name.into(), ..Default::default() };
+            builder.properties.insert("deep".into(), if name == "bad" { deep.clone() } else { Value::from(1) });
+            definition.builders.push(builder);
+        }
+        let errors = oversized(&definition);
+        assert_eq!(errors.len(), 1);
+        assert_eq!(errors[0].field, "builder `bad`");
+        assert!(errors[0].detail.contains("64 deep"), "{}", errors[0].detail);
+    }
 }

@@ -185,6 +185,15 @@ impl Live {
         loop {
             let page = events_after(&mut c, from, PAGE).await?;
             let more = page.events.len() as i64 == PAGE;
+            if page.events.is_empty() {
+                // Without an error too the database may be another one, or this one of an earlier time.
+                let end = events_end(&mut c).await?;
+                if end.xid < from.xid {
+                    tracing::warn!("the event stream ends before what was read of it: the database was restored");
+                    let _ = self.events.feed.send(Item::Reset(end));
+                    from = end;
+                }
+            }
             for event in page.events {
                 from = event.at_cursor;
                 // Nobody listening is no error.

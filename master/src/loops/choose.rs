@@ -80,7 +80,7 @@ impl Chooser {
     /// Whether functions are to be asked about any of these lanes.
     pub fn concerns(&self, eligible: &Eligibility, lanes: &[(i64, i64)]) -> bool {
         let Some(active) = &self.active else { return false };
-        active.all || lanes.iter().any(|(lane, _)| own(active, eligible, *lane))
+        !lanes.is_empty() && (active.all || lanes.iter().any(|(lane, _)| own(active, eligible, *lane)))
     }
 
     /// Decides about these lanes for the polls that wait here.

@@ -17,7 +17,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use tidemill_model::wire::{Claim, Held, Stop};
-use tidemill_model::{SessionId, WorkerId};
+use tidemill_model::{NewChange, SessionId, WorkerId};
 use tidemill_schema::active::{Eligibility, eligibility, lanes_waiting};
 use tidemill_schema::claims::{Claimed, Payloads, Picked, Waiting, claim_builds, claim_picked};
 use tidemill_schema::leases::{Renewed, leases_renew};
@@ -29,6 +29,8 @@ use tokio::sync::{Notify, broadcast, oneshot};
 const SAFETY: Duration = Duration::from_secs(2);
 /// Most new builds of one round trip (queue.md: more gains nothing).
 const BATCH: u32 = 100;
+/// Most bytes of properties and changes in one answer, about: well below what a worker reads.
+const ANSWER: usize = 16 << 20;
 /// How long what is known of builders and workers is believed without a wake.
 const ELIGIBLE: Duration = Duration::from_secs(15);
 
@@ -82,6 +84,8 @@ pub struct Sessions(Mutex<HashMap<SessionId, Known>>);
 
 struct Known {
     worker: WorkerId,
+    /// False: the row is to be asked again.
+    sure: bool,
     heard: Instant,
     free: u32,
     last_poll: u64,
@@ -94,12 +98,24 @@ impl Sessions {
         let mut known = self.0.lock().expect("no panic while locked");
         known.get_mut(&id).is_some_and(|k| {
             k.heard = Instant::now();
-            k.worker == worker
+            k.sure && k.worker == worker
         })
     }
 
+    /// Whether each is open is asked again at its next poll.
+    fn doubt_all(&self) {
+        self.0.lock().expect("no panic while locked").values_mut().for_each(|k| k.sure = false);
+    }
+
+    /// Whether its builds were delivered is asked again at its next poll.
+    fn doubt(&self, id: SessionId) {
+        if let Some(known) = self.0.lock().expect("no panic while locked").get_mut(&id) {
+            known.last_poll = 0;
+        }
+    }
+
     pub fn opened(&self, id: SessionId, worker: WorkerId) {
-        let known = Known { worker, heard: Instant::now(), free: 0, last_poll: 0, told: HashMap::new() };
+        let known = Known { worker, sure: true, heard: Instant::now(), free: 0, last_poll: 0, told: HashMap::new() };
         self.0.lock().expect("no panic while locked").insert(id, known);
     }
 
@@ -334,8 +350,23 @@ impl ClaimLoop {
     async fn connection(&mut self) -> Result<PoolConnection<Postgres>, tidemill_schema::Error> {
         match self.connection.take() {
             Some(connection) => Ok(connection),
-            None => Ok(self.app.db.pool().acquire().await?),
+            None => {
+                let connection = self.app.db.pool().acquire().await?;
+                self.forget();
+                Ok(connection)
+            }
         }
+    }
+
+    /// A new connection may lead to another database: a standby that was behind,
+    /// or one brought back to an earlier time. There the ids that came after it
+    /// are given once more, to other things.
+    fn forget(&mut self) {
+        self.payloads = Payloads::default();
+        self.lanes.unbound();
+        self.chooser = Chooser::default();
+        self.eligible_at = None;
+        self.app.polls.sessions.doubt_all();
     }
 
     async fn claim(&mut self, lanes: Vec<(i64, i64)>, redeliver: bool) -> Result<bool, tidemill_schema::Error> {
@@ -451,10 +482,28 @@ impl ClaimLoop {
             let f = free.entry(session).or_default();
             *f = f.saturating_sub(claims.len() as u32);
             if let Some(slot) = waiting.remove(&session) {
+                let claims = self.fitting(session, claims);
                 // If its request has just gone, the next poll gets them again.
                 let _ = slot.answer.send(claims);
             }
         }
         free
+    }
+
+    /// The oldest of these claims that one answer can carry. The others count as
+    /// not delivered: the next poll gets them.
+    fn fitting(&self, session: SessionId, mut claims: Vec<Claim>) -> Vec<Claim> {
+        claims.sort_by_key(|claim| claim.build);
+        let mut size = 0;
+        let fits = claims.iter().take_while(|claim| {
+            size += claim.properties.size() + claim.changes.iter().map(NewChange::size).sum::<usize>();
+            size <= ANSWER
+        });
+        let fits = fits.count().max(1);
+        if fits < claims.len() {
+            claims.truncate(fits);
+            self.app.polls.sessions.doubt(session);
+        }
+        claims
     }
 }

@@ -6,14 +6,17 @@ use crate::http::ApiError;
 use crate::loops::batcher::Batcher;
 use std::collections::HashSet;
 use std::time::Duration;
-use tidemill_schema::Error;
-use tidemill_schema::ingest::{Batch, Outcome, batches_store};
+use tidemill_schema::ingest::{Batch, Outcome, Report, batches_store};
 use tidemill_schema::wake::Wake;
+use tidemill_schema::{Error, log_chunks};
 use tokio::sync::oneshot;
 
 /// Most bytes of log data in one commit: it stays within some tens of milliseconds.
 const GROUP_BYTES: usize = 16 << 20;
 const GROUP_BATCHES: usize = 500;
+
+/// Partitions made for one commit.
+const PARTITIONS: usize = 3;
 
 type Answer = Result<Outcome, ApiError>;
 
@@ -56,7 +59,7 @@ fn size(batch: &Batch) -> usize {
 
 async fn store(app: &App, taken: Vec<(Batch, oneshot::Sender<Answer>)>) {
     let (batches, answers): (Vec<_>, Vec<_>) = taken.into_iter().unzip();
-    match tokio::time::timeout(Duration::from_secs(60), batches_store(&app.db, &batches)).await {
+    let error = match tokio::time::timeout(Duration::from_secs(60), stored(app, &batches)).await {
         Ok(Ok(report)) => {
             for (answer, outcome) in answers.into_iter().zip(report.outcomes) {
                 let _ = answer.send(Ok(outcome));
@@ -68,26 +71,51 @@ async fn store(app: &App, taken: Vec<(Batch, oneshot::Sender<Answer>)>) {
             if !watched.is_empty() {
                 app.wakes.send(Wake::Logs(watched));
             }
+            return;
         }
-        // Whether a cut commit happened is unknown; the workers send again, and once is once.
-        Ok(Err(error)) if error.is_unavailable() => {
-            tracing::warn!(%error, batches = batches.len(), "could not store what workers report");
+        Ok(Err(error)) => error,
+        Err(_) => {
+            tracing::warn!(batches = batches.len(), "storing what workers report took too long");
+            return;
         }
-        Err(_) => tracing::warn!(batches = batches.len(), "storing what workers report took too long"),
-        // One batch that cannot be stored must not fail the others (F23).
-        Ok(Err(_)) if batches.len() > 1 => {
-            for pair in batches.into_iter().zip(answers) {
-                Box::pin(store(app, vec![pair])).await;
+    };
+    // Whether a cut commit happened is unknown; the workers send again, and once is once.
+    if error.is_unavailable() {
+        tracing::warn!(%error, batches = batches.len(), "could not store what workers report");
+        return;
+    }
+    // One batch that cannot be stored must not fail the others (F23): it is found
+    // by halves, so that they are stored in few commits.
+    let mut taken: Vec<_> = batches.into_iter().zip(answers).collect();
+    if taken.len() > 1 {
+        let rest = taken.split_off(taken.len() / 2);
+        Box::pin(store(app, taken)).await;
+        Box::pin(store(app, rest)).await;
+        return;
+    }
+    for (batch, answer) in taken {
+        let build = batch.head.build;
+        tracing::error!(%error, build.id = build, "a batch cannot be stored; its build waits");
+        let _ = answer.send(Err(refused(&error, build)));
+    }
+}
+
+/// Stores them; where logs came faster than their partitions, makes those first.
+async fn stored(app: &App, batches: &[Batch]) -> Result<Report, Error> {
+    for _ in 0..PARTITIONS {
+        match batches_store(&app.db, batches).await {
+            Err(error) if error.no_partition().is_some() => {
+                let log = error.no_partition().unwrap_or_default();
+                tracing::warn!(log, "log partitions were used up before housekeeping made more");
+                log_chunks::partitions_ensure(&app.db).await?;
+                if log > 0 {
+                    log_chunks::partition_ensure(&app.db, log).await?;
+                }
             }
-        }
-        Ok(Err(error)) => {
-            let build = batches[0].head.build;
-            tracing::error!(%error, build.id = build, "a batch cannot be stored; its build waits");
-            for answer in answers {
-                let _ = answer.send(Err(refused(&error, build)));
-            }
+            settled => return settled,
         }
     }
+    batches_store(&app.db, batches).await
 }
 
 fn refused(error: &Error, build: i64) -> ApiError {

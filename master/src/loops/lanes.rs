@@ -53,6 +53,14 @@ impl Lanes {
         self.0.entry(lane).or_insert_with(Lane::new).ripening.push_back((now, highest));
     }
 
+    /// Each lane is looked at from the start again.
+    pub fn unbound(&mut self) {
+        for lane in self.0.values_mut() {
+            lane.low = 0;
+            lane.ripening.clear();
+        }
+    }
+
     /// A claim begun at `generation` found no more in this lane.
     pub fn drained(&mut self, lane: i64, generation: u64) {
         if let Some(l) = self.0.get_mut(&lane)
@@ -99,6 +107,18 @@ mod tests {
         assert_eq!(lanes.hot(start + LAG, |_| true), [(1, 50)]);
         assert_eq!(lanes.hot(start + SWEEP + LAG, |_| true), [(1, 0)]);
         assert_eq!(lanes.hot(start + SWEEP + LAG, |_| true), [(1, 50)]);
+    }
+
+    #[test]
+    fn without_its_bounds_a_lane_stays_hot_and_is_looked_at_from_the_start() {
+        let mut lanes = Lanes::default();
+        let start = Instant::now();
+        lanes.mark([1], 1);
+        lanes.taken(1, 50, start);
+        assert_eq!(lanes.hot(start + LAG, |_| true), [(1, 50)]);
+        lanes.taken(1, 60, start + LAG);
+        lanes.unbound();
+        assert_eq!(lanes.hot(start + LAG * 3, |_| true), [(1, 0)]);
     }
 
     #[test]

@@ -25,6 +25,8 @@ const LEASE: Duration = Duration::from_secs(600);
 const PERIOD: Duration = Duration::from_secs(5);
 /// Longest pause after failures.
 const BACK_OFF_MAX: Duration = Duration::from_secs(600);
+/// Longest stored error, in bytes: a traceback and what it says.
+const ERROR_MAX: usize = 8 << 10;
 /// Functions that poll at the same time.
 const CUSTOM_MAX: usize = 4;
 
@@ -89,7 +91,8 @@ async fn poll(app: &App, due: Due) -> Result<()> {
             let mut c = app.db.pool().acquire().await?;
             change_source_release(&mut c, due.id, app.master()).await
         }
-        Err(Failed::Said(error)) => {
+        Err(Failed::Said(mut error)) => {
+            error.truncate(error.floor_char_boundary(ERROR_MAX));
             let pause = Duration::from_secs(5).saturating_mul(1 << due.errors.clamp(0, 7)).min(BACK_OFF_MAX);
             tracing::warn!(source = %due.name, %error, ?pause, "poll failed");
             let mut c = app.db.pool().acquire().await?;

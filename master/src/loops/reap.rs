@@ -1,19 +1,26 @@
 //! Takes builds away from workers that were silent for a whole term, and
 //! returns requests whose back-off is over to the queue.
+//!
+//! What a worker has written must not keep other builds from being taken away:
+//! if a pass over many fails, each is ended by itself, and one that cannot be is
+//! ended without a look into its logs. Neither task waits for the other's success.
 
 use crate::app::App;
 use std::sync::Arc;
 use std::time::Duration;
-use tidemill_schema::builds::builds_lost;
-use tidemill_schema::leases::leases_expired;
+use tidemill_model::BuildId;
+use tidemill_schema::builds::{builds_lost, builds_lost_bare};
+use tidemill_schema::leases::{Expired, lease_expired, leases_expired};
 use tidemill_schema::requests::waits_release;
 use tidemill_schema::wake::Wake;
-use tidemill_schema::{Error, run_tx};
+use tidemill_schema::{Error, Result, run_tx};
 use tidemill_service::reconcile::{self, Next};
 use tokio::sync::Notify;
 
 /// Builds of one transaction.
 const BATCH: i64 = 200;
+/// Builds of one pass that ends each by itself: more than a few that can never be ended.
+const SINGLY: i64 = 10_000;
 
 pub fn start(app: &App) {
     let this = app.clone();
@@ -22,22 +29,71 @@ pub fn start(app: &App) {
     reconcile::spawn(&app.life, "reap", period, Arc::new(Notify::new()), move || {
         let app = this.clone();
         async move {
-            let term = app.settings.lease;
-            let lost = run_tx!(app.db, "reap", |c| {
-                let expired = leases_expired(c, term, BATCH).await?;
-                builds_lost(c, &expired).await.map(|()| expired)
-            })?;
-            for e in &lost {
-                tracing::warn!(build.id = e.build.0, worker.name = %e.worker, "build lost: its lease ran out");
-            }
+            let reaped = reap(&app).await;
             let lanes = run_tx!(app.db, "waits.release", |c| waits_release(c).await)?;
             if !lanes.is_empty() {
                 app.wakes.send(Wake::Work(lanes));
             }
-            if !lost.is_empty() {
-                app.wakes.send(Wake::Events);
-            }
-            Ok::<_, Error>(if lost.len() as i64 == BATCH { Next::Again } else { Next::Idle })
+            reaped
         }
     });
+}
+
+async fn reap(app: &App) -> Result<Next> {
+    let term = app.settings.lease;
+    let pass = run_tx!(app.db, "reap", |c| {
+        let expired = leases_expired(c, term, BATCH).await?;
+        builds_lost(c, &expired).await.map(|()| expired)
+    });
+    let (lost, next) = match pass {
+        Ok(lost) => {
+            let next = if lost.len() as i64 == BATCH { Next::Again } else { Next::Idle };
+            (lost, next)
+        }
+        Err(error) if error.is_unavailable() => return Err(error),
+        Err(error) => {
+            tracing::error!(%error, "lost builds cannot be ended together; each is ended by itself");
+            (reap_singly(app).await?, Next::Idle)
+        }
+    };
+    for e in &lost {
+        tracing::warn!(build.id = e.build.0, worker.name = %e.worker, "build lost: its lease ran out");
+    }
+    if !lost.is_empty() {
+        app.wakes.send(Wake::Events);
+    }
+    Ok(next)
+}
+
+async fn reap_singly(app: &App) -> Result<Vec<Expired>> {
+    let term = app.settings.lease;
+    let found = run_tx!(app.db, "reap.look", |c| leases_expired(c, term, SINGLY).await)?;
+    let mut lost = Vec::new();
+    for build in found.into_iter().map(|e| e.build) {
+        match reap_one(app, build).await {
+            Ok(ended) => lost.extend(ended),
+            Err(error) if error.is_unavailable() => return Err(error),
+            Err(error) => tracing::error!(build.id = build.0, %error, "a lost build cannot be ended"),
+        }
+    }
+    Ok(lost)
+}
+
+/// None if its lease was renewed, or another replica has it.
+async fn reap_one(app: &App, build: BuildId) -> Result<Option<Expired>> {
+    let term = app.settings.lease;
+    let whole: Result<_, Error> = run_tx!(app.db, "reap.one", |c| {
+        let expired = lease_expired(c, term, build).await?;
+        builds_lost(c, expired.as_slice()).await.map(|()| expired)
+    });
+    match whole {
+        Err(error) if !error.is_unavailable() => {
+            tracing::error!(build.id = build.0, %error, "a lost build is ended without a look into its logs");
+            run_tx!(app.db, "reap.bare", |c| {
+                let expired = lease_expired(c, term, build).await?;
+                builds_lost_bare(c, expired.as_slice()).await.map(|()| expired)
+            })
+        }
+        whole => whole,
+    }
 }

@@ -30,16 +30,18 @@ const POLICY: &str = "collapseRequests";
 /// Pending requests with which a new one is compared in pairs.
 const WINDOW: i64 = 200;
 /// For all calls of one decision: it may hold rows that others wait for.
-const BUDGET: Duration = Duration::from_millis(500);
+pub const BUDGET: Duration = Duration::from_millis(500);
 
 /// Says for each builder of `new` by what its request may become one with others.
-/// `changes`: id and codebase of each change that it is for.
+/// `changes`: id and codebase of each change that it is for. After `until` no function
+/// is asked any more, and what it would have merged is built by itself.
 pub async fn choose(
     app: &App,
     revision: i64,
     project: &Arc<Project>,
     new: &mut NewBuildset,
     changes: &[(i64, String)],
+    until: Instant,
 ) -> Result<()> {
     let mut asked = Vec::new();
     let mut compatible = None;
@@ -66,10 +68,11 @@ pub async fn choose(
     if asked.is_empty() {
         return Ok(());
     }
-    let (host, project) = (Host::new(app, BUDGET), project.clone());
+    let within = until.saturating_duration_since(Instant::now()).min(BUDGET);
+    let (host, project) = (Host::new(app, within), project.clone());
     let answers = blocking(move || {
         let begun = Instant::now();
-        let asked = asked.into_iter().take_while(move |_| begun.elapsed() < BUDGET);
+        let asked = asked.into_iter().take_while(move |_| begun.elapsed() < within);
         asked
             .map(|(view, subject, request)| {
                 let key = project.policies().collapse_key(&view, &request, &host);

@@ -60,7 +60,7 @@ impl Failures {
                 known.insert(key, Failed { at: now, reported: now });
             }
         }
-        tracing::warn!(revision, subject = subject.kind(), name = subject.name(), policy, %error, "policy failed; the built-in rule is used");
+        tracing::warn!(revision, subject = subject.kind(), name = subject.name(), policy, %error, "policy failed");
         let db = db.clone();
         tokio::spawn(async move {
             let stored = async {

@@ -25,6 +25,9 @@ use time::OffsetDateTime;
 
 /// Longest run of one git command; the lease of a poll is longer.
 const TIMEOUT: Duration = Duration::from_secs(120);
+/// Most bytes read of what one git command says, and of its complaints.
+const OUTPUT_MAX: u64 = 64 << 20;
+const STDERR_MAX: u64 = 1 << 20;
 /// Most new commits of a branch that become changes; a push of more gives the newest ones.
 const COMMITS_MAX: usize = 2000;
 
@@ -212,7 +215,12 @@ async fn git(copy: Option<&Path>, args: &[&str]) -> Result<String, PollError> {
 
 /// Runs git; text that is not UTF-8 comes with replacement characters.
 async fn git_with_input(copy: Option<&Path>, args: &[&str], input: String) -> Result<String, PollError> {
-    use tokio::io::AsyncWriteExt;
+    git_bounded(copy, args, input, OUTPUT_MAX).await
+}
+
+/// The same with a bound of what it may say; then it is ended.
+async fn git_bounded(copy: Option<&Path>, args: &[&str], input: String, bound: u64) -> Result<String, PollError> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut command = tokio::process::Command::new("git");
     if let Some(copy) = copy {
         command.arg("--git-dir").arg(copy);
@@ -229,7 +237,7 @@ async fn git_with_input(copy: Option<&Path>, args: &[&str], input: String) -> Re
         .kill_on_drop(true)
         .spawn()?;
     let name = args.first().copied().unwrap_or_default().to_owned();
-    let stdin = child.stdin.take();
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let run = async {
         let feed = async {
             if let Some(mut stdin) = stdin {
@@ -237,15 +245,47 @@ async fn git_with_input(copy: Option<&Path>, args: &[&str], input: String) -> Re
                 let _ = stdin.write_all(input.as_bytes()).await;
             }
         };
-        let (_, output) = tokio::join!(feed, child.wait_with_output());
-        output
+        let said = async {
+            let mut said = Vec::new();
+            if let Some(stdout) = stdout {
+                stdout.take(bound + 1).read_to_end(&mut said).await?;
+            }
+            // More than the bound: its pipe is closed by now, which ends it.
+            Ok::<_, std::io::Error>(said)
+        };
+        let words = async {
+            let mut words = Vec::new();
+            if let Some(stderr) = stderr {
+                stderr.take(STDERR_MAX).read_to_end(&mut words).await?;
+            }
+            Ok::<_, std::io::Error>(words)
+        };
+        let ((), said, words) = tokio::join!(feed, said, words);
+        let said = said?;
+        if said.len() as u64 > bound {
+            return Err(PollError::TooMuch(name.clone(), bound));
+        }
+        Ok((child.wait().await?, said, words?))
     };
-    let output = tokio::time::timeout(TIMEOUT, run)
+    let (status, said, words) = tokio::time::timeout(TIMEOUT, run)
         .await
         .map_err(|_| PollError::TimedOut(name.clone(), TIMEOUT.as_secs()))??;
-    if !output.status.success() {
-        let stderr = String::from_utf8_lossy(&output.stderr).trim().chars().take(500).collect();
-        return Err(PollError::Git { command: name, status: output.status, stderr });
+    if !status.success() {
+        let stderr = String::from_utf8_lossy(&words).trim().chars().take(500).collect();
+        return Err(PollError::Git { command: name, status, stderr });
     }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    Ok(String::from_utf8_lossy(&said).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_git_says_is_read_up_to_a_bound() {
+        let said = git_bounded(None, &["--version"], String::new(), 1000).await.unwrap();
+        assert!(said.starts_with("git version"), "{said}");
+        let error = git_bounded(None, &["--version"], String::new(), 4).await.unwrap_err();
+        assert!(matches!(error, PollError::TooMuch(_, 4)), "{error}");
+    }
 }

@@ -17,6 +17,10 @@ pub enum PollError {
     Git { command: String, status: std::process::ExitStatus, stderr: String },
     #[error("git {0} took longer than {1} s")]
     TimedOut(String, u64),
+    #[error(
+        "git {0} said more than {1} bytes: does the address lead to a repository, and are all its branches wanted?"
+    )]
+    TooMuch(String, u64),
     #[error("git said something unexpected: {0}")]
     Output(String),
 }

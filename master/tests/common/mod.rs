@@ -111,8 +111,15 @@ impl Replica {
         Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap()
     }
 
+    /// With a token, as programs ask.
     pub async fn get(&self, path: &str) -> Response {
-        self.client().get(format!("{}{path}", self.url)).send().await.unwrap()
+        self.client().get(format!("{}{path}", self.url)).bearer_auth(TOKEN).send().await.unwrap()
+    }
+
+    /// As anybody who can reach the address.
+    pub async fn anonymous(&self, path: &str) -> (StatusCode, Value) {
+        let answer = self.client().get(format!("{}{path}", self.url)).send().await.unwrap();
+        (answer.status(), answer.json().await.unwrap())
     }
 
     /// As a browser asks.
@@ -290,6 +297,26 @@ async fn settled(db: &Db) {
         }
     };
     tokio::time::timeout(Duration::from_secs(60), look).await.expect("other tests end their transactions");
+}
+
+/// Waits until somebody waits for a lock in this database.
+pub async fn waits_for_a_lock(db: &Db) {
+    let look = async {
+        loop {
+            let waiting: bool = sqlx::query_scalar(
+                "select exists (select from pg_stat_activity
+                                 where datname = current_database() and wait_event_type = 'Lock')",
+            )
+            .fetch_one(db.pool())
+            .await
+            .unwrap();
+            if waiting {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), look).await.expect("somebody waits");
 }
 
 pub async fn worker(db: &Db, name: &str) -> SessionId {

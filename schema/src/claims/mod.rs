@@ -18,7 +18,7 @@ use sqlx::types::{Json, JsonRawValue};
 use std::collections::HashMap;
 use std::time::Duration;
 use tidemill_model::wire::{CLAIM_CHANGES_MAX, Claim};
-use tidemill_model::{Properties, SessionId, SourceStamp};
+use tidemill_model::{SessionId, SourceStamp};
 
 /// A poll that waits in this replica.
 #[derive(Clone, Debug)]
@@ -215,7 +215,7 @@ impl Row {
 async fn redelivered(c: &mut PgConnection, builds: &[i64]) -> Result<HashMap<i64, Claim>> {
     let rows = sqlx::query!(
         r#"select b.id, b.token, b.attempt, b.builder_id, u.name as builder, b.number, b.request_id, r.hash as revision,
-                  build_started_with(b.id) as "properties!: Json<Properties>", s.reason,
+                  build_started_with(b.id) as "properties!: Json<Box<JsonRawValue>>", s.reason,
                   buildset_stamps(s.id) as "sourcestamps!: Json<Vec<SourceStamp>>",
                   buildset_blame(s.id, $2) as "changes: Json<Vec<Box<JsonRawValue>>>"
              from builds b
@@ -231,7 +231,8 @@ async fn redelivered(c: &mut PgConnection, builds: &[i64]) -> Result<HashMap<i64
     .await?;
     Ok(rows
         .into_iter()
-        .map(|r| {
+        .filter_map(|r| {
+            let properties = payloads::readable("build", r.id, &r.properties)?;
             let claim = Claim {
                 build: r.id,
                 token: r.token,
@@ -241,13 +242,13 @@ async fn redelivered(c: &mut PgConnection, builds: &[i64]) -> Result<HashMap<i64
                 number: r.number,
                 request: r.request_id,
                 revision: r.revision,
-                properties: r.properties.0,
+                properties,
                 sourcestamps: r.sourcestamps.0,
                 reason: r.reason,
                 changes: payloads::blame(r.changes).0,
                 url: String::new(),
             };
-            (r.id, claim)
+            Some((r.id, claim))
         })
         .collect())
 }

@@ -1,9 +1,9 @@
 //! What builds start with, kept in a replica's memory.
 //!
 //! Buildsets (with the changes that led to them), settings of builders, names of builders and workers, hashes of
-//! revisions never change
-//! once they are stored, so what is held here is never stale and needs no
-//! wake; it is bounded, and a buildset of many requests is read once.
+//! revisions never change once they are stored, so what is held here is never
+//! stale in one database and needs no wake (whoever connects anew begins with
+//! an empty one: it may be another database); it is bounded, and a buildset of many requests is read once.
 
 use super::Taken;
 use crate::{Error, Result};
@@ -67,7 +67,7 @@ impl Payloads {
         let missing = lacking(&mut self.buildsets, keys.clone().map(|k| k.buildset));
         if !missing.is_empty() {
             let rows = sqlx::query!(
-                r#"select id, reason, properties as "properties: Json<Properties>",
+                r#"select id, reason, properties as "properties: Json<Box<JsonRawValue>>",
                           buildset_stamps(id) as "sourcestamps!: Json<Vec<SourceStamp>>",
                           buildset_blame(id, $2) as "changes: Json<Vec<Box<JsonRawValue>>>"
                      from buildsets where id = any($1)"#,
@@ -80,27 +80,28 @@ impl Payloads {
                 self.changes = 0;
             }
             for r in rows {
+                let Some(properties) = readable("buildset", r.id, &r.properties) else { continue };
                 let (changes, bytes) = blame(r.changes);
                 self.changes += bytes;
-                let (properties, sourcestamps) = (r.properties.0, r.sourcestamps.0);
+                let sourcestamps = r.sourcestamps.0;
                 self.buildsets.insert(r.id, Buildset { reason: r.reason, properties, sourcestamps, changes });
             }
         }
         let missing = lacking(&mut self.settings, keys.clone().map(|k| k.settings));
         if !missing.is_empty() {
             let rows = sqlx::query!(
-                r#"select id, properties as "properties: Json<Properties>",
-                          default_properties as "default_properties: Json<Properties>"
+                r#"select id, properties as "properties: Json<Box<JsonRawValue>>",
+                          default_properties as "default_properties: Json<Box<JsonRawValue>>"
                      from builder_settings where id = any($1)"#,
                 &missing
             )
             .fetch_all(&mut *c)
             .await?;
-            self.settings.extend(
-                rows.into_iter().map(|r| {
-                    (r.id, Settings { properties: r.properties.0, default_properties: r.default_properties.0 })
-                }),
-            );
+            self.settings.extend(rows.into_iter().filter_map(|r| {
+                let properties = readable("settings", r.id, &r.properties)?;
+                let default_properties = readable("settings", r.id, &r.default_properties)?;
+                Some((r.id, Settings { properties, default_properties }))
+            }));
         }
         let missing = lacking(&mut self.builders, keys.clone().map(|k| k.builder));
         if !missing.is_empty() {
@@ -128,7 +129,9 @@ impl Payloads {
     pub(super) fn claim(&self, taken: &Taken, token: String) -> Result<Claim> {
         let key = taken.key;
         let gone = |what: &str, id: i64| {
-            Error::NotFound(format!("{what} {id} of build {} is gone from the database", taken.build).into())
+            Error::NotFound(
+                format!("{what} {id} of build {} is gone from the database, or cannot be read", taken.build).into(),
+            )
         };
         let set = self.buildsets.get(&key.buildset).ok_or_else(|| gone("buildset", key.buildset))?;
         let settings = self.settings.get(&key.settings).ok_or_else(|| gone("settings", key.settings))?;
@@ -159,6 +162,18 @@ impl Payloads {
             changes: set.changes.clone(),
             url: String::new(),
         })
+    }
+}
+
+/// Properties that a row holds. One that cannot be read (nested too deep, of an
+/// older release) costs the builds that need it and no other.
+pub(super) fn readable(what: &str, id: i64, raw: &JsonRawValue) -> Option<Properties> {
+    match serde_json::from_str(raw.get()) {
+        Ok(properties) => Some(properties),
+        Err(error) => {
+            tracing::error!(what, id, %error, "properties cannot be read; what needs them cannot be delivered");
+            None
+        }
     }
 }
 

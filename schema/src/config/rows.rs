@@ -8,7 +8,7 @@
 //! cursor, a switch) is in other columns, and an update waits for it.
 
 use super::WantedBuilder;
-use crate::Result;
+use crate::{Error, Result};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
@@ -30,7 +30,24 @@ struct Columns {
 /// Attempts of a builder that does not say.
 const ATTEMPTS: i32 = 5;
 
+/// Most builders that one activation may add: each gets a sequence, whose lock is
+/// held to the commit, and the table of locks is small.
+const NEW_MAX: i64 = 5_000;
+
 pub async fn builders(c: &mut PgConnection, wanted: &[WantedBuilder]) -> Result<()> {
+    let names: Vec<String> = wanted.iter().map(|b| b.name.clone()).collect();
+    let new = sqlx::query_scalar!(
+        r#"select count(*) as "n!" from unnest($1::text[]) n where not exists (select from builders b where b.name = n)"#,
+        &names
+    )
+    .fetch_one(&mut *c)
+    .await?;
+    if new > NEW_MAX {
+        return Err(Error::Conflict(format!(
+            "the project defines {new} builders that were not there before, and one activation can add {NEW_MAX}: \
+             apply it in parts, each with at most {NEW_MAX} more"
+        )));
+    }
     let mut all = Columns::default();
     let mut settings = BTreeMap::new();
     for b in wanted {
@@ -152,7 +169,8 @@ async fn settings_intern(c: &mut PgConnection, settings: BTreeMap<Vec<u8>, (Valu
 }
 
 /// A scheduler that is new starts at the horizon of now: it sees every change
-/// that commits after its activation, and none before. One that comes back
+/// that commits after its activation, and of those before it only what came
+/// since the oldest transaction began that is still open. One that comes back
 /// after being inactive starts so too. One of another kind begins with an empty
 /// state, which the former kind's rule wrote. One that is called at intervals is
 /// called first now.

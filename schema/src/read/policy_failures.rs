@@ -24,14 +24,18 @@ pub static POLICY_FAILURES: Resource = Resource {
 
 const ACTIVE: &str = "(f.revision_id = (select a.revision_id from active_revision a))";
 
-/// Of the active revision, for one builder: its own and those of the project,
-/// which concern each builder.
+/// Of the active revision, for one builder: its own, those of schedulers that
+/// name it, and those of the project and of change sources, which concern each.
 pub fn of_builder(builder: i64) -> Scope {
     Scope::within(
-        "f.revision_id = (select a.revision_id from active_revision a)
-            and (f.subject = 'project'
-                 or f.subject = 'builder' and f.name = (select x.name from builders x where x.id = ",
+        "f.id in (select k.id from active_revision a join policy_failures k on k.revision_id = a.revision_id,
+                         builders x
+                   where (k.subject in ('project', 'change source') or k.subject = 'builder' and k.name = x.name
+                          or k.subject = 'scheduler' and exists (
+                             select 1 from schedulers s
+                              where s.name = k.name and jsonb_exists(s.definition -> 'builder_names', x.name)))
+                     and x.id = ",
         builder,
-        "))",
+        ")",
     )
 }

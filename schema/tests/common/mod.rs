@@ -117,3 +117,15 @@ where
 pub async fn sql(test: &TestDb, sql: &'static str) {
     sqlx::raw_sql(sql).execute(test.db.pool()).await.unwrap();
 }
+
+/// Waits until somebody waits for a lock in this database.
+pub async fn waits_for_a_lock(t: &TestDb) {
+    loop {
+        let waiting = "select count(*) from pg_stat_activity
+                        where datname = current_database() and wait_event_type = 'Lock'";
+        if scalar::<i64>(t, waiting).await > 0 {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+}

@@ -115,7 +115,7 @@ async fn two_replicas_schedule_each_of_many_changes_once() {
 c = {}
 c["schedulers"] = [schedulers.SingleBranchScheduler(name = "s", builderNames = ["b"])]
 f = util.BuildFactory([steps.ShellCommand(name = "run", command = ["true"])])
-c["builders"] = [util.BuilderConfig(name = "b", workernames = ["*"], factory = f)]
+c["builders"] = [util.BuilderConfig(name = "b", workernames = ["*"], factory = f, collapseRequests = False)]
 "#,
     )
     .await;

@@ -382,3 +382,27 @@ c["schedulers"] = [schedulers.SingleBranchScheduler(
     assert_eq!(stamps, [wanted]);
     invariants::check(&t.db).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_that_ends_gives_back_what_it_was_polling_and_another_polls_at_once() {
+    let mut t = Cluster::start().await;
+    let server = Pages::default();
+    server.say("/news", "nothing");
+    let url = server.start().await;
+    let a = t.master().await;
+    let text = project(
+        "def poll(ctx):\n    ctx.addChange(revision = ctx.http(ctx.attrs.url).body)\n",
+        &format!(
+            "c[\"change_source\"] = changes.PollingChangeSource(name = \"news\", poll = poll, pollInterval = 3600, \
+             attrs = {{\"url\": \"{url}/news\"}})"
+        ),
+    );
+    t.configure(a, &text).await;
+    until(&t, "select holder is not null from change_sources", true).await;
+    assert!(t.masters[a].process.terminate().success());
+    let left: Vec<bool> = rows(&t, "select holder is null and error is null from change_sources").await;
+    assert_eq!(left, [true]);
+    server.say("/news", "r1");
+    t.master().await;
+    until(&t, "select string_agg(revision, ' ') from changes", "r1".to_owned()).await;
+}

@@ -10,4 +10,5 @@ mod observers;
 mod processes;
 mod protocol;
 mod scripts;
+mod unreadable;
 mod worker;

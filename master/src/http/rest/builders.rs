@@ -21,6 +21,7 @@ pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::default()
         .routes(describe::list("/builders", &BUILDERS, "All builders", get(all)))
         .routes(describe::one("/builders/{builder}", &BUILDERS, "One builder, by id or name", get(by_id)))
+        .routes(describe::list("/policyfailures", &POLICY_FAILURES, "Functions of projects that failed", get(failures)))
         .routes(describe::list(
             "/builders/{builder}/policyfailures",
             &POLICY_FAILURES,
@@ -67,6 +68,10 @@ async fn by_id(State(app): State<App>, At(builder): At<String>, ops: Operators) 
     let mut c = connection(&app).await?;
     let id = found(&mut c, &builder).await?;
     answer::row(&mut c, &BUILDERS, &[builders::by_id(id)], &ops, "builder").await
+}
+
+async fn failures(State(app): State<App>, ops: Operators) -> Answer {
+    answer::all(&app, &POLICY_FAILURES, &ops).await
 }
 
 async fn failures_of(State(app): State<App>, At(builder): At<String>, ops: Operators) -> Answer {

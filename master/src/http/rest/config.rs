@@ -23,7 +23,7 @@ pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::default()
         .routes(describe::other(
             "/config",
-            "The active configuration, and whether this replica has it ready",
+            "The active configuration, and whether this replica has it ready; its files with a token only",
             "application/json",
             &[],
             get(config::active),
@@ -37,11 +37,9 @@ pub fn router() -> OpenApiRouter<App> {
         ))
         .routes(describe::list("/config/revisions", &REVISIONS, "All config revisions", get(all)))
         .routes(describe::one("/config/revisions/{revisionid}", &REVISIONS, "One config revision", get(by_id)))
-        .routes(describe::other(
+        .routes(describe::private(
             "/config/revisions/{revisionid}/content",
             "Its files and what they define",
-            "application/json",
-            &[],
             get(config::content),
         ))
         .routes(describe::control(

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use sqlx::PgConnection;
 use std::collections::BTreeMap;
+use std::time::Instant;
 use tidemill_lang::definition::{Branches, ChangeSourceDef, ChangeSourceKind};
 use tidemill_model::problem::kinds;
 use tidemill_model::{BuildId, ChangeId, NewChange, Properties, RequestId, Results, SourceStamp};
@@ -50,6 +51,7 @@ pub async fn force(app: &App, builder: i64, name: &str, force: Force, by: &str) 
         properties.set(key, value, FORCE);
     }
     properties.set("owner", by, FORCE);
+    properties.check().map_err(|e| ApiError::field("properties", e.to_string()))?;
     let reason = match force.reason.trim() {
         "" => format!("forced by {by}"),
         said => said.to_owned(),
@@ -90,7 +92,7 @@ async fn submit(app: &App, mut new: NewBuildset) -> Result<Submitted, ApiError> 
     let made = match app.projects.active(&app.db).await {
         Ok(Some((revision, project))) => {
             // Neither a forced build nor a rebuild comes from changes: it merges with the same revision only.
-            collapse::choose(app, revision, &project, &mut new, &[]).await?;
+            collapse::choose(app, revision, &project, &mut new, &[], Instant::now() + collapse::BUDGET).await?;
             run_tx!(app.people, "buildset.submit", |c| {
                 let made = buildset_insert(c, &new).await?;
                 collapse::merge(c, app, revision, &project, std::slice::from_ref(&made)).await?;
@@ -136,12 +138,22 @@ pub async fn cancel(app: &App, request: i64, reason: &str) -> Result<Cancelled, 
     // Between two looks it may be claimed, or given back by a lost build.
     for _ in 0..5 {
         let found = run_tx!(app.people, "request.cancel", |c| cancel_once(c, request, reason).await)?;
+        // In a transaction of its own: whoever writes a build locks its lease before the buildset.
+        let found = match found {
+            Found::Claimed(build) => {
+                match run_tx!(app.people, "build.stop", |c| build_stop(c, build, reason, Results::Cancelled).await)? {
+                    true => Found::Stopping(build.0),
+                    false => Found::Moved,
+                }
+            }
+            other => other,
+        };
         let done = match found {
             Found::Missing => return Err(missing("build request", request)),
             Found::Complete => {
                 return Err(ApiError::conflict(kinds::CONFLICT, format!("build request {request} is already over")));
             }
-            Found::Moved => continue,
+            Found::Moved | Found::Claimed(_) => continue,
             Found::Cancelled => Cancelled::Now,
             Found::Stopping(build) => {
                 app.wakes.send(Wake::Stop(vec![build]));
@@ -159,6 +171,7 @@ enum Found {
     Complete,
     Moved,
     Cancelled,
+    Claimed(BuildId),
     Stopping(i64),
 }
 
@@ -170,16 +183,14 @@ async fn cancel_once(c: &mut PgConnection, request: i64, reason: &str) -> Result
         None => Found::Missing,
         Some(RequestState::Complete) => Found::Complete,
         Some(RequestState::Waiting | RequestState::Collapsed) => Found::Moved,
-        Some(RequestState::Claimed(build)) => match build_stop(c, build, reason, Results::Cancelled).await? {
-            true => Found::Stopping(build.0),
-            false => Found::Moved,
-        },
+        Some(RequestState::Claimed(build)) => Found::Claimed(build),
     })
 }
 
 /// Stores a change; with a key only once. The answer may be given: it is committed.
 pub async fn change(app: &App, change: &NewChange, key: Option<&str>) -> Result<ChangeId, ApiError> {
     let change = &announced::completed(app, vec![change.clone()]).await.remove(0);
+    change.properties.check().map_err(|e| ApiError::field("properties", e.to_string()))?;
     let id = run_tx!(app.people, "change.insert", |c| change_store(c, change, key).await)?;
     app.wakes.send(Wake::Changes);
     app.wakes.send(Wake::Events);

@@ -27,8 +27,8 @@ pub fn document() -> OpenApi {
                 .title("Tidemill")
                 .version(env!("CARGO_PKG_VERSION"))
                 .description(Some(
-                    "Resources, field names and filters of Buildbot's data API. Reading is open; \
-                     what changes something needs a token.",
+                    "Resources, field names and filters of Buildbot's data API. Reading is open, \
+                     but for the texts of project files; those and what changes something need a token.",
                 ))
                 .build(),
         )
@@ -80,6 +80,19 @@ pub fn other(path: &str, summary: &str, media: &str, parameters: &[(&str, &str)]
     let schema = if media == "application/json" { object() } else { of_type(Type::String) };
     let ok = ResponseBuilder::new().description("There it is.").content(media, Content::new(Some(schema))).build();
     get(path, op.response("200", ok).response("default", error()), vec![], handler)
+}
+
+/// What is read with a token only.
+pub fn private(path: &str, summary: &str, handler: MethodRouter<App>) -> Route {
+    let ok = ResponseBuilder::new()
+        .description("There it is.")
+        .content("application/json", Content::new(Some(object())))
+        .build();
+    let op = begin(path, summary)
+        .response("200", ok)
+        .response("default", error())
+        .security(SecurityRequirement::new::<_, [&str; 0], &str>("token", []));
+    get(path, op, vec![], handler)
 }
 
 /// Something that changes something. `body` is name and meaning of each field.

@@ -56,7 +56,11 @@ pub fn compose(def: &SchedulerDef, changes: &[&Change], mut builders: Vec<String
     let mut properties = Properties::new();
     for change in changes {
         stamps.insert(change.new.codebase.clone(), change.new.sourcestamp());
-        properties.update(&change.new.properties);
+        let left_out = properties.update_within(&change.new.properties);
+        if !left_out.is_empty() {
+            let names = left_out.join(", ");
+            tracing::warn!(scheduler = %def.name, change.id = change.id.0, names, "properties of a change are too large to join the others");
+        }
     }
     def.properties.iter().for_each(|(k, v)| properties.set(k, v.clone(), "Scheduler"));
     properties.set("scheduler", def.name.clone(), "Scheduler");

@@ -171,6 +171,7 @@ fn buildset(
         set.sourcestamps.push(stamp);
     }
     new.properties.into_iter().for_each(|(k, v)| set.properties.set(k, v, "Scheduler"));
+    set.properties.check().map_err(|e| Failed::new("rule", format!("addBuildset: {e}")))?;
     if let Some(reason) = new.reason {
         set.reason = reason;
     }

@@ -15,6 +15,10 @@ use tidemill_schema::{Error, Result};
 /// How long one scheduler goes on to the next change in one transaction.
 const BUDGET: Duration = Duration::from_millis(200);
 
+/// How long the functions of one scheduler may take in one transaction, whatever
+/// there is to decide.
+const LONGEST: Duration = Duration::from_secs(5);
+
 /// A function without whose answer nothing can be decided.
 pub struct Failed {
     pub policy: &'static str,
@@ -34,12 +38,12 @@ pub struct Functions {
     revision: i64,
     project: Arc<Project>,
     def: Arc<SchedulerDef>,
-    until: Instant,
+    begun: Instant,
 }
 
 impl Functions {
     pub fn new(app: &App, revision: i64, project: Arc<Project>, def: SchedulerDef) -> Functions {
-        Functions { app: app.clone(), revision, project, def: Arc::new(def), until: Instant::now() + BUDGET }
+        Functions { app: app.clone(), revision, project, def: Arc::new(def), begun: Instant::now() }
     }
 
     pub fn def(&self) -> &SchedulerDef {
@@ -52,7 +56,7 @@ impl Functions {
 
     /// Whether to leave the rest to the next transaction.
     pub fn used_up(&self) -> bool {
-        Instant::now() > self.until
+        self.begun.elapsed() > BUDGET
     }
 
     /// Whether the scheduler takes the change, and then whether it is important.
@@ -96,6 +100,9 @@ impl Functions {
         if !self.def.builders_function {
             return Ok(self.def.builder_names.clone());
         }
+        if self.begun.elapsed() > LONGEST {
+            return Err(Failed::new("builderNames", Self::too_long()));
+        }
         let named = self.policies().scheduler_builders(&self.def.name, changes);
         named.map_err(|error| Failed::new("builderNames", error))
     }
@@ -105,10 +112,19 @@ impl Functions {
         if !self.def.priority_function {
             return self.def.priority;
         }
+        let subject = || Subject::Scheduler(self.def.name.clone());
+        if self.begun.elapsed() > LONGEST {
+            self.app.failures.failed_saying(&self.app.db, self.revision, subject(), "priority", Self::too_long());
+            return 0;
+        }
         self.policies().scheduler_priority(&self.def.name, builders, changes).unwrap_or_else(|error| {
             self.note("priority", &error);
             0
         })
+    }
+
+    fn too_long() -> String {
+        format!("the functions of this scheduler took longer than {} s for one decision", LONGEST.as_secs())
     }
 
     fn note(&self, policy: &'static str, error: &EvalError) {

@@ -158,10 +158,16 @@ async fn pass(c: &mut PgConnection, app: &App, revision: i64, project: &Arc<Proj
         return Ok(Pass { lanes: Vec::new(), look: Look::Behind });
     };
     let mut all = Vec::with_capacity(schedulers.len());
+    let mut advances = Vec::new();
     for scheduler in schedulers {
-        let def: SchedulerDef =
-            serde_json::from_value(scheduler.definition.clone()).map_err(|e| bad(&scheduler.name, e))?;
-        all.push((scheduler, def));
+        match serde_json::from_value::<SchedulerDef>(scheduler.definition.clone()) {
+            Ok(def) => all.push((scheduler, def)),
+            // Another release may have stored it; the others go on.
+            Err(error) => {
+                let said = format!("this release cannot read its definition: {error}");
+                advances.push(put_off(app, revision, &scheduler, now, "definition", said));
+            }
+        }
     }
     let page = changes_after(c, lowest, PAGE).await?;
     let heard = finished_page(c, &all).await?;
@@ -169,7 +175,6 @@ async fn pass(c: &mut PgConnection, app: &App, revision: i64, project: &Arc<Proj
     // Everything below the end of the page was read; without changes the cursor stays.
     let end = page.changes.last().map(|(cursor, _)| *cursor);
     let mut made = Vec::new();
-    let mut advances = Vec::new();
     let mut cut = false;
     for (scheduler, def) in all {
         if begun.elapsed() > BUDGET {
@@ -200,7 +205,12 @@ async fn pass(c: &mut PgConnection, app: &App, revision: i64, project: &Arc<Proj
             continue;
         }
         let (cursor, heard) = (shown.cursor, shown.heard);
-        let advance = decide(c, app, revision, project, shown, &mut made).await?;
+        let scheduler = shown.scheduler.clone();
+        let advance = match decide(c, app, revision, project, shown, begun + BUDGET, &mut made).await {
+            // Said before anything of it was stored, such as a state that cannot be read.
+            Err(Error::Inconsistent(said)) => put_off(app, revision, &scheduler, now, "state", said.to_string()),
+            decided => decided?,
+        };
         cut |= advance.retry.is_none() && (advance.cursor < cursor || advance.heard < heard);
         advances.push(advance);
     }
@@ -213,6 +223,22 @@ async fn pass(c: &mut PgConnection, app: &App, revision: i64, project: &Arc<Proj
         (false, false) => Look::Until(Duration::from_millis(1)),
     };
     Ok(Pass { lanes, look })
+}
+
+/// Leaves a scheduler where it is, to be tried again later; who looks at it sees why.
+fn put_off(
+    app: &App,
+    revision: i64,
+    scheduler: &Scheduler,
+    now: OffsetDateTime,
+    policy: &'static str,
+    error: String,
+) -> Advance {
+    let pause = RETRY_MIN.saturating_mul(1 << scheduler.failures.clamp(0, 6)).min(RETRY_MAX);
+    tracing::warn!(scheduler = %scheduler.name, policy, ?pause, "nothing is lost: asked again later");
+    app.failures.failed_saying(&app.db, revision, Subject::Scheduler(scheduler.name.clone()), policy, error);
+    let retry = Some((now + pause, scheduler.failures.saturating_add(1)));
+    Advance { retry, ..scheduler.unchanged() }
 }
 
 fn bad(scheduler: &str, error: impl std::fmt::Display) -> Error {
@@ -244,6 +270,7 @@ async fn decide(
     revision: i64,
     project: &Arc<Project>,
     shown: Shown,
+    until: Instant,
     made: &mut Vec<Submitted>,
 ) -> Result<Advance> {
     let scheduler = shown.scheduler.clone();
@@ -262,17 +289,15 @@ async fn decide(
         // What has no engine in this release passes everything by; checkconfig warned of it.
         _ => return Ok(passed_by),
     };
+    let mut buildsets = Vec::with_capacity(decided.buildsets.len());
     for Composed { mut new, changes } in decided.buildsets {
-        collapse::choose(app, revision, project, &mut new, &changes).await?;
-        made.push(buildset_insert(c, &new).await?);
+        collapse::choose(app, revision, project, &mut new, &changes, until).await?;
+        buildsets.push(new);
     }
-    let retry = decided.failed.map(|failed| {
-        let pause = RETRY_MIN.saturating_mul(1 << scheduler.failures.clamp(0, 6)).min(RETRY_MAX);
-        let subject = Subject::Scheduler(scheduler.name.clone());
-        app.failures.failed_saying(&app.db, revision, subject, failed.policy, failed.error);
-        tracing::warn!(scheduler = %scheduler.name, policy = failed.policy, ?pause, "nothing is lost: asked again later");
-        (now + pause, scheduler.failures.saturating_add(1))
-    });
+    for new in &buildsets {
+        made.push(buildset_insert(c, new).await?);
+    }
+    let retry = decided.failed.and_then(|f| put_off(app, revision, &scheduler, now, f.policy, f.error).retry);
     Ok(Advance {
         id: scheduler.id,
         cursor: decided.cursor,

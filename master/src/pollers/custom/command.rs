@@ -92,3 +92,58 @@ impl Drop for Group {
         self.kill();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn sh(script: &str, within: Duration) -> Result<PollCommandEnd, String> {
+        let argv = ["sh", "-c", script].map(str::to_owned).to_vec();
+        run(&PollCommand { argv, ..PollCommand::default() }, within).await
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn a_command_ends_with_its_time_and_takes_its_children_along() {
+        let error = sh("sleep 1000", Duration::from_millis(100)).await.unwrap_err();
+        assert!(error.contains("had not ended after 0.1 s"), "{error}");
+        let held = tempfile::tempdir().unwrap();
+        let file = held.path().join("pid");
+        let script = format!("sleep 1000 & echo $! > {}; wait", file.display());
+        let pid = || std::fs::read_to_string(&file).ok().filter(|p| p.ends_with('\n'));
+        let until = async |done: &dyn Fn() -> bool| {
+            let look = async {
+                while !done() {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            tokio::time::timeout(LONG, look).await.expect("it comes to that");
+        };
+        let begun = || pid().is_some();
+        // Given up in the middle, as at the end of a master.
+        tokio::select! {
+            end = sh(&script, LONG) => panic!("it waits for its child: {end:?}"),
+            () = until(&begun) => {}
+        }
+        let stat = || std::fs::read_to_string(format!("/proc/{}/stat", pid().unwrap().trim())).unwrap_or_default();
+        // A zombie that its new parent has not collected yet has ended too.
+        until(&|| stat().is_empty() || stat().contains(") Z ")).await;
+    }
+
+    #[tokio::test]
+    async fn what_a_command_leaves_behind_does_not_hold_up_its_end() {
+        let end = sh("sleep 1000 & echo done; exit 4", LONG).await.unwrap();
+        assert_eq!((end.rc, end.stdout.as_str()), (4, "done\n"));
+        assert_eq!(sh("kill -9 $$", LONG).await.unwrap().rc, 137);
+    }
+
+    #[tokio::test]
+    async fn a_command_that_writes_too_much_is_ended_and_one_that_is_not_there_is_named() {
+        let error = sh("yes", LONG).await.unwrap_err();
+        assert!(error.contains("wrote more than 1 MiB"), "{error}");
+        let argv = vec!["no-such-program".to_owned()];
+        let error = run(&PollCommand { argv, ..PollCommand::default() }, LONG).await.unwrap_err();
+        assert!(error.contains("cannot run `no-such-program`"), "{error}");
+    }
+}

@@ -106,3 +106,92 @@ fn reasons(error: &dyn Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// Answers each request with what `answer` makes of its path.
+    async fn server(answer: fn(&str) -> Vec<u8>) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut asked = [0; 4096];
+                let n = stream.read(&mut asked).await.unwrap_or(0);
+                let asked = String::from_utf8_lossy(&asked[..n]).into_owned();
+                let _ = stream.write_all(&answer(asked.split(' ').nth(1).unwrap_or_default())).await;
+            }
+        });
+        format!("127.0.0.1:{port}")
+    }
+
+    async fn get(local: bool, url: String, within: Duration) -> Result<HttpReply, String> {
+        tidemill_service::install_tls();
+        let request = HttpRequest { method: "GET".into(), url, ..HttpRequest::default() };
+        Http::new(local).ask(&request, within).await
+    }
+
+    fn body(text: &[u8]) -> Vec<u8> {
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nx-a: 1\r\nx-a: 2\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+            text.len()
+        );
+        [head.as_bytes(), text].concat()
+    }
+
+    fn to(url: &str) -> Vec<u8> {
+        format!("HTTP/1.1 302 Found\r\nlocation: {url}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").into_bytes()
+    }
+
+    #[tokio::test]
+    async fn this_machine_is_refused_by_number_and_by_name_unless_the_setting_allows_it() {
+        let at = server(|_| body(b"hello")).await;
+        let port = at.rsplit_once(':').unwrap().1;
+        for host in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "0.0.0.0"] {
+            let url = format!("http://user:geheim@{host}:{port}/?token=geheim");
+            let error = get(false, url, LONG).await.unwrap_err();
+            assert!(error.contains("poll_local_addresses") && !error.contains("geheim"), "{host}: {error}");
+        }
+        let reply = get(true, format!("http://localhost:{port}/"), LONG).await.unwrap();
+        let a = reply.headers.iter().find(|(n, _)| n == "x-a").map(|(_, v)| v.as_str());
+        assert_eq!((reply.status, reply.body.as_str(), a), (200, "hello", Some("1, 2")));
+    }
+
+    #[tokio::test]
+    async fn a_redirect_is_judged_like_the_first_address_and_ends() {
+        let at = server(|path| match path {
+            "/metadata" => to("http://169.254.169.254/"),
+            "/file" => to("file:///etc/passwd"),
+            "/once" => to("/there"),
+            "/there" => body(b"there"),
+            _ => to("/loop"),
+        })
+        .await;
+        let get = async |path: &str| get(true, format!("http://{at}{path}"), LONG).await;
+        assert_eq!(get("/once").await.unwrap().body, "there");
+        let error = get("/metadata").await.unwrap_err();
+        assert!(error.contains("link-local or metadata"), "{error}");
+        let file = get("/file").await;
+        assert!(file.as_ref().map_or(true, |r| r.status == 302), "{file:?}");
+        let error = get("/loop").await.unwrap_err();
+        assert!(error.contains("more than 5 redirects"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_bounded_in_size_and_time() {
+        let at = server(|path| match path {
+            "/large" => body(&vec![b'x'; (8 << 20) + 1]),
+            // Promises more than it sends, and keeps still.
+            _ => b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc".to_vec(),
+        })
+        .await;
+        let error = get(true, format!("http://{at}/large"), LONG).await.unwrap_err();
+        assert!(error.contains("longer than 8 MiB"), "{error}");
+        let error = get(true, format!("http://{at}/still"), Duration::from_millis(300)).await.unwrap_err();
+        assert!(error.contains(&at), "{error}");
+    }
+}

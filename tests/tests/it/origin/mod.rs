@@ -118,7 +118,7 @@ impl Origin {
         };
         let rows = api.list("builders?active=true&limit=1000").await.unwrap();
         let revision = api.get("config").await.unwrap()["revision"].clone();
-        let content = api.get(&format!("config/revisions/{revision}/content")).await.unwrap();
+        let content = api.get_with_token(&format!("config/revisions/{revision}/content")).await.unwrap();
         (names(&rows), names(content["definition"]["builders"].as_array().unwrap()))
     }
 

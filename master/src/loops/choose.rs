@@ -77,6 +77,11 @@ impl Chooser {
         Ok(())
     }
 
+    /// Whether the project has functions that choose.
+    pub fn asks(&self) -> bool {
+        self.active.is_some()
+    }
+
     /// Whether functions are to be asked about any of these lanes.
     pub fn concerns(&self, eligible: &Eligibility, lanes: &[(i64, i64)]) -> bool {
         let Some(active) = &self.active else { return false };

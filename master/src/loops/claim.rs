@@ -336,7 +336,18 @@ impl ClaimLoop {
             waiting.values().filter(|s| s.waiting.free > 0).map(|s| s.worker.clone()).collect()
         };
         let eligible = &self.eligible;
-        let lanes = self.lanes.hot(now, |lane| names.iter().any(|w| eligible.may(w, lane)));
+        let mut lanes = self.lanes.hot(now, |lane| names.iter().any(|w| eligible.may(w, lane)));
+        if self.chooser.asks() && lanes.iter().any(|(lane, _)| !self.eligible.lanes.contains_key(lane)) {
+            // A lane made since the last look may be of a builder with functions, which
+            // nothing may go around; one still unknown is of a builder that is not active.
+            let mut c = self.connection().await?;
+            self.eligible = eligibility(&mut c).await?;
+            self.connection = Some(c);
+            let (known, strange): (Vec<_>, Vec<_>) =
+                lanes.into_iter().partition(|(lane, _)| self.eligible.lanes.contains_key(lane));
+            strange.iter().for_each(|(lane, _)| self.lanes.drained(*lane, self.generation));
+            lanes = known;
+        }
         if lanes.is_empty() && !redeliver {
             return Ok(false);
         }

@@ -174,7 +174,8 @@ def can(builder, worker, request):
     t.configure(m, &project("canStartBuild = can, collapseRequests = False", more)).await;
     t.worker("bad", &t.master_url(m), 2).await;
     t.worker("good", &t.master_url(m), 2).await;
-    let head = force(&t, m, "b", json!({ "properties": { "never": true } })).await;
+    // First of all by its priority, at which nothing was asked for before.
+    let head = force(&t, m, "b", json!({ "properties": { "never": true }, "priority": 7 })).await;
     let mut others = vec![];
     for _ in 0..3 {
         others.push(force(&t, m, "b", json!({})).await);

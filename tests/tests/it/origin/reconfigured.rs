@@ -35,7 +35,9 @@ impl Origin {
 async fn an_edited_timeout_changes_one_builder_and_a_running_build_keeps_its_revision() {
     let mut o = Origin::start().await;
     let go = o.t.dir().join("go");
-    o.t.stand_in("make", &format!("echo begun; until [ -e {} ]; do sleep 0.05; done", go.display()));
+    // It ends with the test's folder too, should the test fail.
+    let wait = format!("while [ -d {} ] && [ ! -e {} ]; do sleep 0.05; done", o.t.dir().display(), go.display());
+    o.t.stand_in("make", &wait);
     o.worker("w", 2).await;
     let old = files("c-105-reconfig");
     o.apply_files(old.clone()).await;

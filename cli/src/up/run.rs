@@ -228,7 +228,7 @@ async fn run(site: &Site<'_>, running: &mut Running) -> Result<Exit> {
     match &first {
         Some(first) => eprintln!("Building the newest commit {}", short(first.revision())),
         None => {
-            eprintln!("The newest commit {} was built before; waiting for the next", short(&target.head()?.revision))
+            eprintln!("The newest commit {} was seen before; waiting for the next", short(&target.head()?.revision))
         }
     }
     stop.drain.cancelled().await;
@@ -341,6 +341,9 @@ fn explain(source: &Source, applied: &Applied) {
             eprintln!("The project file is {path} {}", applied.summary);
             if applied.poller_added {
                 eprintln!("It has no change source, so this repository is watched: every new commit, on every branch.");
+            }
+            if applied.definition.schedulers.is_empty() {
+                eprintln!("It has no scheduler, so no commit is built by itself: add one to c[\"schedulers\"].");
             }
         }
         Source::Guessed(found) if found.is_empty() => {

@@ -111,6 +111,41 @@ c["schedulers"] = [schedulers.Custom(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_scheduler_that_this_release_cannot_read_holds_up_nobody_and_loses_no_change() {
+    let mut t = Cluster::start().await;
+    let m = t.master().await;
+    let two = r#"
+c["schedulers"] = [
+    schedulers.SingleBranchScheduler(name = n, builderNames = ["b"], change_filter = util.ChangeFilter(branch = None))
+    for n in ["definition", "state", "good"]
+]
+"#;
+    t.configure(m, &project("", two)).await;
+    // As another release may have left them.
+    sqlx::raw_sql(
+        "alter table schedulers add column was jsonb;
+         update schedulers set was = definition, definition = '{\"kind\": \"OfTomorrow\"}' where name = 'definition';
+         update schedulers set was = state, state = '[\"of tomorrow\"]' where name = 'state'",
+    )
+    .execute(t.db.pool())
+    .await
+    .unwrap();
+    announce(&t, "r1").await;
+    until(&t, "select count(*) from buildsets where scheduler = 'good'", 1_i64).await;
+    until(&t, "select count(distinct name) from policy_failures where subject = 'scheduler'", 2_i64).await;
+    sqlx::raw_sql(
+        "update schedulers set definition = was where name = 'definition';
+         update schedulers set state = was where name = 'state';
+         update schedulers set retry_at = null, failures = 0",
+    )
+    .execute(t.db.pool())
+    .await
+    .unwrap();
+    until(&t, BUILDSETS, 3_i64).await;
+    invariants::check(&t.db).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_failing_rule_loses_no_change_holds_up_nobody_and_goes_on_when_it_is_repaired() {
     let mut t = Cluster::start().await;
     let (a, b) = (t.master().await, t.master().await);

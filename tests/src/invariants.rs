@@ -15,7 +15,7 @@ const NEVER: &[(&str, &str)] = &[
     ),
     (
         "a buildset whose result is not the worst of its requests",
-        "select s.id from buildsets s where s.complete_at is not null and results_rank(s.results) <> coalesce((select max(results_rank(r.results)) from build_requests r where r.buildset_id = s.id), results_rank(0::smallint))",
+        "select s.id from buildsets s where s.complete_at is not null and results_rank(s.results) <> coalesce((select max(results_rank(r.results)) from build_requests r where r.buildset_id = s.id and r.results <> 3), results_rank(0::smallint))",
     ),
 ];
 

@@ -28,6 +28,7 @@ pub mod policy_failures;
 pub mod read;
 pub mod requests;
 pub mod roles;
+pub mod scheduler_controls;
 pub mod schedulers;
 pub mod sessions;
 pub mod sourcestamps;
@@ -35,6 +36,7 @@ mod statistics;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod tokens;
+pub mod upstream;
 pub mod wake;
 pub mod window;
 pub mod workers;

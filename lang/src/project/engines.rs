@@ -8,12 +8,8 @@ pub(super) const PLAIN_WORKERS: [&str; 2] = ["Worker", "LocalWorker"];
 
 /// Schedulers without an engine.
 const SCHEDULERS: &[&str] = &[
-    "AnyBranchScheduler",
-    "Dependent",
     "ForceScheduler",
-    "Nightly",
     "NightlyTriggerable",
-    "Periodic",
     "Triggerable",
     "Try_Jobdir",
     "Try_Userpass",

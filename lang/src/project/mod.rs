@@ -8,6 +8,7 @@ mod digest;
 pub(crate) mod engines;
 pub(crate) mod root;
 mod schedulers;
+mod timed;
 mod whole;
 mod workers;
 

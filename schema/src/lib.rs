@@ -24,6 +24,7 @@ pub mod ingest;
 pub mod leases;
 pub mod log_chunks;
 pub mod migrate;
+pub mod patches;
 pub mod policy_failures;
 pub mod read;
 pub mod requests;

@@ -50,6 +50,7 @@ pub const GRANTS: &[Grant] = &[
     Grant { table: "user_tokens", master: "", reader: false, secret: &[] },
     without("workers", "update (paused)", &["token_hash"]),
     without("worker_sessions", "insert, update", &["instance"]),
+    without("patches", "insert, update", &["body"]),
     grant("sourcestamps", "insert, update"),
     without("change_sources", "insert, update", &["definition"]),
     grant("changes", "insert, update"),

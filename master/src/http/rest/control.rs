@@ -281,6 +281,7 @@ fn source_stamp(kind: &ChangeSourceKind) -> SourceStamp {
                 Branches::Default | Branches::All => None,
             },
             revision: None,
+            patch: None,
         },
         _ => SourceStamp::default(),
     }

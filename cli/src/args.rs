@@ -2,7 +2,7 @@
 
 use crate::commands::{
     builders, builds, cancel, checkconfig, completion, config, doc, force, init, log, lsp, master, migrate, plan,
-    reconfig, run, sendchange, settings, user, watch, worker, workers,
+    reconfig, run, sendchange, settings, try_builds, user, watch, worker, workers,
 };
 use crate::project::apart;
 use crate::{exit, up};
@@ -47,6 +47,7 @@ pub enum Command {
     Log(log::LogArgs),
     Force(force::Force),
     Cancel(cancel::Cancel),
+    Try(Box<try_builds::Try>),
     #[command(name = "sendchange")]
     SendChange(sendchange::SendChange),
     Init(init::Init),

@@ -36,6 +36,7 @@ mod statistics;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod tokens;
+pub mod tries;
 pub mod wake;
 pub mod window;
 pub mod workers;

@@ -58,6 +58,7 @@ pub const GRANTS: &[Grant] = &[
     grant("buildsets", "insert, update"),
     grant("buildset_sourcestamps", "insert"),
     grant("buildset_changes", "insert"),
+    grant("tries", "insert, update"),
     grant("build_requests", "insert, update"),
     grant("lanes", "insert, update"),
     grant("request_queue", "insert, update, delete"),

@@ -19,4 +19,5 @@ mod project;
 mod reconfig;
 mod roles;
 mod schedule;
+mod try_builds;
 mod worker_dies;

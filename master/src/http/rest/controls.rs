@@ -80,14 +80,8 @@ impl Reason {
 }
 
 async fn change(State(app): State<App>, headers: HeaderMap, Body(new): Body<NewChange>) -> Result<Response, ApiError> {
-    let key = match headers.get("idempotency-key") {
-        None => None,
-        Some(key) => match key.to_str() {
-            Ok(key) if !key.is_empty() && key.len() <= 255 => Some(key),
-            _ => return Err(ApiError::field("Idempotency-Key", "give 1 to 255 visible ASCII characters")),
-        },
-    };
-    let id = control::change(&app, &new, key).await?;
+    let key = control::idempotency_key(&headers)?;
+    let id = control::change(&app, &new, key.as_deref()).await?;
     Ok((StatusCode::CREATED, Json(json!({ "changeid": id.0 }))).into_response())
 }
 

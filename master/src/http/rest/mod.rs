@@ -22,6 +22,7 @@ mod logs;
 mod requests;
 mod steps;
 pub(crate) mod stream;
+mod try_builds;
 mod workers;
 
 pub use hooks::hook_router;
@@ -47,6 +48,7 @@ pub fn router() -> OpenApiRouter<App> {
         .merge(workers::router())
         .merge(config::router())
         .merge(controls::router())
+        .merge(try_builds::router())
         .merge(events::router())
 }
 

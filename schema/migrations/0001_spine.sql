@@ -222,6 +222,21 @@ create unique index worker_sessions_open on worker_sessions (worker_id) where st
 
 ------------------------------------------------------------------ changes
 
+-- Differences that people want tried on top of a revision. Immutable; equal ones
+-- are one row, found by the hash of all of it (model::Patch). Only workers that
+-- hold a build of it, and people who ask for it by name, read the body.
+create table patches (
+    id         bigint generated always as identity primary key,
+    hash       bytea not null unique,
+    body       bytea not null check (octet_length(body) <= 10485760),
+    size       bigint generated always as (octet_length(body)) stored,
+    level      int not null check (level between 0 and 100),
+    subdir     text not null,
+    author     text not null,
+    comment    text not null,
+    created_at timestamptz not null default tidemill_now()
+);
+
 create table sourcestamps (
     id         bigint generated always as identity primary key,
     hash       bytea not null unique,
@@ -230,8 +245,20 @@ create table sourcestamps (
     project    text not null,
     branch     text,
     revision   text,
+    patch_id   bigint references patches,
     created_at timestamptz not null default tidemill_now()
 );
+
+create index sourcestamps_patch on sourcestamps (patch_id) where patch_id is not null;
+
+-- What is known of a patch without its body; null where there is none.
+create function patch_known(patch bigint) returns jsonb
+language sql stable
+as $$
+    select jsonb_build_object('id', p.id, 'hash', encode(p.hash, 'hex'), 'level', p.level, 'subdir', p.subdir,
+                              'author', p.author, 'comment', p.comment, 'size', p.size)
+      from patches p where p.id = patch
+$$;
 comment on table sourcestamps is 'Which version of one codebase to build; equal stamps are one row, found by the hash of their fields.';
 
 create table change_sources (
@@ -342,7 +369,8 @@ language sql stable
 as $$
     select coalesce(jsonb_agg(jsonb_build_object(
                'codebase', s.codebase, 'repository', s.repository, 'project', s.project,
-               'branch', s.branch, 'revision', s.revision) order by s.codebase), '[]')
+               'branch', s.branch, 'revision', s.revision,
+               'patch', patch_known(s.patch_id)) order by s.codebase), '[]')
       from buildset_sourcestamps x join sourcestamps s on s.id = x.sourcestamp_id
      where x.buildset_id = buildset
 $$;

@@ -25,6 +25,7 @@ mod logs;
 mod requests;
 mod steps;
 pub(crate) mod stream;
+mod try_builds;
 mod workers;
 
 pub use hooks::hook_router;
@@ -52,6 +53,7 @@ pub fn router() -> OpenApiRouter<App> {
         .merge(controls::router())
         .merge(forceschedulers::router())
         .merge(jsonrpc::router())
+        .merge(try_builds::router())
         .merge(events::router())
 }
 

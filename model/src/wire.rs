@@ -126,9 +126,16 @@ pub struct Claim {
     /// The changes that led to it, oldest first; of very many the newest (`CLAIM_CHANGES_MAX`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<NewChange>,
+    /// Whether its steps may use secrets: not those of what an outsider announced (A14).
+    #[serde(default = "yes")]
+    pub trusted: bool,
     /// Address of the build's page.
     #[serde(default)]
     pub url: String,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Most changes in a claim.

@@ -53,6 +53,8 @@ pub const GRANTS: &[Grant] = &[
     grant("sourcestamps", "insert, update"),
     without("change_sources", "insert, update", &["definition"]),
     grant("changes", "insert, update"),
+    without("hook_deliveries", "insert, update, delete", &["signed", "body"]),
+    grant("held_changes", "insert, update"),
     without("schedulers", "insert, update", &["definition"]),
     grant("buildsets", "insert, update"),
     grant("buildset_sourcestamps", "insert"),

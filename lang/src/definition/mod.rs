@@ -6,6 +6,7 @@
 
 mod builders;
 mod diff;
+mod hooks;
 mod locks;
 mod schedulers;
 mod sources;
@@ -13,6 +14,7 @@ mod workers;
 
 pub use builders::{BuilderDef, Collapse, FolderDef, PolicyNames, ProjectDef, StepDef};
 pub use diff::{Changed, Changes, FieldChange, Group};
+pub use hooks::{HookDef, HookDialect, HookUser, Outsiders, PullRequestRef, SecretText};
 pub use locks::{AccessMode, LockAccess, LockDef, LockKind};
 pub use schedulers::{CodebaseDef, CustomSchedulerDef, ForceDef, SchedulerDef, SchedulerKind};
 pub use sources::{Branches, ChangeSourceDef, ChangeSourceKind, CustomPollerDef, Declared, GitPollerDef, RevlinkDef};
@@ -77,6 +79,11 @@ pub struct Definition {
     /// Names of the secrets that the project mentions.
     #[serde(default)]
     pub secrets: Vec<String>,
+    /// Dialects of hooks that are allowed; no other is.
+    #[serde(default)]
+    pub hooks: Vec<HookDef>,
+    #[serde(default)]
+    pub hook_users: Vec<HookUser>,
     /// `logMaxSize` and `logMaxTailSize` for commands that do not say, in bytes.
     #[serde(default)]
     pub log_max_size: Option<u64>,

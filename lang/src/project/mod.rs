@@ -6,6 +6,7 @@ mod check;
 mod dicts;
 mod digest;
 pub(crate) mod engines;
+mod hooks;
 pub(crate) mod root;
 mod schedulers;
 mod whole;

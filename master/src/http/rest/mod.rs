@@ -16,6 +16,7 @@ pub(crate) mod control;
 mod controls;
 mod describe;
 mod events;
+pub(crate) mod held;
 mod hooks;
 mod log_text;
 mod logs;
@@ -42,6 +43,7 @@ pub fn router() -> OpenApiRouter<App> {
         .merge(builds::router())
         .merge(requests::router())
         .merge(changes::router())
+        .merge(held::router())
         .merge(steps::router())
         .merge(logs::router())
         .merge(workers::router())

@@ -126,6 +126,9 @@ pub struct Claim {
     /// The changes that led to it, oldest first; of very many the newest (`CLAIM_CHANGES_MAX`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<NewChange>,
+    /// Whether its steps may use secrets: not those of what an outsider announced (A14).
+    #[serde(default = "yes")]
+    pub trusted: bool,
     /// Address of the build's page.
     #[serde(default)]
     pub url: String,
@@ -139,6 +142,10 @@ pub struct PatchRequest {
     pub token: String,
     /// [`crate::Patch::id`].
     pub patch: i64,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Most changes in a claim.

@@ -268,6 +268,7 @@ create table change_sources (
     definition jsonb not null,
     cursor     jsonb,
     next_at    timestamptz not null default tidemill_now(),
+    poll_now   boolean not null default false,
     holder     bigint references masters on delete set null,
     held_until timestamptz,
     polled_at  timestamptz,
@@ -275,6 +276,7 @@ create table change_sources (
     errors     int not null default 0
 );
 comment on table change_sources is 'Pollers. A poll runs under the row''s lease (holder, held_until); its changes and the new cursor commit together.';
+comment on column change_sources.poll_now is 'Somebody asked for a poll: of one that runs at that moment, for another after it.';
 comment on column change_sources.cursor is 'For git: {branch: last seen revision}. Null before the first poll, which emits nothing (D-38).';
 
 create table changes (
@@ -296,8 +298,11 @@ create table changes (
     properties       jsonb not null default '{}',
     sourcestamp_id   bigint not null references sourcestamps,
     change_source_id bigint references change_sources on delete set null,
-    idempotency_key  text unique
+    idempotency_key  text unique,
+    outsider         text
 );
+comment on column changes.outsider is
+    'Why its author is not trusted, as the forge said; null: trusted. Builds of it get no secrets: buildset_trusted().';
 comment on table changes is 'What came in, in the order of (xid, id). Text of authors is data and grants nothing.';
 create index changes_cursor on changes (xid, id);
 create index changes_sourcestamp on changes (sourcestamp_id);

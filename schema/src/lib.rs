@@ -20,6 +20,7 @@ pub mod error;
 pub mod events;
 pub mod finished;
 pub mod health;
+pub mod hooks;
 pub mod ingest;
 pub mod leases;
 pub mod log_chunks;

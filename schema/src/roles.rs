@@ -54,6 +54,8 @@ pub const GRANTS: &[Grant] = &[
     grant("sourcestamps", "insert, update"),
     without("change_sources", "insert, update", &["definition"]),
     grant("changes", "insert, update"),
+    without("hook_deliveries", "insert, update, delete", &["signed", "body"]),
+    grant("held_changes", "insert, update"),
     without("schedulers", "insert, update", &["definition"]),
     grant("scheduler_upstream", "insert, delete"),
     grant("buildsets", "insert, update"),

@@ -6,6 +6,8 @@ mod commit;
 mod completion;
 mod custom_rules;
 mod direct;
+mod hook_scripts;
+mod hooks;
 mod horizon;
 mod logs;
 mod masters_die;

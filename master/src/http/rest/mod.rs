@@ -18,6 +18,7 @@ mod describe;
 mod events;
 pub(crate) mod forced;
 mod forceschedulers;
+pub(crate) mod held;
 mod hooks;
 mod jsonrpc;
 mod log_text;
@@ -46,6 +47,7 @@ pub fn router() -> OpenApiRouter<App> {
         .merge(builds::router())
         .merge(requests::router())
         .merge(changes::router())
+        .merge(held::router())
         .merge(steps::router())
         .merge(logs::router())
         .merge(workers::router())

@@ -22,6 +22,7 @@ pub mod finished;
 pub mod health;
 pub mod ingest;
 pub mod leases;
+pub mod locks;
 pub mod log_chunks;
 pub mod migrate;
 pub mod policy_failures;

@@ -25,7 +25,14 @@ fn started(step: u32, name: &str) -> Event {
 }
 
 fn ended(step: u32) -> Event {
-    Event::StepFinished { step, results: Success, summary: "ok".into(), hidden: false, at_us: 1_000 }
+    Event::StepFinished {
+        step,
+        results: Success,
+        summary: "ok".into(),
+        hidden: false,
+        lock_wait_us: None,
+        at_us: 1_000,
+    }
 }
 
 async fn steps_of(t: &TestDb, build: i64) -> Vec<Step> {

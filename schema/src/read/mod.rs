@@ -16,6 +16,7 @@ pub mod buildsets;
 pub mod changes;
 pub mod control;
 pub mod list;
+pub mod locks;
 pub mod logs;
 pub mod masters;
 pub mod overview;

@@ -57,7 +57,8 @@ pub static REQUESTS: Resource = Resource {
                   when exists (select 1 from request_queue q where q.request_id = r.id) then
                       case when not (select x.active from builders x where x.id = r.builder_id)
                            then 'its builder is not in the active configuration'
-                           else (select case when h.have is null then 'a worker that may build it: none is connected'
+                           else coalesce(lock_waits_of(r.id),
+                               (select case when h.have is null then 'a worker that may build it: none is connected'
                                              when h.have < h.needs
                                              then 'a worker of a newer release: the project file needs level ' || h.needs
                                                   || ' of the vocabulary, and those that may build it have at most '
@@ -72,7 +73,7 @@ pub static REQUESTS: Resource = Resource {
                                           where x.id = r.builder_id
                                             and (x.any_worker
                                                  or exists (select 1 from builder_workers y
-                                                             where y.builder_id = x.id and y.worker_name = w.name))) h)
+                                                             where y.builder_id = x.id and y.worker_name = w.name))) h))
                            end
                   when r.collapsed_into is not null then 'request ' || r.collapsed_into || ', which it became part of'
                   else (select 'another attempt, after a back-off' from request_waits q where q.request_id = r.id) end",

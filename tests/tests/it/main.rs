@@ -7,6 +7,7 @@ mod completion;
 mod custom_rules;
 mod direct;
 mod horizon;
+mod locks;
 mod logs;
 mod masters_die;
 mod network;

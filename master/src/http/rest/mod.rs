@@ -17,6 +17,7 @@ mod controls;
 mod describe;
 mod events;
 mod hooks;
+mod locks;
 mod log_text;
 mod logs;
 mod requests;
@@ -45,6 +46,7 @@ pub fn router() -> OpenApiRouter<App> {
         .merge(steps::router())
         .merge(logs::router())
         .merge(workers::router())
+        .merge(locks::router())
         .merge(config::router())
         .merge(controls::router())
         .merge(events::router())

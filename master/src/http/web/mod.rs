@@ -16,6 +16,7 @@ mod changes;
 mod errors;
 mod forms;
 mod home;
+mod locks;
 mod log;
 mod page;
 mod request;
@@ -46,6 +47,7 @@ pub fn router() -> Router<App> {
         .route("/logs/{id}", get(log::page))
         .route("/logs/{id}/live", get(log::live))
         .route("/workers", get(workers::page))
+        .route("/locks", get(locks::page))
         .route("/changes", get(changes::page))
         .route("/about", get(about::page))
         .route("/favicon.ico", get(assets::icon))

@@ -22,4 +22,4 @@ pub use ids::*;
 pub use lock::{AccessMode, LockAccess};
 pub use properties::{Properties, Property};
 pub use results::Results;
-pub use sourcestamp::SourceStamp;
+pub use sourcestamp::{NewPatch, PATCH_MAX, Patch, SourceStamp};

@@ -179,7 +179,7 @@ begin
                        b.locks is not null or b.lock_rule or v_guards[p.slot] is not null as locks
                   from unnest(p_picks_lane, p_picks_ticket, p_picks_slot) with ordinality p(lane, ticket, slot, ord)
                   join lanes n on n.id = p.lane
-                  join builders b on b.id = n.builder_id and b.active
+                  join builders b on b.id = n.builder_id and b.active and not b.paused
                   join active_revision a on a.revision_id = p_revision
                  where b.any_worker
                     or exists (select from builder_workers w
@@ -210,7 +210,7 @@ begin
                            case when b.lock_rule then p_picks_locks[p.ord] else b.locks end as own
                       from unnest(p_picks_lane, p_picks_ticket, p_picks_slot) with ordinality p(lane, ticket, slot, ord)
                       join lanes n on n.id = p.lane
-                      join builders b on b.id = n.builder_id and b.active
+                      join builders b on b.id = n.builder_id and b.active and not b.paused
                       join active_revision a on a.revision_id = p_revision
                       join request_queue k on k.lane = p.lane and k.ticket = p.ticket
                      where (b.locks is not null or b.lock_rule or v_guards[p.slot] is not null)
@@ -267,7 +267,7 @@ begin
                         where w.builder_id = b.id and w.worker_name = any(v_names)) end as workers
               from unnest(p_lanes, p_lows) as l(lane, low)
               join lanes n on n.id = l.lane
-              join builders b on b.id = n.builder_id and b.active
+              join builders b on b.id = n.builder_id and b.active and not b.paused
               cross join lateral (
                   select q.request_id from request_queue q
                    where q.lane = l.lane and q.ticket >= l.low

@@ -192,7 +192,7 @@ begin
             v_options := array(
                 select u.id from builders b
                  cross join unnest(f_worker, f_name) u(id, name)
-                 where b.id = w.builder_id and b.active and v_here
+                 where b.id = w.builder_id and b.active and not b.paused and v_here
                    and (b.any_worker or exists (select from builder_workers y
                                                  where y.builder_id = b.id and y.worker_name = u.name))
                  order by u.id limit 100);

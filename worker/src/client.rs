@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use std::time::Duration;
 use tidemill_model::problem::Problem;
 use tidemill_model::wire::{
-    BATCH_CONTENT_TYPE, BatchReply, Goodbye, Hello, HelloReply, LocksAsk, LocksReply, Poll, RevisionReply,
+    BATCH_CONTENT_TYPE, BatchReply, Goodbye, Hello, HelloReply, LocksAsk, LocksReply, PatchRequest, Poll, RevisionReply,
 };
 
 /// Most bytes read of an answer: a project's files are the largest.
@@ -103,6 +103,12 @@ impl Client {
             .pop_if_empty()
             .extend(["worker", "v1", "revisions", hash]);
         answer(self.http.get(url).timeout(Duration::from_secs(60))).await
+    }
+
+    /// The body of a patch.
+    pub async fn patch(&self, wanted: &PatchRequest) -> Result<Vec<u8>, CallError> {
+        let request = self.http.post(self.url("/worker/v1/patch")).json(wanted);
+        body(request.timeout(Duration::from_secs(300))).await
     }
 
     async fn post_json<T: Serialize, R: DeserializeOwned>(

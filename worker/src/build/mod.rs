@@ -14,6 +14,7 @@ mod outcome;
 mod properties;
 mod script;
 mod shell;
+mod source;
 mod step;
 mod text;
 

@@ -19,6 +19,7 @@ pub mod migrate;
 pub mod plan;
 pub mod reconfig;
 pub mod run;
+pub mod schedulers;
 pub mod sendchange;
 pub mod settings;
 pub mod token;

@@ -19,4 +19,6 @@ mod project;
 mod reconfig;
 mod roles;
 mod schedule;
+mod scheduler_controls;
+mod schedulers;
 mod worker_dies;

@@ -20,6 +20,8 @@ mod hooks;
 mod log_text;
 mod logs;
 mod requests;
+pub(crate) mod scheduler_control;
+pub(crate) mod schedulers;
 mod steps;
 pub(crate) mod stream;
 mod workers;
@@ -45,6 +47,7 @@ pub fn router() -> OpenApiRouter<App> {
         .merge(steps::router())
         .merge(logs::router())
         .merge(workers::router())
+        .merge(schedulers::router())
         .merge(config::router())
         .merge(controls::router())
         .merge(events::router())

@@ -19,6 +19,7 @@ mod home;
 mod log;
 mod page;
 mod request;
+mod schedulers;
 mod show;
 mod workers;
 
@@ -46,6 +47,10 @@ pub fn router() -> Router<App> {
         .route("/logs/{id}", get(log::page))
         .route("/logs/{id}/live", get(log::live))
         .route("/workers", get(workers::page))
+        .route("/schedulers", get(schedulers::page))
+        .route("/schedulers/{name}/enable", post(schedulers::enable))
+        .route("/schedulers/{name}/disable", post(schedulers::disable))
+        .route("/schedulers/{name}/run", post(schedulers::run))
         .route("/changes", get(changes::page))
         .route("/about", get(about::page))
         .route("/favicon.ico", get(assets::icon))

@@ -132,7 +132,7 @@ async fn a_chain_of_dependent_schedulers_builds_the_same_sources_once_though_a_m
     }
     until(&t, "select count(*) from buildsets where scheduler = 'third' and complete_at is not null", 10_i64).await;
     until(&t, "select bool_and(complete_at is not null) from buildsets", true).await;
-    until(&t, "select count(*) from scheduler_upstream", 0_i64).await;
+    until(&t, "select count(*) from scheduler_upstreams", 0_i64).await;
     until(&t, "select count(*) from buildsets where scheduler = 'fails' and results = 2", 10_i64).await;
     let mut wanted: Vec<String> = Vec::new();
     for name in ["fails", "first", "second", "third"] {
@@ -160,7 +160,7 @@ async fn a_dependent_scheduler_remembers_what_it_waits_for_and_ignores_what_was_
     )
     .await;
     announce(&t, "main", "waited-for").await;
-    until(&t, "select count(*) from scheduler_upstream", 1_i64).await;
+    until(&t, "select count(*) from scheduler_upstreams", 1_i64).await;
     t.api(b).post("schedulers/down/enable", json!({ "enabled": false })).await.unwrap();
     announce(&t, "main", "made-meanwhile").await;
     until(&t, "select count(*) from buildsets", 2_i64).await;

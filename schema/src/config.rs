@@ -40,7 +40,7 @@ pub struct WantedBuilder {
     pub steps: Vec<String>,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct WantedScheduler {
     pub name: String,
     pub definition: Value,

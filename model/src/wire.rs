@@ -24,7 +24,7 @@ pub const PROTOCOL_MIN: u32 = 1;
 
 /// The newest level of the step vocabulary that this release evaluates. A
 /// revision records the level it needs; older workers are not offered it.
-pub const VOCABULARY: u32 = 2;
+pub const VOCABULARY: u32 = 3;
 
 /// `POST /worker/v1/hello`, with the worker's token as bearer. Begins a session.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -129,6 +129,16 @@ pub struct Claim {
     /// Address of the build's page.
     #[serde(default)]
     pub url: String,
+}
+
+/// `POST /worker/v1/patch`: the body of a patch that a source stamp of a held
+/// build names, as bytes. Under the lease's token: `lease-lost` without it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PatchRequest {
+    pub build: i64,
+    pub token: String,
+    /// [`crate::Patch::id`].
+    pub patch: i64,
 }
 
 /// Most changes in a claim.

@@ -24,8 +24,10 @@ pub mod ingest;
 pub mod leases;
 pub mod log_chunks;
 pub mod migrate;
+pub mod patches;
 pub mod policy_failures;
 pub mod read;
+pub mod request_control;
 pub mod requests;
 pub mod roles;
 pub mod scheduler_controls;
@@ -36,6 +38,7 @@ mod statistics;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod tokens;
+pub mod tries;
 pub mod upstream;
 pub mod wake;
 pub mod window;

@@ -7,6 +7,7 @@
 mod builders;
 mod cron;
 mod diff;
+mod force;
 mod locks;
 mod schedulers;
 mod sources;
@@ -15,8 +16,9 @@ mod workers;
 pub use builders::{BuilderDef, Collapse, FolderDef, PolicyNames, ProjectDef, StepDef};
 pub use cron::{Cron, CronDef, Day, Fault as CronFault};
 pub use diff::{Changed, Changes, FieldChange, Group};
+pub use force::{Field, FieldKind, ForceDef};
 pub use locks::{AccessMode, LockAccess, LockDef, LockKind};
-pub use schedulers::{CodebaseDef, CustomSchedulerDef, ForceDef, NightlyDef, SchedulerDef, SchedulerKind, TimedDef};
+pub use schedulers::{CodebaseDef, CustomSchedulerDef, NightlyDef, SchedulerDef, SchedulerKind, TimedDef};
 pub use sources::{Branches, ChangeSourceDef, ChangeSourceKind, CustomPollerDef, Declared, GitPollerDef, RevlinkDef};
 pub use workers::WorkerDef;
 

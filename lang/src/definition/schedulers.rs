@@ -1,6 +1,7 @@
 //! Schedulers, as rows know them.
 
 use super::cron::CronDef;
+use super::force::ForceDef;
 use super::sources::Declared;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -75,7 +76,7 @@ pub enum SchedulerKind {
     /// Fired by a Trigger step (SC-18).
     Triggerable,
     /// A button and a form (SC-22).
-    Force(ForceDef),
+    Force(Box<ForceDef>),
     /// The project's own rule (SC-23): [`crate::policies::Policies::schedule`].
     Custom(CustomSchedulerDef),
     /// Any other of Buildbot's: `Try_Jobdir`, `Try_Userpass`, with its arguments
@@ -112,18 +113,6 @@ pub struct NightlyDef {
     pub timed: TimedDef,
 }
 
-/// The form of a ForceScheduler: parameters under Buildbot's names and kinds (B5).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct ForceDef {
-    #[serde(default)]
-    pub label: Option<String>,
-    #[serde(default)]
-    pub button_name: Option<String>,
-    /// `properties`, `reason`, `username`, `codebases` … in Buildbot's order.
-    #[serde(default)]
-    pub parameters: Vec<Declared>,
-}
-
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CustomSchedulerDef {
     /// Called at least so often, microseconds; none only when something happens.
@@ -137,6 +126,13 @@ pub struct CustomSchedulerDef {
     /// What the file passes to the rule as `ctx.attrs`.
     #[serde(default)]
     pub attrs: BTreeMap<String, Value>,
+}
+
+impl SchedulerDef {
+    /// Whether it takes what people try (SC-20, SC-21): both of Buildbot's are one here.
+    pub fn takes_tries(&self) -> bool {
+        matches!(self.kind.name(), "Try_Userpass" | "Try_Jobdir")
+    }
 }
 
 impl SchedulerKind {

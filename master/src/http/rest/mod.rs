@@ -16,7 +16,10 @@ pub(crate) mod control;
 mod controls;
 mod describe;
 mod events;
+pub(crate) mod forced;
+mod forceschedulers;
 mod hooks;
+mod jsonrpc;
 mod log_text;
 mod logs;
 mod requests;
@@ -24,6 +27,7 @@ pub(crate) mod scheduler_control;
 pub(crate) mod schedulers;
 mod steps;
 pub(crate) mod stream;
+mod try_builds;
 mod workers;
 
 pub use hooks::hook_router;
@@ -50,6 +54,9 @@ pub fn router() -> OpenApiRouter<App> {
         .merge(schedulers::router())
         .merge(config::router())
         .merge(controls::router())
+        .merge(forceschedulers::router())
+        .merge(jsonrpc::router())
+        .merge(try_builds::router())
         .merge(events::router())
 }
 

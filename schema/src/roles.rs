@@ -57,7 +57,7 @@ pub const GRANTS: &[Grant] = &[
     without("hook_deliveries", "insert, update, delete", &["signed", "body"]),
     grant("held_changes", "insert, update"),
     without("schedulers", "insert, update", &["definition"]),
-    grant("scheduler_upstream", "insert, delete"),
+    grant("scheduler_upstreams", "insert, delete"),
     grant("buildsets", "insert, update"),
     grant("buildset_sourcestamps", "insert"),
     grant("buildset_changes", "insert"),

@@ -7,6 +7,7 @@ mod config_scale;
 mod idle_workers;
 mod log_ingest;
 mod meter;
+mod nightly;
 mod noop_builds;
 mod policies;
 
@@ -75,6 +76,9 @@ const BENCHES: &[(&str, &str, Run)] = &[
     }),
     ("policies", "claims by the project's functions with 10,000 pending, beside the built-in order", |s| {
         Box::pin(policies::run(s))
+    }),
+    ("nightly-burst", "10,000 Nightly schedulers of one minute: how long, and claims meanwhile", |s| {
+        Box::pin(nightly::run(s))
     }),
     ("idle-workers", "1,000 idle workers: transactions, master memory", |s| Box::pin(idle_workers::run(s))),
 ];

@@ -88,7 +88,7 @@ fn read<T: DeserializeOwned + Default>(state: &Value) -> T {
 /// `1 h 30 min`, `2.5 s`.
 fn humantime(us: u64) -> String {
     let whole = us / 1_000_000;
-    if us % 1_000_000 != 0 || whole < 60 {
+    if whole < 60 || !us.is_multiple_of(1_000_000) {
         return format!("{} s", us as f64 / 1e6);
     }
     let parts = [(whole / 86_400, "d"), (whole / 3600 % 24, "h"), (whole / 60 % 60, "min"), (whole % 60, "s")];

@@ -247,7 +247,7 @@ pub async fn schedulers(c: &mut PgConnection, wanted: &[WantedScheduler]) -> Res
     .await?;
     // What was waited for before it went, or before it became something else, is not waited for any more.
     sqlx::query!(
-        "delete from scheduler_upstream p using schedulers s
+        "delete from scheduler_upstreams p using schedulers s
           where s.id = p.scheduler_id and not (s.active and s.definition #> '{kind,dependent}' is not null)"
     )
     .execute(c)

@@ -23,5 +23,7 @@ mod random;
 mod reconfig;
 mod roles;
 mod schedule;
+mod scheduler_controls;
+mod schedulers;
 mod try_builds;
 mod worker_dies;

@@ -48,7 +48,7 @@ pub enum Command {
     Force(force::Force),
     Cancel(cancel::Cancel),
     #[command(name = "sendchange")]
-    SendChange(sendchange::SendChange),
+    SendChange(Box<sendchange::SendChange>),
     Init(init::Init),
     #[command(name = "checkconfig")]
     CheckConfig(checkconfig::CheckConfig),

@@ -101,7 +101,7 @@ async fn simple(command: Command, layers: Layers, out: Output) -> Result<Exit> {
         Command::Log(args) => commands::log::run(args, out).await,
         Command::Force(args) => commands::force::run(args, out).await,
         Command::Cancel(args) => commands::cancel::run(args, out).await,
-        Command::SendChange(args) => commands::sendchange::run(args, out).await,
+        Command::SendChange(args) => commands::sendchange::run(*args, out).await,
         Command::Init(args) => commands::init::run(args, out),
         Command::CheckConfig(args) => commands::checkconfig::run(args, out),
         Command::Plan(args) => commands::plan::run(args, out),

@@ -221,6 +221,7 @@ mod tests {
             sourcestamps: vec![],
             reason: String::new(),
             changes: vec![],
+            trusted: true,
             url: String::new(),
         }
     }

@@ -59,6 +59,7 @@ impl NewChange {
             project: self.project.clone(),
             branch: self.branch.clone(),
             revision: self.revision.clone(),
+            patch: None,
         }
     }
 }

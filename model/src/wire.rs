@@ -134,6 +134,16 @@ pub struct Claim {
     pub url: String,
 }
 
+/// `POST /worker/v1/patch`: the body of a patch that a source stamp of a held
+/// build names, as bytes. Under the lease's token: `lease-lost` without it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PatchRequest {
+    pub build: i64,
+    pub token: String,
+    /// [`crate::Patch::id`].
+    pub patch: i64,
+}
+
 fn yes() -> bool {
     true
 }

@@ -66,6 +66,7 @@ const BROKEN: &[(&str, &str)] = &[
         "a log marked incomplete of a build that was not lost",
         "select l.id from logs l join builds b on b.id = l.build_id where l.incomplete and b.results <> 5",
     ),
+    ("a delivery of a hook without an answer", "select id from hook_deliveries where answer is null"),
     (
         "an event of a build's end twice",
         "select build_id from events where kind = 'builds.finished' group by 1 having count(*) > 1",

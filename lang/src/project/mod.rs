@@ -6,9 +6,11 @@ mod check;
 mod dicts;
 mod digest;
 pub(crate) mod engines;
+mod force;
 mod hooks;
 pub(crate) mod root;
 mod schedulers;
+mod timed;
 mod whole;
 mod workers;
 

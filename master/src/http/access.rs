@@ -11,6 +11,9 @@
 //!   our pages. The Host check keeps a page of another site out (DNS rebinding),
 //!   the tokens keep out its forms (A9).
 //!
+//! A user's token of the scope `try` reads, and sends changes to be tried: that
+//! one route, and no other.
+//!
 //! So a master bound to another address refuses control until it has users.
 //! Hooks (`/change_hook/…`) pass to a check of their own, as forges have no tokens:
 //! the handler asks for the proof that the project file wants.
@@ -46,6 +49,9 @@ impl<S: Sync> FromRequestParts<S> for Who {
     }
 }
 
+/// The one route of those who may only try.
+const TRY: &str = "/api/v2/try";
+
 /// Most bytes of a form that is searched for its token.
 const FORM_MAX: usize = 256 * 1024;
 
@@ -67,6 +73,11 @@ pub async fn guard(State(app): State<App>, mut request: Request, next: Next) -> 
     if !reads && !hook {
         let proven = match &who {
             Proof::Token(_) => true,
+            Proof::Try(_) if request.uri().path() == TRY => true,
+            Proof::Try(_) => {
+                return ApiError::forbidden("this token is good for trying changes only: ask for one that may control")
+                    .into_response();
+            }
             Proof::Loopback => match Box::pin(form_token(request)).await {
                 Ok((rebuilt, token)) => {
                     request = rebuilt;
@@ -82,6 +93,8 @@ pub async fn guard(State(app): State<App>, mut request: Request, next: Next) -> 
     }
     request.extensions_mut().insert(match who {
         Proof::Token(name) => Who { may_control: true, has_token: true, name },
+        // Nor may it read what may hold secrets.
+        Proof::Try(name) => Who { may_control: false, has_token: false, name },
         Proof::Loopback => Who { may_control: true, has_token: false, name: "local".into() },
         Proof::None => Who { may_control: false, has_token: false, name: "anonymous".into() },
     });
@@ -91,6 +104,8 @@ pub async fn guard(State(app): State<App>, mut request: Request, next: Next) -> 
 enum Proof {
     /// A good token of this name.
     Token(String),
+    /// A good token that is for trying changes only.
+    Try(String),
     /// On this machine; to change something a form's token is needed too.
     Loopback,
     None,
@@ -121,7 +136,8 @@ async fn identify(app: &App, headers: &HeaderMap) -> Result<Proof, ApiError> {
         Some(token) => {
             let mut c = app.people.pool().acquire().await?;
             match tidemill_schema::tokens::user_by_token(&mut c, token).await? {
-                Some(name) => Ok(Proof::Token(name)),
+                Some(user) if user.controls => Ok(Proof::Token(user.name)),
+                Some(user) => Ok(Proof::Try(user.name)),
                 None => Err(ApiError::unauthorized("the token is unknown or has expired; ask for a new one")),
             }
         }

@@ -14,7 +14,8 @@ async fn every_changing_route_is_refused_without_a_token_through_a_proxy_and_to_
     let m = t.master().await;
     let url = t.master_url(m);
     // A hook is refused for want of a proof, not because it is not there.
-    t.configure(m, "c = {\"www\": {\"change_hook_dialects\": {\"base\": True, \"poller\": True, \"gerrit\": {}}}}").await;
+    t.configure(m, "c = {\"www\": {\"change_hook_dialects\": {\"base\": True, \"poller\": True, \"gerrit\": {}}}}")
+        .await;
     let client = reqwest::Client::new();
     let worker_token = workers::worker_enrol(&t.db, "w").await.unwrap();
     let user_token = tokens::user_token_create(&t.db, "ada").await.unwrap();

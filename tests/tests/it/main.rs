@@ -22,4 +22,5 @@ mod random;
 mod reconfig;
 mod roles;
 mod schedule;
+mod try_builds;
 mod worker_dies;

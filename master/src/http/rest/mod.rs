@@ -16,13 +16,17 @@ pub(crate) mod control;
 mod controls;
 mod describe;
 mod events;
+pub(crate) mod forced;
+mod forceschedulers;
 pub(crate) mod held;
 mod hooks;
+mod jsonrpc;
 mod log_text;
 mod logs;
 mod requests;
 mod steps;
 pub(crate) mod stream;
+mod try_builds;
 mod workers;
 
 pub use hooks::hook_router;
@@ -49,6 +53,9 @@ pub fn router() -> OpenApiRouter<App> {
         .merge(workers::router())
         .merge(config::router())
         .merge(controls::router())
+        .merge(forceschedulers::router())
+        .merge(jsonrpc::router())
+        .merge(try_builds::router())
         .merge(events::router())
 }
 

@@ -58,7 +58,7 @@ pub enum Command {
     /// Let paused builders go on
     Unpause(pause::Pause),
     #[command(name = "sendchange")]
-    SendChange(sendchange::SendChange),
+    SendChange(Box<sendchange::SendChange>),
     Init(init::Init),
     #[command(name = "checkconfig")]
     CheckConfig(checkconfig::CheckConfig),

@@ -109,7 +109,7 @@ async fn simple(command: Command, layers: Layers, out: Output) -> Result<Exit> {
         Command::Priority(args) => commands::requests::priority(args, out).await,
         Command::Pause(args) => commands::pause::run(args, true, out).await,
         Command::Unpause(args) => commands::pause::run(args, false, out).await,
-        Command::SendChange(args) => commands::sendchange::run(args, out).await,
+        Command::SendChange(args) => commands::sendchange::run(*args, out).await,
         Command::Try(args) => commands::try_builds::run(*args, out).await,
         Command::Init(args) => commands::init::run(args, out),
         Command::CheckConfig(args) => commands::checkconfig::run(args, out),

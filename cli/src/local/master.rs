@@ -232,8 +232,8 @@ mod tests {
             sourcestamps: vec![],
             reason: String::new(),
             changes: vec![],
-            url: String::new(),
             trusted: true,
+            url: String::new(),
         }
     }
 

@@ -151,3 +151,12 @@ as $$
     select string_agg(e ->> 'text', '; ' order by n)
       from jsonb_array_elements(request_waiting(p_request, false)) with ordinality x(e, n)
 $$;
+
+-- Readers of the event stream that act on it, each once for all replicas.
+create table event_readers (
+    name text primary key,
+    xid  bigint not null,
+    id   bigint not null
+);
+comment on table event_readers is
+    'How far a service of the project has read the event stream. Taken FOR UPDATE SKIP LOCKED; what it did and the new place commit together.';

@@ -9,6 +9,7 @@
 pub mod active;
 pub mod beats;
 pub mod builds;
+pub mod cancellers;
 pub mod change_sources;
 pub mod changes;
 pub mod claims;

@@ -70,6 +70,7 @@ pub const GRANTS: &[Grant] = &[
     grant("logs", "insert, update"),
     grant("log_chunks", "insert"),
     grant("events", "insert, delete"),
+    grant("event_readers", "insert, update, delete"),
     // The migrator's own.
     Grant { table: "_sqlx_migrations", master: "", reader: false, secret: &[] },
 ];

@@ -30,6 +30,7 @@ pub mod read;
 pub mod request_control;
 pub mod requests;
 pub mod roles;
+pub mod scheduler_controls;
 pub mod schedulers;
 pub mod sessions;
 pub mod sourcestamps;
@@ -37,6 +38,7 @@ mod statistics;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod tokens;
+pub mod upstream;
 pub mod wake;
 pub mod window;
 pub mod workers;

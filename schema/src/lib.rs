@@ -22,6 +22,7 @@ pub mod events;
 pub mod finished;
 pub mod health;
 pub mod ingest;
+pub mod labels;
 pub mod leases;
 pub mod log_chunks;
 pub mod migrate;

@@ -18,6 +18,7 @@ mod postgres_dies;
 mod project;
 mod random;
 mod reconfig;
+mod requests;
 mod roles;
 mod schedule;
 mod worker_dies;

@@ -222,6 +222,7 @@ mod tests {
             reason: String::new(),
             changes: vec![],
             url: String::new(),
+            trusted: true,
         }
     }
 

@@ -11,6 +11,7 @@ mod cancellers;
 mod collapse;
 mod compatible;
 mod context;
+mod hooks;
 mod host;
 mod latent;
 mod order;
@@ -23,6 +24,8 @@ mod views;
 pub(crate) use call::Function;
 pub(crate) use cancellers::Canceller;
 pub(crate) use collapse::CollapseRule;
+pub(crate) use hooks::HookRules;
+pub use hooks::{HookInput, HookOutput};
 pub use host::{
     HttpReply, HttpRequest, NoHost, PolicyHost, PollCommand, PollCommandEnd, PollHost, QUERIES_MAX, QUERY_MAX, Query,
     Resource,
@@ -38,6 +41,7 @@ use crate::definition::{Definition, SchedulerDef};
 use crate::host::diagnostics::{Diagnostic, EvalError};
 use crate::host::limits::Limits;
 use crate::project::{Builder, Inner, Scheduler, Source, Worker};
+use std::collections::BTreeMap;
 
 /// A project's policies.
 #[derive(Clone, Copy)]
@@ -63,6 +67,8 @@ pub(crate) struct Global {
     pub select_next_worker: Option<Function>,
     pub codebase_generator: Option<Function>,
     pub revlinks: Vec<RevlinkRule>,
+    /// By the dialect's name.
+    pub hooks: BTreeMap<String, HookRules>,
 }
 
 /// Locks that depend on the build.

@@ -45,6 +45,9 @@ pub struct Hello {
     /// Host facts for people: `host`, `system`, `arch`.
     #[serde(default)]
     pub info: BTreeMap<String, String>,
+    /// What builders may require of it, as its own settings say.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: crate::requires::Labels,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -9,6 +9,7 @@
 pub mod active;
 pub mod beats;
 pub mod builds;
+pub mod cancellers;
 pub mod change_sources;
 pub mod changes;
 pub mod claims;
@@ -22,6 +23,7 @@ pub mod finished;
 pub mod health;
 pub mod hooks;
 pub mod ingest;
+pub mod labels;
 pub mod leases;
 pub mod locks;
 pub mod log_chunks;

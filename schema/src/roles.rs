@@ -48,7 +48,8 @@ pub const GRANTS: &[Grant] = &[
     grant("builders", "insert, update"),
     grant("builder_workers", "insert, delete"),
     Grant { table: "user_tokens", master: "", reader: false, secret: &[] },
-    without("workers", "update (paused)", &["token_hash"]),
+    without("workers", "update (paused, labels)", &["token_hash"]),
+    grant("worker_labels", "insert, update, delete"),
     without("worker_sessions", "insert, update", &["instance"]),
     without("patches", "insert, update", &["body"]),
     grant("sourcestamps", "insert, update"),
@@ -80,6 +81,7 @@ pub const GRANTS: &[Grant] = &[
     grant("logs", "insert, update"),
     grant("log_chunks", "insert"),
     grant("events", "insert, delete"),
+    grant("event_readers", "insert, update, delete"),
     // The migrator's own.
     Grant { table: "_sqlx_migrations", master: "", reader: false, secret: &[] },
 ];

@@ -80,6 +80,8 @@ pub struct Worker {
     pub base: Option<PathBuf>,
     /// Builds at once; the number of processors if not set.
     pub slots: Option<u32>,
+    /// `NAME=VALUE` with commas between.
+    pub labels: Option<String>,
     pub token_file: Option<PathBuf>,
     /// Bound of what waits on disk for a master, bytes.
     pub spool_max_bytes: u64,
@@ -149,6 +151,7 @@ const KEYS: &[Key] = &[
     key("worker.name", None, "name that the worker's token belongs to"),
     key("worker.base", None, "folder of builds and spool"),
     key("worker.slots", None, "builds at once (default: number of processors)"),
+    key("worker.labels", None, "what builders may require of it, as in os=linux,mem=16,gpu"),
     key("worker.token_file", None, "file with the worker's token"),
     key("worker.spool_max_bytes", Some("2147483648"), "most bytes that wait on disk for a master"),
     key("log.format", Some("text"), "text or json"),

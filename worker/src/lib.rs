@@ -143,6 +143,7 @@ fn hello(settings: &Settings, base: &Base) -> Hello {
         vocabulary: VOCABULARY,
         slots: settings.slots,
         info: info(),
+        labels: settings.labels.clone(),
     }
 }
 

@@ -17,6 +17,7 @@ use crate::values::tree::Tree;
 use crate::values::{declare, lock};
 use serde_json::Value as Json;
 use starlark::values::{OwnedFrozenValue, Value, ValueLike};
+use tidemill_model::requires::Requires;
 
 pub(super) fn read(
     config: &Config,
@@ -89,6 +90,7 @@ fn builder(
         collapse_requests: trees.get("collapseRequests", boolean),
         collapse: builder.collapse.as_ref().map(CollapseRule::kind),
         max_attempts: trees.get("max_attempts", positive).flatten().and_then(|n| u32::try_from(n).ok()),
+        requires: requires(descriptor, optional("requires"), collector),
         expires_after_us: trees.get("expires_after", seconds).flatten().filter(|us| *us > 0),
         locks: accesses,
         env,
@@ -106,6 +108,17 @@ fn builder(
         location: descriptor.site.location(),
     };
     (Entry { definition, site: descriptor.site.clone(), trees }, builder)
+}
+
+/// An expression over the labels of workers.
+fn requires(builder: &Descriptor<'_>, text: Option<String>, collector: &Collector) -> Option<String> {
+    let text = text.filter(|t| !t.trim().is_empty())?;
+    if let Err(error) = Requires::parse(&text) {
+        let message = format!("`requires` is no requirement that can be read, {error}");
+        let hint = "write it as in \"os == 'linux' and mem >= 8\"";
+        collector.report(builder.site.place_argument("requires", Diagnostic::error(message).hint(hint)));
+    }
+    Some(text)
 }
 
 /// `collapseRequests` as it is given.

@@ -1,6 +1,7 @@
 //! An evaluated project: its definition, and what is called later.
 
 mod builders;
+mod cancellers;
 mod changes;
 mod check;
 mod dicts;
@@ -22,7 +23,7 @@ use crate::host::limits::Limits;
 use crate::host::loader;
 use crate::host::site::Site;
 use crate::plan::{BuildContext, Plan};
-use crate::policies::{CollapseRule, Function, Global, LocksRule, NoHost, Policies};
+use crate::policies::{Canceller, CollapseRule, Function, Global, LocksRule, NoHost, Policies};
 use crate::render::Rendering;
 use crate::steps::Step;
 use crate::values::convert;
@@ -53,6 +54,7 @@ pub(crate) struct Inner {
     pub schedulers: BTreeMap<String, Scheduler>,
     pub sources: BTreeMap<String, Source>,
     pub workers: BTreeMap<String, Worker>,
+    pub cancellers: BTreeMap<String, Canceller>,
     pub global: Global,
     limits: Limits,
 }
@@ -221,7 +223,7 @@ fn read(files: &Files, config: &Config, limits: &Limits, collector: &Collector) 
     let mut definition = root::read(config, collector);
     definition.vocabulary = crate::vocabulary::levels::needed(files);
     let mut locks = vec![];
-    let global = whole::read(config, &mut definition, &mut locks, collector);
+    let (global, cancellers) = whole::read(config, &mut definition, &mut locks, collector);
     let workers = workers::read(config, &mut locks, collector);
     let builders = builders::read(config, limits, &Sources::of(files), &mut locks, collector);
     let schedulers = schedulers::read(config, collector);
@@ -235,6 +237,7 @@ fn read(files: &Files, config: &Config, limits: &Limits, collector: &Collector) 
         schedulers: BTreeMap::new(),
         sources: BTreeMap::new(),
         workers: BTreeMap::new(),
+        cancellers: BTreeMap::new(),
         global,
         limits: limits.clone(),
     };
@@ -253,6 +256,11 @@ fn read(files: &Files, config: &Config, limits: &Limits, collector: &Collector) 
     for (entry, source) in sources {
         inner.sources.insert(entry.definition.name.clone(), source);
         inner.definition.change_sources.push(entry.definition);
+    }
+    cancellers::check(&cancellers, &inner.definition.builders, collector);
+    for found in cancellers {
+        inner.cancellers.insert(found.definition.name.clone(), found.canceller);
+        inner.definition.cancellers.push(found.definition);
     }
     inner.definition.secrets = whole::secrets(&inner.definition);
     inner

@@ -32,6 +32,8 @@ pub(crate) enum Kind {
     /// An attribute of a custom step.
     Attribute,
     Builder,
+    /// A service that cancels builds.
+    Canceller,
     ChangeFilter,
     ChangeSource(SourceKind),
     CollapseKey,

@@ -7,6 +7,7 @@
 
 pub mod batcher;
 pub mod beat;
+pub mod cancel;
 pub mod choose;
 pub mod claim;
 pub mod housekeeping;
@@ -28,6 +29,7 @@ pub fn start(app: &App) {
     claim::start(app);
     ingest::start(app);
     schedule::start(app);
+    cancel::start(app);
     poll_sources::start(app);
     reap::start(app);
     housekeeping::start(app);

@@ -21,6 +21,7 @@ mod postgres_dies;
 mod project;
 mod random;
 mod reconfig;
+mod requests;
 mod roles;
 mod schedule;
 mod scheduler_controls;

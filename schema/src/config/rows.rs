@@ -86,28 +86,29 @@ pub async fn builders(c: &mut PgConnection, wanted: &[WantedBuilder]) -> Result<
                     array(select jsonb_array_elements_text(u.tags)) as tags,
                     array(select jsonb_array_elements_text(u.steps)) as steps
                from unnest($1::text[], $2::jsonb[], $3::text[], $4::text[], $5::bool[], $6::bytea[], $7::int[],
-                           $8::jsonb[], $9::bigint[], $10::jsonbtext[], $11::booljsonb[])
+                           $8::jsonb[], $9::bigint[], $10::jsonb[], $11::bool[], $12::text[],
+                           $13::jsonb[])
                     u(name, tags, description, project, any_worker, settings, max_attempts, steps, expires,
-                      locks, lock_rulerequires, requires_of)
+                      locks, lock_rule, requires, requires_of)
                join builder_settings s on s.hash = u.settings
          ), changed as (
              update builders b
                 set active = true, tags = w.tags, description = w.description, project = w.project,
                     any_worker = w.any_worker, settings_id = w.settings_id, max_attempts = w.max_attempts,
-                    steps = w.steps, expires_after = w.expires_after, locksrequires = w.locks, lock_rulerequires,
-                    requires_of = w.lock_rulerequires_of
+                    steps = w.steps, expires_after = w.expires_after, locks = w.locks, lock_rule = w.lock_rule,
+                    requires = w.requires, requires_of = w.requires_of
                from w
               where b.name = w.name
                 and (b.active, b.tags, b.description, b.project, b.any_worker, b.settings_id, b.max_attempts, b.steps,
-                     b.expires_after, b.locksrequires, b.lock_rulerequires_of)
+                     b.expires_after, b.locks, b.lock_rule, b.requires, b.requires_of)
                     is distinct from
                     (true, w.tags, w.description, w.project, w.any_worker, w.settings_id, w.max_attempts, w.steps,
-                     w.expires_after, w.locksrequires, w.lock_rulerequires_of)
+                     w.expires_after, w.locks, w.lock_rule, w.requires, w.requires_of)
          )
          insert into builders (name, tags, description, project, any_worker, settings_id, max_attempts, steps, expires_after,
-                               locks, lock_rulerequires, requires_of)
+                               locks, lock_rule, requires, requires_of)
          select name, tags, description, project, any_worker, settings_id, max_attempts, steps, expires_after,
-                locks, lock_rulerequires, requires_of
+                locks, lock_rule, requires, requires_of
            from w where not exists (select 1 from builders b where b.name = w.name)",
         &all.names,
         &all.tags,
@@ -118,8 +119,10 @@ pub async fn builders(c: &mut PgConnection, wanted: &[WantedBuilder]) -> Result<
         &all.max_attempts,
         &all.steps,
         &all.expires as &[Option<i64>],
-        &all.locksrequires as &[Option<ValueString>],
-        &all.lock_rulesrequires_of as &[Option<Value>]
+        &all.locks as &[Option<Value>],
+        &all.lock_rules,
+        &all.requires as &[Option<String>],
+        &all.requires_of as &[Option<Value>]
     )
     .execute(&mut *c)
     .await?;

@@ -313,7 +313,7 @@ c = {}
 def choose(*args):
     return None
 c["builders"] = [util.BuilderConfig(
-    name = "b", workernames = ["*"], factory = util.BuildFactory([steps.Trigger(schedulerNames = ["s"])]),
+    name = "b", workernames = ["*"], factory = util.BuildFactory([steps.FileUpload(workersrc = "a", masterdest = "b")]),
     canStartBuild = choose,
     nextBuild = choose,
     collapseRequests = False,
@@ -331,7 +331,7 @@ c["schedulers"] = [
     assert_eq!(
         warned,
         [
-            (6, "steps.Trigger is accepted but not run by this release"),
+            (6, "steps.FileUpload is accepted but not run by this release"),
             (15, "schedulers.Dependent is accepted but not run by this release"),
         ]
     );

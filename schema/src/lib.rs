@@ -35,6 +35,7 @@ mod statistics;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod tokens;
+pub mod triggers;
 pub mod wake;
 pub mod window;
 pub mod workers;

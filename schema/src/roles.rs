@@ -69,6 +69,8 @@ pub const GRANTS: &[Grant] = &[
     grant("step_statistics", "insert, update"),
     grant("logs", "insert, update"),
     grant("log_chunks", "insert"),
+    grant("triggers", "insert, update"),
+    grant("trigger_buildsets", "insert"),
     grant("events", "insert, delete"),
     // The migrator's own.
     Grant { table: "_sqlx_migrations", master: "", reader: false, secret: &[] },

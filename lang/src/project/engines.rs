@@ -14,7 +14,6 @@ const SCHEDULERS: &[&str] = &[
     "Nightly",
     "NightlyTriggerable",
     "Periodic",
-    "Triggerable",
     "Try_Jobdir",
     "Try_Userpass",
 ];
@@ -36,7 +35,7 @@ const SOURCES: &[&str] = &[
 
 /// Steps that need something of a master which none does yet.
 const STEPS: &[&str] =
-    &["steps.DirectoryUpload", "steps.FileDownload", "steps.FileUpload", "steps.MultipleFileUpload", "steps.Trigger"];
+    &["steps.DirectoryUpload", "steps.FileDownload", "steps.FileUpload", "steps.MultipleFileUpload"];
 
 pub(super) fn runs_step(name: &str) -> bool {
     !STEPS.contains(&name)

@@ -20,6 +20,8 @@ pub fn router(app: App) -> Router {
         .route("/goodbye", post(worker::hello::goodbye))
         .route("/poll", post(worker::poll::poll))
         .route("/batches", post(worker::batches::batches))
+        .route("/triggers", post(worker::triggers::triggers))
+        .route("/triggers/wait", post(worker::triggers::wait))
         .route("/revisions/{hash}", get(worker::revisions::revision))
         .layer(DefaultBodyLimit::max(tidemill_model::wire::BATCH_MAX));
     let (rest, openapi) = rest::router().split_for_parts();

@@ -12,6 +12,7 @@ pub mod claim;
 pub mod housekeeping;
 pub mod ingest;
 pub mod lanes;
+pub mod let_go;
 pub mod poll_sources;
 pub mod reap;
 pub mod schedule;
@@ -29,6 +30,7 @@ pub fn start(app: &App) {
     schedule::start(app);
     poll_sources::start(app);
     reap::start(app);
+    let_go::start(app);
     housekeeping::start(app);
 }
 

@@ -19,4 +19,5 @@ mod project;
 mod reconfig;
 mod roles;
 mod schedule;
+mod trigger;
 mod worker_dies;

@@ -10,5 +10,6 @@ mod observers;
 mod processes;
 mod protocol;
 mod scripts;
+mod triggers;
 mod unreadable;
 mod worker;

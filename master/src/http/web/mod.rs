@@ -20,6 +20,7 @@ mod log;
 mod page;
 mod request;
 mod show;
+mod triggered;
 mod workers;
 
 use crate::app::App;

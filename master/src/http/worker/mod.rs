@@ -4,6 +4,7 @@ pub mod batches;
 pub mod hello;
 pub mod poll;
 pub mod revisions;
+pub mod triggers;
 
 use super::ApiError;
 use super::access::bearer;

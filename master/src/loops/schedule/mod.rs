@@ -13,9 +13,9 @@
 //! what it failed on, it is left alone for 1 s, then twice as long, up to a
 //! minute, and asked again; a new revision is tried at once. The others go on.
 
-mod buildset;
+pub(crate) mod buildset;
 mod custom;
-mod functions;
+pub(crate) mod functions;
 mod single_branch;
 
 use crate::app::App;

@@ -1,8 +1,8 @@
 //! The command line.
 
 use crate::commands::{
-    builders, builds, cancel, checkconfig, completion, config, doc, force, init, log, lsp, master, migrate, plan,
-    reconfig, run, sendchange, settings, user, watch, worker, workers,
+    builders, builds, cancel, checkconfig, completion, config, doc, force, init, log, lsp, master, migrate, pause,
+    plan, reconfig, requests, run, sendchange, settings, user, watch, worker, workers,
 };
 use crate::project::apart;
 use crate::{exit, up};
@@ -47,6 +47,13 @@ pub enum Command {
     Log(log::LogArgs),
     Force(force::Force),
     Cancel(cancel::Cancel),
+    Requests(requests::Requests),
+    Why(requests::Why),
+    Priority(requests::Priority),
+    /// Start none of the requests of builders; what runs goes on
+    Pause(pause::Pause),
+    /// Let paused builders go on
+    Unpause(pause::Pause),
     #[command(name = "sendchange")]
     SendChange(sendchange::SendChange),
     Init(init::Init),

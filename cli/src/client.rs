@@ -95,6 +95,21 @@ impl Client {
         self.json(response).await
     }
 
+    /// The same with a key under which the master does it once.
+    pub async fn post_once<B: Serialize, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &B,
+        key: Option<&str>,
+    ) -> Result<T> {
+        let mut request = self.request(Method::POST, path).timeout(ANSWER).json(body);
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        let response = self.send(request).await?;
+        self.json(response).await
+    }
+
     /// Posts and hands over whatever comes back, errors included.
     pub async fn post_raw<B: Serialize>(&self, path: &str, body: &B) -> Result<(StatusCode, Value)> {
         let request = self.request(Method::POST, path).timeout(ANSWER).json(body);

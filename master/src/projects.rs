@@ -258,6 +258,7 @@ pub fn wanted(definition: &Definition) -> Wanted {
                     properties,
                     default_properties: named("Builder", &b.default_properties),
                     max_attempts: b.max_attempts.map(|n| n.clamp(1, 1000) as i32),
+                    expires_after: b.expires_after_us.map(Duration::from_micros),
                     steps: b.steps.clone(),
                 }
             })
@@ -272,7 +273,6 @@ fn scheduler(def: &SchedulerDef) -> SchedulerDef {
     let mut def = def.clone();
     def.location.clear();
     match &mut def.kind {
-        SchedulerKind::Force(form) => form.parameters.iter_mut().for_each(nowhere),
         SchedulerKind::Declared(declared) => nowhere(declared),
         _ => {}
     }

@@ -31,7 +31,7 @@ pub const PROTOCOL_MIN: u32 = 1;
 
 /// The newest level of the step vocabulary that this release evaluates. A
 /// revision records the level it needs; older workers are not offered it.
-pub const VOCABULARY: u32 = 2;
+pub const VOCABULARY: u32 = 3;
 
 /// `POST /worker/v1/hello`, with the worker's token as bearer. Begins a session.
 #[derive(Clone, Debug, Serialize, Deserialize)]

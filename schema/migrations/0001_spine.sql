@@ -136,16 +136,21 @@ create table builders (
     id           bigint generated always as identity primary key,
     name         text not null unique,
     active       boolean not null default true,
+    paused       boolean not null default false,
     tags         text[] not null default '{}',
     description  text not null default '',
     project      text not null default '',
     any_worker   boolean not null default false,
     settings_id  bigint not null references builder_settings,
     max_attempts int not null default 5 check (max_attempts > 0),
+    expires_after interval,
     steps        text[] not null default '{}',
     created_at   timestamptz not null default tidemill_now()
 );
 comment on table builders is 'One row for each name ever defined; `active` says whether the active revision defines it. Build numbers come from the sequence build_number_<id>.';
+
+comment on column builders.paused is 'By people: its requests stay in the queue and none is claimed. No revision changes it.';
+comment on column builders.expires_after is 'A request ends with EXCEPTION after no worker that may build it was heard for so long; null: it waits for ever.';
 
 create table builder_workers (
     builder_id  bigint not null references builders on delete cascade,
@@ -302,12 +307,15 @@ create table buildsets (
     parent_build_id     bigint,
     parent_relationship text,
     rebuilt_build_id    bigint,
+    dedupe_key          text,
     properties          jsonb not null default '{}',
     complete_at         timestamptz,
     results             smallint check (results between 0 and 6),
     check ((complete_at is null) = (results is null))
 );
 comment on table buildsets is 'One scheduling decision: sources, properties, and a request for each builder.';
+create unique index buildsets_dedupe on buildsets (dedupe_key) where dedupe_key is not null;
+comment on column buildsets.dedupe_key is 'Of whoever asked: asked again with the same key, this buildset is the answer and no other is made.';
 comment on column buildsets.rebuilt_build_id is 'Of a rebuild: the build that was to be repeated; of a rebuild of that, the same first one.';
 
 create table buildset_sourcestamps (
@@ -359,12 +367,14 @@ create table build_requests (
     submitted_at   timestamptz not null default tidemill_now(),
     complete_at    timestamptz,
     results        smallint check (results between 0 and 6 and results <> 5),
+    complete_reason text,
     collapse_key   bytea,
     collapsed_into bigint,
     check ((complete_at is null) = (results is null))
 ) with (fillfactor = 45);
 comment on table build_requests is
     'The wish for one build of one builder. Not written by a claim: it is pending while in request_queue or request_waits, collapsed while it waits for the request that it became part of, claimed while it has a lease, complete when complete_at is set. Never completed with RETRY (D-15).';
+comment on column build_requests.complete_reason is 'Why it ended without a build that says it: cancelled by whom, superseded by what, no worker. Null where its builds tell.';
 comment on column build_requests.collapse_key is
     'Requests of one builder with the same key become one while they are pending; null: this one never does. By the project''s rule when it was made.';
 comment on column build_requests.collapsed_into is 'The newer request that it became part of, whose result it takes.';

@@ -38,6 +38,8 @@ pub struct WantedBuilder {
     pub properties: Properties,
     pub default_properties: Properties,
     pub max_attempts: Option<i32>,
+    /// None: its requests wait for a worker for ever.
+    pub expires_after: Option<std::time::Duration>,
     pub steps: Vec<String>,
 }
 

@@ -26,6 +26,7 @@ pub mod log_chunks;
 pub mod migrate;
 pub mod policy_failures;
 pub mod read;
+pub mod request_control;
 pub mod requests;
 pub mod roles;
 pub mod schedulers;

@@ -3,6 +3,23 @@
 
 use tidemill_schema::Db;
 
+/// What one transaction may never leave behind, not even for a moment.
+const NEVER: &[(&str, &str)] = &[
+    (
+        "a request with two live builds",
+        "select b.request_id from leases l join builds b on b.id = l.build_id group by 1 having count(*) > 1",
+    ),
+    (
+        "a request complete with a live build",
+        "select r.id from leases l join builds b on b.id = l.build_id join build_requests r on r.id = b.request_id where r.complete_at is not null",
+    ),
+    (
+        "a buildset whose result is not the worst of its requests",
+        "select s.id from buildsets s where s.complete_at is not null and results_rank(s.results) <> coalesce((select max(results_rank(r.results)) from build_requests r where r.buildset_id = s.id and r.results <> 3), results_rank(0::smallint))",
+    ),
+];
+
+/// What holds where nothing is on its way.
 const BROKEN: &[(&str, &str)] = &[
     (
         "a request with two builds that count",
@@ -55,9 +72,19 @@ const BROKEN: &[(&str, &str)] = &[
     ),
 ];
 
-/// Panics with what is broken.
+/// Panics with what is broken, once all has come to rest.
 pub async fn check(db: &Db) {
-    for (what, query) in BROKEN {
+    check_always(db).await;
+    look(db, BROKEN).await;
+}
+
+/// The same of what holds at every moment.
+pub async fn check_always(db: &Db) {
+    look(db, NEVER).await;
+}
+
+async fn look(db: &Db, queries: &[(&str, &'static str)]) {
+    for (what, query) in queries {
         let rows: Vec<i64> = sqlx::query_scalar(*query).fetch_all(db.pool()).await.expect(what);
         assert!(rows.is_empty(), "{what}: {rows:?}");
     }

@@ -6,6 +6,7 @@
 
 mod builders;
 mod diff;
+mod force;
 mod locks;
 mod schedulers;
 mod sources;
@@ -13,8 +14,9 @@ mod workers;
 
 pub use builders::{BuilderDef, Collapse, FolderDef, PolicyNames, ProjectDef, StepDef};
 pub use diff::{Changed, Changes, FieldChange, Group};
+pub use force::{Field, FieldKind, ForceDef};
 pub use locks::{AccessMode, LockAccess, LockDef, LockKind};
-pub use schedulers::{CodebaseDef, CustomSchedulerDef, ForceDef, SchedulerDef, SchedulerKind};
+pub use schedulers::{CodebaseDef, CustomSchedulerDef, SchedulerDef, SchedulerKind};
 pub use sources::{Branches, ChangeSourceDef, ChangeSourceKind, CustomPollerDef, Declared, GitPollerDef, RevlinkDef};
 pub use workers::WorkerDef;
 

@@ -1,5 +1,6 @@
 //! Schedulers, as rows know them.
 
+use super::force::ForceDef;
 use super::sources::Declared;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -62,24 +63,12 @@ pub enum SchedulerKind {
     /// Fired by a Trigger step (SC-18).
     Triggerable,
     /// A button and a form (SC-22).
-    Force(ForceDef),
+    Force(Box<ForceDef>),
     /// The project's own rule (SC-23): [`crate::policies::Policies::schedule`].
     Custom(CustomSchedulerDef),
     /// Any other of Buildbot's: `Nightly`, `NightlyTriggerable`, `Try_Jobdir`,
     /// `Try_Userpass`, with its arguments under Buildbot's names.
     Declared(Declared),
-}
-
-/// The form of a ForceScheduler: parameters under Buildbot's names and kinds (B5).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct ForceDef {
-    #[serde(default)]
-    pub label: Option<String>,
-    #[serde(default)]
-    pub button_name: Option<String>,
-    /// `properties`, `reason`, `username`, `codebases` … in Buildbot's order.
-    #[serde(default)]
-    pub parameters: Vec<Declared>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

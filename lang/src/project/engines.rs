@@ -10,7 +10,6 @@ pub(super) const PLAIN_WORKERS: [&str; 2] = ["Worker", "LocalWorker"];
 const SCHEDULERS: &[&str] = &[
     "AnyBranchScheduler",
     "Dependent",
-    "ForceScheduler",
     "Nightly",
     "NightlyTriggerable",
     "Periodic",

@@ -14,7 +14,6 @@ use crate::vocabulary::remedy::remedy;
 use starlark::codemap::{FileSpan, Pos, Span};
 use starlark::values::dict::DictRef;
 use starlark::values::{OwnedFrozenValue, Value};
-use tidemill_model::wire::VOCABULARY;
 
 /// Keys, and what they hold.
 pub(crate) const KEYS: [(&str, &str); 20] = [
@@ -264,7 +263,6 @@ pub(super) fn read(config: &Config, collector: &Collector) -> Definition {
         title: text("title").unwrap_or_default(),
         title_url: text("titleURL").unwrap_or_default(),
         buildbot_url: text("buildbotURL").unwrap_or_default(),
-        vocabulary: VOCABULARY,
         properties: properties.and_then(|t| convert::properties(&t)).unwrap_or_default(),
         collapse_requests: collapse,
         log_max_size: count("logMaxSize"),

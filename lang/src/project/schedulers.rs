@@ -1,8 +1,8 @@
 //! `c["schedulers"]`.
 
 use super::root::{Config, Entry};
-use super::{Scheduler, engines};
-use crate::definition::{CodebaseDef, CustomSchedulerDef, Declared, ForceDef, SchedulerDef, SchedulerKind};
+use super::{Scheduler, engines, force};
+use crate::definition::{CodebaseDef, CustomSchedulerDef, SchedulerDef, SchedulerKind};
 use crate::filter::{Filter, Predicate};
 use crate::host::collector::Collector;
 use crate::host::diagnostics::Diagnostic;
@@ -11,7 +11,7 @@ use crate::values::convert::{boolean, int32, optional_text, properties, seconds,
 use crate::values::declare;
 use crate::values::descriptor::{Descriptor, Trees};
 use crate::values::spec::{Kind, RuleKind};
-use crate::values::tree::{self, Tree};
+use crate::values::tree::Tree;
 use starlark::values::Value;
 use std::collections::BTreeMap;
 
@@ -54,7 +54,7 @@ fn scheduler(config: &Config, descriptor: &Descriptor<'_>, collector: &Collector
         let message = "`onlyImportant` has no effect without `fileIsImportant`: every change is important";
         report("onlyImportant", Diagnostic::warning(message));
     }
-    let kind = kind(descriptor, &trees);
+    let kind = kind(descriptor, &trees, collector);
     if !engines::runs_scheduler(kind.name()) {
         collector.report(descriptor.site.place(engines::warning(descriptor.spec.name)));
     }
@@ -66,7 +66,11 @@ fn scheduler(config: &Config, descriptor: &Descriptor<'_>, collector: &Collector
         priority: function("priority"),
         rule: function("rule"),
     };
-    let (codebases, codebase_defaults) = codebases(&trees);
+    let (codebases, codebase_defaults) = match &kind {
+        // Its form says what they are.
+        SchedulerKind::Force(form) => (form.codebases.iter().map(|f| f.name.clone()).collect(), BTreeMap::new()),
+        _ => codebases(&trees),
+    };
     let definition = SchedulerDef {
         kind,
         builder_names: trees.get("builderNames", texts).unwrap_or_default(),
@@ -83,7 +87,7 @@ fn scheduler(config: &Config, descriptor: &Descriptor<'_>, collector: &Collector
     (Entry { definition, site: descriptor.site.clone(), trees }, scheduler)
 }
 
-fn kind(descriptor: &Descriptor<'_>, trees: &Trees) -> SchedulerKind {
+fn kind(descriptor: &Descriptor<'_>, trees: &Trees, collector: &Collector) -> SchedulerKind {
     // Zero seconds of quiet are none.
     let tree_stable_us = trees.get("treeStableTimer", seconds).flatten().filter(|us| *us > 0);
     let flag = |name: &str| trees.get(name, boolean).unwrap_or(false);
@@ -99,7 +103,7 @@ fn kind(descriptor: &Descriptor<'_>, trees: &Trees) -> SchedulerKind {
             only_important,
         },
         RuleKind::Triggerable => SchedulerKind::Triggerable,
-        RuleKind::Force => SchedulerKind::Force(force(descriptor, trees)),
+        RuleKind::Force => SchedulerKind::Force(Box::new(force::read(descriptor, trees, collector))),
         RuleKind::Custom => SchedulerKind::Custom(CustomSchedulerDef {
             interval_us: trees.get("interval", seconds).flatten(),
             only_important,
@@ -124,34 +128,6 @@ fn upstream(descriptor: &Descriptor<'_>) -> String {
         None => Some(value),
     };
     name.and_then(|n| n.unpack_str()).unwrap_or_default().to_owned()
-}
-
-/// The form: each parameter as it was declared, with the role that it plays.
-fn force(descriptor: &Descriptor<'_>, trees: &Trees) -> ForceDef {
-    let mut parameters = vec![];
-    for role in ["reason", "username", "priority", "codebases", "properties"] {
-        let Some(value) = descriptor.arg(role) else { continue };
-        let single = [value];
-        for item in tree::items(value).unwrap_or(&single) {
-            let mut parameter = match Descriptor::from_value(*item) {
-                Some(part) => declare::declared(part, &[]),
-                None => match item.unpack_str() {
-                    // A codebase by its name alone.
-                    Some(name) => {
-                        Declared { kind: "CodebaseParameter".into(), name: name.into(), ..Declared::default() }
-                    }
-                    None => continue,
-                },
-            };
-            parameter.args.insert("role".into(), role.into());
-            parameters.push(parameter);
-        }
-    }
-    ForceDef {
-        label: trees.get("label", optional_text).flatten(),
-        button_name: trees.get("buttonName", optional_text).flatten(),
-        parameters,
-    }
 }
 
 /// The scheduler's own branches; none if it names none.

@@ -195,6 +195,7 @@ fn stamps(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::slice::from_ref;
     use tidemill_lang::definition::CodebaseDef;
 
     fn def(codebases: &[&str]) -> SchedulerDef {
@@ -231,12 +232,12 @@ mod tests {
     #[test]
     fn what_the_call_says_of_a_source_goes_over_the_schedulers_defaults() {
         let lib = given(&[("codebase", Some("lib")), ("revision", Some("abc"))]);
-        assert_eq!(made(&def(&["app", "lib"]), &[lib.clone()]).unwrap(), ["app r main -", "lib r main abc"]);
+        assert_eq!(made(&def(&["app", "lib"]), from_ref(&lib)).unwrap(), ["app r main -", "lib r main abc"]);
         let other = given(&[("codebase", Some("doc")), ("repository", Some("d")), ("branch", None)]);
         assert_eq!(made(&def(&["app"]), &[other]).unwrap(), ["app r main -", "doc d - -"]);
         assert_eq!(made(&def(&["app"]), &[]).unwrap(), ["app r main -"]);
         assert_eq!(made(&def(&[]), &[]).unwrap(), ["  - -"]);
-        assert_eq!(made(&def(&[]), &[lib.clone()]).unwrap(), ["lib  - abc"]);
+        assert_eq!(made(&def(&[]), from_ref(&lib)).unwrap(), ["lib  - abc"]);
         assert!(made(&def(&[]), &[lib.clone(), lib]).is_err());
         assert!(made(&def(&[]), &[given(&[("patch", Some("x"))])]).is_err());
     }

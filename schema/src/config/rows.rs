@@ -24,6 +24,8 @@ struct Columns {
     any_worker: Vec<bool>,
     settings: Vec<Vec<u8>>,
     max_attempts: Vec<i32>,
+    /// Microseconds.
+    expires: Vec<Option<i64>>,
     steps: Vec<Value>,
 }
 
@@ -61,31 +63,35 @@ pub async fn builders(c: &mut PgConnection, wanted: &[WantedBuilder]) -> Result<
         all.any_worker.push(b.any_worker);
         all.settings.push(hash);
         all.max_attempts.push(b.max_attempts.unwrap_or(ATTEMPTS));
+        all.expires.push(b.expires_after.map(|d| i64::try_from(d.as_micros()).unwrap_or(i64::MAX)));
         all.steps.push(Value::from(b.steps.clone()));
     }
     settings_intern(c, settings).await?;
     sqlx::query!(
         "with w as (
              select u.name, u.description, u.project, u.any_worker, s.id as settings_id, u.max_attempts,
+                    u.expires * interval '1 microsecond' as expires_after,
                     array(select jsonb_array_elements_text(u.tags)) as tags,
                     array(select jsonb_array_elements_text(u.steps)) as steps
                from unnest($1::text[], $2::jsonb[], $3::text[], $4::text[], $5::bool[], $6::bytea[], $7::int[],
-                           $8::jsonb[])
-                    u(name, tags, description, project, any_worker, settings, max_attempts, steps)
+                           $8::jsonb[], $9::bigint[])
+                    u(name, tags, description, project, any_worker, settings, max_attempts, steps, expires)
                join builder_settings s on s.hash = u.settings
          ), changed as (
              update builders b
                 set active = true, tags = w.tags, description = w.description, project = w.project,
                     any_worker = w.any_worker, settings_id = w.settings_id, max_attempts = w.max_attempts,
-                    steps = w.steps
+                    steps = w.steps, expires_after = w.expires_after
                from w
               where b.name = w.name
-                and (b.active, b.tags, b.description, b.project, b.any_worker, b.settings_id, b.max_attempts, b.steps)
+                and (b.active, b.tags, b.description, b.project, b.any_worker, b.settings_id, b.max_attempts, b.steps,
+                     b.expires_after)
                     is distinct from
-                    (true, w.tags, w.description, w.project, w.any_worker, w.settings_id, w.max_attempts, w.steps)
+                    (true, w.tags, w.description, w.project, w.any_worker, w.settings_id, w.max_attempts, w.steps,
+                     w.expires_after)
          )
-         insert into builders (name, tags, description, project, any_worker, settings_id, max_attempts, steps)
-         select name, tags, description, project, any_worker, settings_id, max_attempts, steps
+         insert into builders (name, tags, description, project, any_worker, settings_id, max_attempts, steps, expires_after)
+         select name, tags, description, project, any_worker, settings_id, max_attempts, steps, expires_after
            from w where not exists (select 1 from builders b where b.name = w.name)",
         &all.names,
         &all.tags,
@@ -94,7 +100,8 @@ pub async fn builders(c: &mut PgConnection, wanted: &[WantedBuilder]) -> Result<
         &all.any_worker,
         &all.settings,
         &all.max_attempts,
-        &all.steps
+        &all.steps,
+        &all.expires as &[Option<i64>]
     )
     .execute(&mut *c)
     .await?;

@@ -29,6 +29,7 @@ pub mod schedulers;
 pub mod steps;
 pub mod text;
 pub mod triggered;
+pub mod waiting;
 pub mod workers;
 
 pub use list::{Listed, Scope, exists, list, one, typed};

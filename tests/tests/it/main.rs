@@ -16,6 +16,7 @@ mod policies;
 mod polls;
 mod postgres_dies;
 mod project;
+mod random;
 mod reconfig;
 mod roles;
 mod schedule;

@@ -15,6 +15,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use tidemill_schema::read::Query;
 use tidemill_schema::read::builds::{self, BUILDS};
 use tidemill_schema::read::requests::{self, Request};
+use tidemill_schema::read::waiting::{Waiting, waiting};
 
 #[derive(Template)]
 #[template(path = "request.html")]
@@ -24,6 +25,8 @@ struct RequestPage {
     badge: Badge,
     builder_path: String,
     triggered_by: Option<TriggeredBy>,
+    /// Why it waits.
+    waiting: Vec<Waiting>,
     /// Attempts so far, newest first.
     builds: Vec<BuildRow>,
 }
@@ -34,6 +37,10 @@ pub async fn page(State(app): State<App>, who: Who, At(id): At<i64>) -> Result<R
     let request = requests::one(&mut c, &[requests::by_id(id)]).await?.ok_or_else(missing)?;
     let attempts = builds::list(&mut c, &[builds::of_request(id)], &Query::newest(&BUILDS)).await?;
     let triggered_by = TriggeredBy::of(&mut c, request.buildsetid).await?;
+    let waiting = match request.complete {
+        true => Vec::new(),
+        false => waiting(&mut c, id).await?.unwrap_or_default(),
+    };
     drop(c);
     if let [only] = attempts.as_slice()
         && (request.complete || request.claimed)
@@ -51,6 +58,7 @@ pub async fn page(State(app): State<App>, who: Who, At(id): At<i64>) -> Result<R
         builder_path: builder_path(&request.buildername),
         badge,
         triggered_by,
+        waiting,
         builds: attempts.into_iter().map(BuildRow::of).collect(),
         request,
     })

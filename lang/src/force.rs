@@ -418,6 +418,7 @@ mod tests {
             codebases: vec![],
             codebase_defaults: BTreeMap::new(),
             properties: BTreeMap::new(),
+            absolute: false,
             reason: String::new(),
             priority: 0,
             priority_function: false,

@@ -289,12 +289,24 @@ create table schedulers (
     next_at    timestamptz,
     retry_at   timestamptz,
     failures   int not null default 0,
-    check ((retry_at is null) = (failures = 0))
+    watches    boolean not null default true,
+    hears      boolean not null default false,
+    summary    text not null default '',
+    enabled_at timestamptz,
+    run_asked_at timestamptz,
+    run_asked_by text,
+    check ((retry_at is null) = (failures = 0)),
+    check ((run_asked_at is null) = (run_asked_by is null))
 );
 comment on table schedulers is 'A cursor over changes and a small durable state. Taken FOR UPDATE SKIP LOCKED by the schedule loop of any replica.';
 comment on column schedulers.heard_xid is 'With heard_id: a cursor over events, for one that hears of finished buildsets of other schedulers.';
 comment on column schedulers.next_at is 'When a timer of `state` is due; null without one.';
 comment on column schedulers.retry_at is 'A function of the project failed so many times in a row (`failures`): left alone until then or until a new revision, cursors and state as they were.';
+comment on column schedulers.watches is 'Whether it looks at changes: the cursor of one that does not stays where it is.';
+comment on column schedulers.hears is 'Whether it hears of buildsets of other schedulers.';
+comment on column schedulers.summary is 'What it is doing, in words, as of its last look.';
+comment on column schedulers.enabled_at is 'When it was enabled after it had been disabled: times before that are not caught up with.';
+comment on column schedulers.run_asked_at is 'Somebody wants it to run now; null when that is done.';
 
 ------------------------------------------------------------------ what is to be built
 
@@ -613,6 +625,6 @@ create table events (
     data       jsonb not null default '{}',
     primary key (xid, id)
 );
-create index events_buildsets on events (xid, id) where kind = 'buildsets.complete';
+create index events_buildsets on events (xid, id) where kind in ('buildsets.new', 'buildsets.complete');
 comment on table events is 'What happened, appended by the transaction that did it; read in the order of (xid, id) by live pages, notifiers and webhooks.';
 comment on column events.kind is 'Topic and verb, such as builds.new, builds.updated, builds.finished, changes.new.';

@@ -7,15 +7,7 @@ use crate::values::spec::{Kind, Spec};
 pub(super) const PLAIN_WORKERS: [&str; 2] = ["Worker", "LocalWorker"];
 
 /// Schedulers without an engine.
-const SCHEDULERS: &[&str] = &[
-    "AnyBranchScheduler",
-    "Dependent",
-    "Nightly",
-    "NightlyTriggerable",
-    "Periodic",
-    "Try_Jobdir",
-    "Try_Userpass",
-];
+const SCHEDULERS: &[&str] = &["NightlyTriggerable", "Try_Jobdir", "Try_Userpass"];
 
 /// Change sources without an engine.
 const SOURCES: &[&str] = &[

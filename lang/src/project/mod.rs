@@ -9,6 +9,7 @@ pub(crate) mod engines;
 mod force;
 pub(crate) mod root;
 mod schedulers;
+mod timed;
 mod triggers;
 mod whole;
 mod workers;

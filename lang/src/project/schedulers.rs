@@ -1,6 +1,7 @@
 //! `c["schedulers"]`.
 
 use super::root::{Config, Entry};
+use super::timed::{self, Timed};
 use super::{Scheduler, engines, force};
 use crate::definition::{CodebaseDef, CustomSchedulerDef, SchedulerDef, SchedulerKind};
 use crate::filter::{Filter, Predicate};
@@ -30,6 +31,7 @@ const FIELDS: [&str; 10] = [
 ];
 
 pub(super) fn read(config: &Config, collector: &Collector) -> Vec<(Entry<SchedulerDef>, Scheduler)> {
+    timed::check_zone(config, collector);
     let found = config.descriptors("schedulers", |k| matches!(k, Kind::Scheduler(_)), "schedulers", collector);
     found.iter().map(|descriptor| scheduler(config, descriptor, collector)).collect()
 }
@@ -43,7 +45,10 @@ fn scheduler(config: &Config, descriptor: &Descriptor<'_>, collector: &Collector
         .arg("change_filter")
         .and_then(Descriptor::from_value)
         .map(|filter| Filter::new(filter, &own, collector));
-    let branches = branches(&trees);
+    let kind = kind(config, descriptor, &trees, collector);
+    // Those that the clock sets off have a branch beside their filter.
+    let timed = matches!(kind, SchedulerKind::Periodic { .. } | SchedulerKind::Nightly(_));
+    let branches = branches(&trees).filter(|_| !timed);
     if filter.is_some() && branches.is_some() {
         let argument = if trees.given("branch") { "branch" } else { "branches" };
         let message = format!("scheduler `{name}` has both `{argument}` and `change_filter`");
@@ -54,7 +59,6 @@ fn scheduler(config: &Config, descriptor: &Descriptor<'_>, collector: &Collector
         let message = "`onlyImportant` has no effect without `fileIsImportant`: every change is important";
         report("onlyImportant", Diagnostic::warning(message));
     }
-    let kind = kind(descriptor, &trees, collector);
     if !engines::runs_scheduler(kind.name()) {
         collector.report(descriptor.site.place(engines::warning(descriptor.spec.name)));
     }
@@ -77,6 +81,7 @@ fn scheduler(config: &Config, descriptor: &Descriptor<'_>, collector: &Collector
         builders_function: scheduler.builders.is_some(),
         codebases,
         codebase_defaults,
+        absolute: trees.get("createAbsoluteSourceStamps", boolean).unwrap_or(false),
         properties: trees.get("properties", properties).unwrap_or_default(),
         reason: reason(&trees, &name, descriptor.spec.short()),
         priority: trees.get("priority", int32).unwrap_or(0),
@@ -87,11 +92,12 @@ fn scheduler(config: &Config, descriptor: &Descriptor<'_>, collector: &Collector
     (Entry { definition, site: descriptor.site.clone(), trees }, scheduler)
 }
 
-fn kind(descriptor: &Descriptor<'_>, trees: &Trees, collector: &Collector) -> SchedulerKind {
+fn kind(config: &Config, descriptor: &Descriptor<'_>, trees: &Trees, collector: &Collector) -> SchedulerKind {
     // Zero seconds of quiet are none.
     let tree_stable_us = trees.get("treeStableTimer", seconds).flatten().filter(|us| *us > 0);
     let flag = |name: &str| trees.get(name, boolean).unwrap_or(false);
     let only_important = flag("onlyImportant");
+    let timed = Timed { config, descriptor, trees, collector };
     let Kind::Scheduler(rule) = descriptor.kind() else { return SchedulerKind::Triggerable };
     match rule {
         RuleKind::SingleBranch => SchedulerKind::SingleBranch { tree_stable_us, only_important },
@@ -99,9 +105,10 @@ fn kind(descriptor: &Descriptor<'_>, trees: &Trees, collector: &Collector) -> Sc
         RuleKind::Dependent => SchedulerKind::Dependent { upstream: upstream(descriptor) },
         RuleKind::Periodic => SchedulerKind::Periodic {
             interval_us: trees.get("periodicBuildTimer", seconds).flatten().unwrap_or(1_000_000),
-            only_if_changed: flag("onlyIfChanged"),
-            only_important,
+            timed: timed.timed(),
         },
+        RuleKind::Nightly => SchedulerKind::Nightly(timed.nightly()),
+        RuleKind::NightlyTriggerable => SchedulerKind::NightlyTriggerable { at: timed.at() },
         RuleKind::Triggerable => SchedulerKind::Triggerable,
         RuleKind::Force => SchedulerKind::Force(Box::new(force::read(descriptor, trees, collector))),
         RuleKind::Custom => SchedulerKind::Custom(CustomSchedulerDef {
@@ -110,13 +117,7 @@ fn kind(descriptor: &Descriptor<'_>, trees: &Trees, collector: &Collector) -> Sc
             upstream: trees.get("upstream", texts).unwrap_or_default(),
             attrs: trees.get("attrs", properties).unwrap_or_default(),
         }),
-        RuleKind::Declared => {
-            let mut declared = declare::declared(descriptor, &FIELDS);
-            if trees.given("onlyImportant") {
-                declared.args.insert("onlyImportant".into(), only_important.into());
-            }
-            SchedulerKind::Declared(declared)
-        }
+        RuleKind::Declared => SchedulerKind::Declared(declare::declared(descriptor, &FIELDS)),
     }
 }
 

@@ -78,7 +78,7 @@ fn names_in(tree: &Tree) -> Vec<String> {
 
 /// Whether a Trigger step may name it.
 fn triggerable(kind: &SchedulerKind) -> bool {
-    matches!(kind, SchedulerKind::Triggerable) || kind.name() == "NightlyTriggerable"
+    matches!(kind, SchedulerKind::Triggerable | SchedulerKind::NightlyTriggerable { .. })
 }
 
 pub(super) fn check(

@@ -9,7 +9,7 @@
 use super::refused;
 use crate::app::App;
 use crate::http::ApiError;
-use crate::loops::schedule::buildset;
+use crate::loops::schedule::buildset::{self, Wish};
 use crate::loops::schedule::functions::{Functions, blocking};
 use crate::policies::collapse;
 use std::collections::BTreeMap;
@@ -126,7 +126,7 @@ fn composed(
     priority: i32,
 ) -> Result<NewBuildset, ApiError> {
     let call = asked.call;
-    let mut new = buildset::compose(def, &[], builders, priority).new;
+    let mut new = buildset::compose(def, Wish::default(), builders, priority).new;
     new.sourcestamps = stamps(def, new.sourcestamps, &call.sourcestamps)?;
     new.changes = of_stamps(asked, &new.sourcestamps).into_iter().map(|(id, _)| ChangeId(id)).collect();
     let mut properties = Properties::new();
@@ -205,6 +205,7 @@ mod tests {
             kind: SchedulerKind::Triggerable,
             builder_names: vec![],
             builders_function: false,
+            absolute: false,
             codebases: codebases.iter().map(|c| (*c).to_owned()).collect(),
             codebase_defaults: codebases.iter().map(|c| ((*c).to_owned(), default.clone())).collect(),
             properties: BTreeMap::new(),
@@ -220,7 +221,7 @@ mod tests {
     }
 
     fn made(def: &SchedulerDef, given: &[BTreeMap<String, Option<String>>]) -> Result<Vec<String>, ApiError> {
-        let defaults = buildset::compose(def, &[], vec![], 0).new.sourcestamps;
+        let defaults = buildset::compose(def, Wish::default(), vec![], 0).new.sourcestamps;
         let text = |o: &Option<String>| o.clone().unwrap_or_else(|| "-".into());
         let all = stamps(def, defaults, given)?;
         Ok(all

@@ -7,7 +7,7 @@
 //! look and a write; what else is written to them meanwhile (a poll's lease, a
 //! cursor, a switch) is in other columns, and an update waits for it.
 
-use super::WantedBuilder;
+use super::{WantedBuilder, WantedScheduler};
 use crate::{Error, Result};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -178,18 +178,20 @@ async fn settings_intern(c: &mut PgConnection, settings: BTreeMap<Vec<u8>, (Valu
 /// A scheduler that is new starts at the horizon of now: it sees every change
 /// that commits after its activation, and of those before it only what came
 /// since the oldest transaction began that is still open. One that comes back
-/// after being inactive starts so too. One of another kind begins with an empty
-/// state, which the former kind's rule wrote. One that is called at intervals is
-/// called first now.
-pub async fn schedulers(c: &mut PgConnection, wanted: &[(String, Value)]) -> Result<()> {
-    let (names, definitions): (Vec<String>, Vec<Value>) = wanted.iter().cloned().unzip();
+/// after being inactive starts so too, and one that begins to look at changes.
+/// One of another kind begins with an empty state, which the former kind's rule
+/// wrote. Whether it is enabled, people say: that stays (SC-08).
+pub async fn schedulers(c: &mut PgConnection, wanted: &[WantedScheduler]) -> Result<()> {
+    fn column<T>(wanted: &[WantedScheduler], f: impl Fn(&WantedScheduler) -> T) -> Vec<T> {
+        wanted.iter().map(f).collect()
+    }
+    let names = column(wanted, |s| s.name.clone());
     sqlx::query!(
         "with w as (
-             select u.n, u.d, s.id, coalesce(s.active and k.was is not distinct from k.is, false) as keep,
-                    -- It listened to finished buildsets before.
-                    coalesce(s.active and jsonb_array_length(s.definition #> '{kind,custom,upstream}') > 0, false)
-                        as heard
-               from unnest($1::text[], $2::jsonb[]) u(n, d)
+             select u.n, u.d, u.watches, u.hears, u.looks, u.summary, s.id,
+                    coalesce(s.active and k.was is not distinct from k.is, false) as keep
+               from unnest($1::text[], $2::jsonb[], $3::bool[], $4::bool[], $5::bool[], $6::text[])
+                    u(n, d, watches, hears, looks, summary)
                left join schedulers s on s.name = u.n
                cross join lateral (select
                    -- A kind is a text or an object of one key; what is only declared has its kind inside.
@@ -199,23 +201,29 @@ pub async fn schedulers(c: &mut PgConnection, wanted: &[(String, Value)]) -> Res
                                   u.d -> 'kind'), u.d #> '{kind,declared,kind}'] as is) k
          ), changed as (
              update schedulers s
-                set definition = w.d, active = true,
-                    cursor_xid = case when s.active then s.cursor_xid else tidemill_horizon() end,
-                    cursor_id = case when s.active then s.cursor_id else 0 end,
-                    heard_xid = case when w.heard then s.heard_xid else tidemill_horizon() end,
-                    heard_id = case when w.heard then s.heard_id else 0 end,
+                set definition = w.d, active = true, watches = w.watches, hears = w.hears,
+                    cursor_xid = case when s.active and s.watches then s.cursor_xid else tidemill_horizon() end,
+                    cursor_id = case when s.active and s.watches then s.cursor_id else 0 end,
+                    heard_xid = case when s.active and s.hears then s.heard_xid else tidemill_horizon() end,
+                    heard_id = case when s.active and s.hears then s.heard_id else 0 end,
                     state = case when w.keep then s.state else '{}' end,
-                    next_at = case when w.d #> '{kind,custom,interval_us}' <> 'null' then tidemill_now()
-                                   when w.keep then s.next_at end
+                    summary = case when w.keep then s.summary else w.summary end,
+                    next_at = case when w.looks then tidemill_now() when w.keep then s.next_at end,
+                    run_asked_at = case when s.active then s.run_asked_at end,
+                    run_asked_by = case when s.active then s.run_asked_by end
                from w
-              where s.id = w.id and (s.definition <> w.d or not s.active)
+              where s.id = w.id and (s.definition <> w.d or not s.active
+                                     or (s.watches, s.hears) <> (w.watches, w.hears))
          )
-         insert into schedulers (name, definition, cursor_xid, cursor_id, next_at)
-         select n, d, tidemill_horizon(), 0,
-                case when d #> '{kind,custom,interval_us}' <> 'null' then tidemill_now() end
+         insert into schedulers (name, definition, cursor_xid, cursor_id, next_at, watches, hears, summary)
+         select n, d, tidemill_horizon(), 0, case when looks then tidemill_now() end, watches, hears, summary
            from w where id is null",
         &names,
-        &definitions
+        &column(wanted, |s| s.definition.clone()),
+        &column(wanted, |s| s.watches),
+        &column(wanted, |s| s.hears),
+        &column(wanted, |s| s.looks),
+        &column(wanted, |s| s.summary.clone()),
     )
     .execute(&mut *c)
     .await?;
@@ -225,6 +233,13 @@ pub async fn schedulers(c: &mut PgConnection, wanted: &[(String, Value)]) -> Res
         "update schedulers s set active = false
           where active and not exists (select 1 from unnest($1::text[]) n where n = s.name)",
         &names
+    )
+    .execute(&mut *c)
+    .await?;
+    // What was waited for before it went, or before it became something else, is not waited for any more.
+    sqlx::query!(
+        "delete from scheduler_upstream p using schedulers s
+          where s.id = p.scheduler_id and not (s.active and s.definition #> '{kind,dependent}' is not null)"
     )
     .execute(c)
     .await?;

@@ -13,7 +13,7 @@ use tidemill_model::wire::{TriggeredBuild, TriggeredRequest, TriggeredSet};
 pub async fn trigger_watch(c: &mut PgConnection, key: Key, token: &str) -> Result<Option<Vec<TriggeredSet>>> {
     let rows = sqlx::query!(
         r#"select s.scheduler, s.unimportant, s.buildset_id,
-                  coalesce(b.complete_at is not null, true) as "complete!", b.results as "results?"
+                  s.buildset_id is null or b.complete_at is not null as "complete!", b.results as "results?"
              from leases l
              join triggers t on t.build_id = l.build_id and t.step = $3 and t.nth = $4
              join trigger_buildsets s on s.trigger_id = t.id

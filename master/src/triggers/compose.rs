@@ -10,13 +10,14 @@ use super::refused;
 use crate::app::App;
 use crate::http::ApiError;
 use crate::loops::schedule::buildset::{self, Wish};
-use crate::loops::schedule::functions::{Functions, blocking};
+use crate::loops::schedule::functions::{Failed, Functions, blocking};
 use crate::policies::collapse;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 use tidemill_lang::Project;
-use tidemill_lang::definition::{SchedulerDef, SchedulerKind};
+use tidemill_lang::definition::{CronDef, SchedulerDef, SchedulerKind};
 use tidemill_model::wire::{TriggerCall, TriggerTarget};
 use tidemill_model::{BuildId, Change, ChangeId, Properties, SourceStamp};
 use tidemill_schema::changes::changes_get;
@@ -40,35 +41,109 @@ pub struct Asked<'a> {
     pub parent: &'a Parent,
 }
 
-/// A buildset to store.
+/// What a target of the call becomes.
 pub struct Composed {
     pub scheduler: String,
     pub unimportant: bool,
-    pub new: NewBuildset,
+    pub what: What,
+}
+
+pub enum What {
+    /// A buildset to store.
+    Now(NewBuildset),
+    /// What the scheduler is to remember, and when it fires.
+    Later { latest: Box<Latest>, at: CronDef },
+}
+
+/// A trigger that is remembered.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Latest {
+    /// Its one target is the scheduler that remembers it.
+    call: TriggerCall,
+    pub parent: Inherited,
+}
+
+/// What it inherits from the build that triggered it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Inherited {
+    changes: Vec<(i64, String)>,
+    pub priority: i32,
+}
+
+impl Latest {
+    fn new(asked: &Asked<'_>, target: &TriggerTarget) -> Latest {
+        // Nobody waits for it, and nobody is to find a token.
+        let call =
+            TriggerCall { token: String::new(), wait: false, targets: vec![target.clone()], ..asked.call.clone() };
+        Latest { call, parent: Inherited::of(asked.parent) }
+    }
+
+    /// Ids of the changes that it may inherit.
+    pub fn changes(&self) -> Vec<i64> {
+        self.parent.changes.iter().map(|(id, _)| *id).filter(|_| self.call.inherits).collect()
+    }
+
+    /// The buildset, when it fires.
+    pub fn buildset(
+        &self,
+        def: &SchedulerDef,
+        builders: Vec<String>,
+        priority: i32,
+    ) -> Result<buildset::Composed, ApiError> {
+        let target = self.call.targets.first().ok_or_else(|| refused("it names no scheduler"))?;
+        let new = composed(def, &self.call, target, &self.parent, builders, priority)?;
+        let changes = of_stamps(&self.call, &self.parent, &new.sourcestamps);
+        Ok(buildset::Composed { new, changes })
+    }
+}
+
+impl Inherited {
+    fn of(parent: &Parent) -> Inherited {
+        let changes = parent.changes.iter().map(|(id, codebase)| (id.0, codebase.clone())).collect();
+        Inherited { changes, priority: parent.priority }
+    }
+}
+
+/// Whether the scheduler has a priority of its own (D-36).
+pub fn own_priority(def: &SchedulerDef) -> bool {
+    def.priority_function || def.priority != 0
 }
 
 pub async fn compose(asked: &Asked<'_>) -> Result<Vec<Composed>, ApiError> {
     let defs: Vec<&SchedulerDef> =
         asked.call.targets.iter().map(|t| definition(asked.project, t)).collect::<Result<_, _>>()?;
     let changes = inherited(asked, &defs).await?;
+    let parent = Inherited::of(asked.parent);
     let until = Instant::now() + collapse::BUDGET;
     let mut all = Vec::with_capacity(defs.len());
     for (target, def) in asked.call.targets.iter().zip(defs) {
-        let (builders, priority) = ask(asked, def, &changes).await?;
-        let mut new = composed(asked, def, target, builders, priority)?;
-        if !asked.call.wait {
-            // A request that somebody waits for is built by itself.
-            let ids: Vec<(i64, String)> = of_stamps(asked, &new.sourcestamps);
-            collapse::choose(asked.app, asked.revision, asked.project, &mut new, &ids, until).await?;
-        }
-        all.push(Composed { scheduler: def.name.clone(), unimportant: target.unimportant, new });
+        let what = match &def.kind {
+            SchedulerKind::NightlyTriggerable { at } => {
+                let latest = Latest::new(asked, target);
+                // What cannot be is told now, and not in the night.
+                latest.buildset(def, Vec::new(), 0)?;
+                What::Later { latest: Box::new(latest), at: at.clone() }
+            }
+            _ => {
+                let (builders, priority) = ask(asked, def, &changes).await?;
+                let mut new = composed(def, asked.call, target, &parent, builders, priority)?;
+                if !asked.call.wait {
+                    // A request that somebody waits for is built by itself.
+                    let ids = of_stamps(asked.call, &parent, &new.sourcestamps);
+                    collapse::choose(asked.app, asked.revision, asked.project, &mut new, &ids, until).await?;
+                }
+                What::Now(new)
+            }
+        };
+        all.push(Composed { scheduler: def.name.clone(), unimportant: target.unimportant, what });
     }
     Ok(all)
 }
 
 fn definition<'p>(project: &'p Project, target: &TriggerTarget) -> Result<&'p SchedulerDef, ApiError> {
     let all = &project.definition().schedulers;
-    let triggerable = |s: &&SchedulerDef| s.kind == SchedulerKind::Triggerable;
+    let triggerable =
+        |s: &&SchedulerDef| matches!(s.kind, SchedulerKind::Triggerable | SchedulerKind::NightlyTriggerable { .. });
     let Some(def) = all.iter().find(|s| s.name == target.scheduler) else {
         let names: Vec<&str> = all.iter().filter(triggerable).map(|s| s.name.as_str()).collect();
         let hint = match (tidemill_lang::nearest(&target.scheduler, names.iter().copied()), names.len()) {
@@ -102,33 +177,33 @@ async fn inherited(asked: &Asked<'_>, defs: &[&SchedulerDef]) -> Result<Vec<Chan
 
 /// The builders, and their priority.
 async fn ask(asked: &Asked<'_>, def: &SchedulerDef, changes: &[Change]) -> Result<(Vec<String>, i32), ApiError> {
-    let (inherits, priority) = (!def.priority_function && def.priority == 0, asked.parent.priority);
+    let (own, priority) = (own_priority(def), asked.parent.priority);
     if !def.builders_function && !def.priority_function {
-        return Ok((def.builder_names.clone(), if inherits { priority } else { def.priority }));
+        return Ok((def.builder_names.clone(), if own { def.priority } else { priority }));
     }
     let functions = Functions::new(asked.app, asked.revision, asked.project.clone(), def.clone());
     let changes = changes.to_vec();
     let answer = blocking(move || {
         let builders = functions.builders(&changes)?;
-        let own = if inherits { priority } else { functions.priority(&builders, &changes) };
-        Ok((builders, own))
+        let priority = if own { functions.priority(&builders, &changes) } else { priority };
+        Ok((builders, priority))
     });
-    answer.await?.map_err(|failed: crate::loops::schedule::functions::Failed| {
+    answer.await?.map_err(|failed: Failed| {
         refused(format!("`{}` of the scheduler `{}` failed: {}", failed.policy, def.name, failed.error))
     })
 }
 
 fn composed(
-    asked: &Asked<'_>,
     def: &SchedulerDef,
+    call: &TriggerCall,
     target: &TriggerTarget,
+    parent: &Inherited,
     builders: Vec<String>,
     priority: i32,
 ) -> Result<NewBuildset, ApiError> {
-    let call = asked.call;
     let mut new = buildset::compose(def, Wish::default(), builders, priority).new;
     new.sourcestamps = stamps(def, new.sourcestamps, &call.sourcestamps)?;
-    new.changes = of_stamps(asked, &new.sourcestamps).into_iter().map(|(id, _)| ChangeId(id)).collect();
+    new.changes = of_stamps(call, parent, &new.sourcestamps).into_iter().map(|(id, _)| ChangeId(id)).collect();
     let mut properties = Properties::new();
     target.properties.iter().for_each(|(name, value)| properties.set(name, value.clone(), SOURCE));
     if let Some(reason) = properties.get("reason").and_then(|r| r.as_str()).filter(|r| !r.trim().is_empty()) {
@@ -147,10 +222,9 @@ fn composed(
 }
 
 /// Id and codebase of the parent's changes that lead to these sources.
-fn of_stamps(asked: &Asked<'_>, stamps: &[SourceStamp]) -> Vec<(i64, String)> {
+fn of_stamps(call: &TriggerCall, parent: &Inherited, stamps: &[SourceStamp]) -> Vec<(i64, String)> {
     let here = |codebase: &String| stamps.iter().any(|s| s.codebase == *codebase);
-    let all = asked.parent.changes.iter().filter(|(_, codebase)| asked.call.inherits && here(codebase));
-    all.map(|(id, codebase)| (id.0, codebase.clone())).collect()
+    parent.changes.iter().filter(|(_, codebase)| call.inherits && here(codebase)).cloned().collect()
 }
 
 /// What the call says over the scheduler's defaults.

@@ -5,13 +5,15 @@
 //! again if that moved; it locks the lease, so a build that is no longer its
 //! worker's starts nothing; and it finds itself if it was stored before.
 
-mod compose;
+pub(crate) mod compose;
 
 use crate::app::App;
 use crate::http::ApiError;
 use crate::policies::collapse;
+use crate::schedulers::nightly_triggerable::{Rule, State};
+use crate::schedulers::summary::summary;
 use axum::http::StatusCode;
-use compose::{Asked, Composed};
+use compose::{Asked, Composed, What};
 use sqlx::PgConnection;
 use std::sync::Arc;
 use tidemill_lang::Project;
@@ -21,7 +23,8 @@ use tidemill_model::wire::{Fired, TRIGGER_DEPTH_MAX, TRIGGER_TARGETS_MAX, Trigge
 use tidemill_schema::config::revision_share;
 use tidemill_schema::requests::buildset_insert;
 use tidemill_schema::triggers::{
-    Key, Locked, schedulers_disabled, trigger_insert, trigger_known, trigger_lock, trigger_parent,
+    Held, Key, Locked, scheduler_remember, schedulers_disabled, schedulers_hold, trigger_insert, trigger_known,
+    trigger_lock, trigger_parent,
 };
 use tidemill_schema::wake::Wake;
 use tidemill_schema::{Error, run_tx};
@@ -101,6 +104,31 @@ pub async fn fire(app: &App, call: &TriggerCall) -> Result<Vec<Fired>, ApiError>
     Err(ApiError::unavailable())
 }
 
+/// What is not to be built at once goes into the states of its schedulers. Of
+/// several for one scheduler the last stays (D-33).
+async fn remember(c: &mut PgConnection, project: &Project, composed: &[Composed]) -> Result<(), Error> {
+    let later = || composed.iter().filter(|m| matches!(m.what, What::Later { .. }));
+    let names: Vec<String> = later().map(|m| m.scheduler.clone()).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let (held, now) = schedulers_hold(c, &names).await?;
+    for Held { id, name, state, enabled_at } in held {
+        let inconsistent = |e: &dyn std::fmt::Display| Error::Inconsistent(format!("scheduler `{name}`: {e}"));
+        let Some(What::Later { latest, at }) = later().filter(|m| m.scheduler == name).last().map(|m| &m.what) else {
+            continue;
+        };
+        let rule = Rule::new(at, enabled_at).map_err(|e| inconsistent(&e))?;
+        let mut state: State = serde_json::from_value(state).unwrap_or_default();
+        rule.remember(&mut state, serde_json::to_value(latest).map_err(|e| inconsistent(&e))?, now);
+        let stored = serde_json::to_value(&state).map_err(|e| inconsistent(&e))?;
+        let def = project.definition().schedulers.iter().find(|s| s.name == name);
+        let summary = def.map(|def| summary(def, &stored)).unwrap_or_default();
+        scheduler_remember(c, id, &stored, rule.next_at(&state), &summary).await?;
+    }
+    Ok(())
+}
+
 enum Stored {
     Made { fired: Vec<Fired>, lanes: Vec<i64> },
     Known(Vec<Fired>),
@@ -127,12 +155,19 @@ async fn store(
     if !disabled.is_empty() {
         return Ok(Stored::Disabled(disabled));
     }
+    remember(c, project, composed).await?;
     let (mut fired, mut made) = (Vec::new(), Vec::new());
     for one in composed {
-        let submitted = buildset_insert(c, &one.new).await?;
-        let buildset = Some(submitted.buildset.0);
+        let buildset = match &one.what {
+            What::Now(new) => {
+                let submitted = buildset_insert(c, new).await?;
+                let buildset = submitted.buildset.0;
+                made.push(submitted);
+                Some(buildset)
+            }
+            What::Later { .. } => None,
+        };
         fired.push(Fired { scheduler: one.scheduler.clone(), unimportant: one.unimportant, buildset });
-        made.push(submitted);
     }
     trigger_insert(c, key, call.wait, &fired).await?;
     collapse::merge(c, app, revision, project, &made).await?;

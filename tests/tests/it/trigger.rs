@@ -3,6 +3,7 @@
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::path::Path;
+use tidemill_schema::scheduler_controls::scheduler_enable;
 use tidemill_tests::proxy::{Fault, Proxy};
 use tidemill_tests::{Cluster, invariants, wait_until};
 
@@ -435,7 +436,9 @@ async fn a_trigger_that_cannot_be_is_an_exception_that_says_what_there_is() {
     assert!(text.contains("there is no scheduler named `go-chidl`; did you mean `go-child`?"), "{text}");
     assert_eq!(number(&t, "select count(*) from buildsets").await, 1);
 
-    sqlx::query("update schedulers set enabled = false where name = 'go-child'").execute(t.db.pool()).await.unwrap();
+    let id: i64 =
+        sqlx::query_scalar("select id from schedulers where name = 'go-child'").fetch_one(t.db.pool()).await.unwrap();
+    tidemill_schema::run_tx!(t.db, "test", |c| scheduler_enable(c, id, false, "test").await).unwrap();
     let wish = json!({ "properties": { "which": "go-child" } });
     let answer = t.api(m).post("builders/parent/force", wish).await.unwrap();
     let request = answer["buildrequestids"][0].as_i64().unwrap();
@@ -482,6 +485,66 @@ async fn the_example_packs_for_each_system_and_publishes_what_was_packed() {
     let page =
         reqwest::get(format!("{}/builders/package/builds/1", t.master_url(m))).await.unwrap().text().await.unwrap();
     assert!(page.contains("Package for") && page.contains("release #1"), "{page}");
+    invariants::check(&t.db).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_triggered_for_the_night_is_built_once_then_and_only_the_latest() {
+    let mut t = Cluster::start().await;
+    let (a, b) = (t.master().await, t.master().await);
+    let trigger = "steps.Trigger(schedulerNames = [\"nightly\"], waitForFinish = True, set_properties = {\"n\": \
+                   util.Property(\"n\")})";
+    let child =
+        "steps.ShellCommand(name = \"show\", command = [\"echo\", util.Interpolate(\"%(prop:n)s %(prop:branch)s\")])";
+    let schedulers = |hours: &str| {
+        format!(
+            "c[\"schedulers\"] = [schedulers.NightlyTriggerable(name = \"nightly\", builderNames = [\"child\"], hour = {hours}, minute = 30)]\n"
+        )
+    };
+    let file = project(&[("parent", trigger.into()), ("child", child.into())], &[]);
+    t.configure(a, &(file.clone() + &schedulers("[4, 16]"))).await;
+    t.worker("w", &t.master_url(a), 1).await;
+    for (n, branch) in [(1, "one"), (2, "two"), (3, "three")] {
+        let wish = json!({ "branch": branch, "priority": n, "properties": { "n": n } });
+        let answer = t.api(b).post("builders/parent/force", wish).await.unwrap();
+        let request = answer["buildrequestids"][0].as_i64().unwrap();
+        assert_eq!(t.result_of(request).await, 0, "it does not wait for the night");
+    }
+    // What is remembered survives a new timetable, which moves its time.
+    t.configure(b, &(file + &schedulers("3"))).await;
+    let at =
+        "select coalesce(to_char(next_at at time zone 'UTC', 'HH24:MI'), '-') from schedulers where name = 'nightly'";
+    let time = async || -> String { sqlx::query_scalar(at).fetch_one(t.db.pool()).await.unwrap() };
+    wait_until("the new time", || async {
+        let time = time().await;
+        if time == "03:30" { Ok(()) } else { Err(time) }
+    })
+    .await;
+    assert_eq!(number(&t, "select count(*) from buildsets where parent_build_id is not null").await, 0);
+    // A day later: on two replicas, once.
+    let later = "create or replace function tidemill_now() returns timestamptz language sql volatile parallel safe \
+                 as $$ select clock_timestamp() + interval '1 day' $$";
+    sqlx::raw_sql(later).execute(t.db.pool()).await.unwrap();
+    wait_until("the child to end", || async {
+        let results = results(&t, "child").await;
+        if results == [Some(0)] { Ok(()) } else { Err(format!("{results:?}")) }
+    })
+    .await;
+    let child = build_of(&t, "child", "finished").await;
+    assert_eq!(String::from_utf8(t.log(a, child, 1, "stdio").await).unwrap(), "3 three\n");
+    let row: (i32, bool, String) = sqlx::query_as(
+        "select r.priority, r.waited_for, s.scheduler from buildsets s join build_requests r on r.buildset_id = s.id
+          where s.parent_build_id is not null",
+    )
+    .fetch_one(t.db.pool())
+    .await
+    .unwrap();
+    assert_eq!(row, (3, false, "nightly".into()));
+    wait_until("nothing to be remembered", || async {
+        let time = time().await;
+        if time == "-" { Ok(()) } else { Err(time) }
+    })
+    .await;
     invariants::check(&t.db).await;
 }
 

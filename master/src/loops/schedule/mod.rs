@@ -20,6 +20,7 @@ mod dependent;
 mod feed;
 pub(crate) mod functions;
 mod pass;
+mod remembered;
 
 use crate::app::App;
 use pass::pass;

@@ -2,7 +2,7 @@
 
 use crate::commands::{
     builders, builds, cancel, checkconfig, completion, config, doc, force, init, log, lsp, master, migrate, pause,
-    plan, reconfig, requests, run, sendchange, settings, user, watch, worker, workers,
+    plan, reconfig, requests, run, sendchange, settings, try_builds, user, watch, worker, workers,
 };
 use crate::project::apart;
 use crate::{exit, up};
@@ -47,6 +47,7 @@ pub enum Command {
     Log(log::LogArgs),
     Force(force::Force),
     Cancel(cancel::Cancel),
+    Try(Box<try_builds::Try>),
     Requests(requests::Requests),
     Why(requests::Why),
     Priority(requests::Priority),

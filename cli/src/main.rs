@@ -15,6 +15,7 @@ mod project;
 mod sanitize;
 mod sse;
 mod up;
+mod working_copy;
 
 use args::{Cli, Command};
 use clap::Parser;
@@ -107,6 +108,7 @@ async fn simple(command: Command, layers: Layers, out: Output) -> Result<Exit> {
         Command::Pause(args) => commands::pause::run(args, true, out).await,
         Command::Unpause(args) => commands::pause::run(args, false, out).await,
         Command::SendChange(args) => commands::sendchange::run(args, out).await,
+        Command::Try(args) => commands::try_builds::run(*args, out).await,
         Command::Init(args) => commands::init::run(args, out),
         Command::CheckConfig(args) => commands::checkconfig::run(args, out),
         Command::Plan(args) => commands::plan::run(args, out),

@@ -323,8 +323,8 @@ c["prioritizeBuilders"] = choose
 c["schedulers"] = [
     schedulers.SingleBranchScheduler(name = "s", builderNames = choose),
     schedulers.Custom(name = "own", builderNames = ["b"], rule = choose),
-    schedulers.Try_Jobdir(name = "try", builderNames = ["b"], jobdir = "jobs"),
 ]
+c["services"] = [reporters.MailNotifier()]
 "#,
     );
     let mut warned: Vec<(u32, &str)> = project.warnings().iter().map(|w| (w.line, w.message.as_str())).collect();
@@ -333,7 +333,7 @@ c["schedulers"] = [
         warned,
         [
             (6, "steps.FileUpload is accepted but not run by this release"),
-            (15, "schedulers.Try_Jobdir is accepted but not run by this release"),
+            (16, "reporters.MailNotifier is accepted but not run by this release"),
         ]
     );
 }

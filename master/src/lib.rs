@@ -9,9 +9,11 @@
 //!   committing what workers report, scheduling, polling, reaping, beating.
 //! - [`triggers`]: what a running build starts.
 //! - [`policies`]: what the functions of the project file are asked.
+//! - [`hooks`]: what forges send, dialect by dialect.
 //! - [`live`]: the event stream and log tails for people who watch.
 
 pub mod app;
+pub mod hooks;
 pub mod http;
 pub mod live;
 pub mod loops;
@@ -20,6 +22,7 @@ pub mod policies;
 pub mod pollers;
 pub mod projects;
 pub mod schedulers;
+pub mod secrets;
 pub mod settings;
 pub mod triggers;
 

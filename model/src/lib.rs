@@ -20,4 +20,4 @@ pub use change::{Change, NewChange};
 pub use ids::*;
 pub use properties::{Properties, Property};
 pub use results::Results;
-pub use sourcestamp::SourceStamp;
+pub use sourcestamp::{NewPatch, PATCH_MAX, Patch, SourceStamp};

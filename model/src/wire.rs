@@ -133,9 +133,26 @@ pub struct Claim {
     /// The changes that led to it, oldest first; of very many the newest (`CLAIM_CHANGES_MAX`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<NewChange>,
+    /// Whether its steps may use secrets: not those of what an outsider announced (A14).
+    #[serde(default = "yes")]
+    pub trusted: bool,
     /// Address of the build's page.
     #[serde(default)]
     pub url: String,
+}
+
+/// `POST /worker/v1/patch`: the body of a patch that a source stamp of a held
+/// build names, as bytes. Under the lease's token: `lease-lost` without it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PatchRequest {
+    pub build: i64,
+    pub token: String,
+    /// [`crate::Patch::id`].
+    pub patch: i64,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Most changes in a claim.

@@ -222,6 +222,21 @@ create unique index worker_sessions_open on worker_sessions (worker_id) where st
 
 ------------------------------------------------------------------ changes
 
+-- Differences that people want tried on top of a revision. Immutable; equal ones
+-- are one row, found by the hash of all of it (model::Patch). Only workers that
+-- hold a build of it, and people who ask for it by name, read the body.
+create table patches (
+    id         bigint generated always as identity primary key,
+    hash       bytea not null unique,
+    body       bytea not null check (octet_length(body) <= 10485760),
+    size       bigint generated always as (octet_length(body)) stored,
+    level      int not null check (level between 0 and 100),
+    subdir     text not null,
+    author     text not null,
+    comment    text not null,
+    created_at timestamptz not null default tidemill_now()
+);
+
 create table sourcestamps (
     id         bigint generated always as identity primary key,
     hash       bytea not null unique,
@@ -230,8 +245,20 @@ create table sourcestamps (
     project    text not null,
     branch     text,
     revision   text,
+    patch_id   bigint references patches,
     created_at timestamptz not null default tidemill_now()
 );
+
+create index sourcestamps_patch on sourcestamps (patch_id) where patch_id is not null;
+
+-- What is known of a patch without its body; null where there is none.
+create function patch_known(patch bigint) returns jsonb
+language sql stable
+as $$
+    select jsonb_build_object('id', p.id, 'hash', encode(p.hash, 'hex'), 'level', p.level, 'subdir', p.subdir,
+                              'author', p.author, 'comment', p.comment, 'size', p.size)
+      from patches p where p.id = patch
+$$;
 comment on table sourcestamps is 'Which version of one codebase to build; equal stamps are one row, found by the hash of their fields.';
 
 create table change_sources (
@@ -241,6 +268,7 @@ create table change_sources (
     definition jsonb not null,
     cursor     jsonb,
     next_at    timestamptz not null default tidemill_now(),
+    poll_now   boolean not null default false,
     holder     bigint references masters on delete set null,
     held_until timestamptz,
     polled_at  timestamptz,
@@ -248,6 +276,7 @@ create table change_sources (
     errors     int not null default 0
 );
 comment on table change_sources is 'Pollers. A poll runs under the row''s lease (holder, held_until); its changes and the new cursor commit together.';
+comment on column change_sources.poll_now is 'Somebody asked for a poll: of one that runs at that moment, for another after it.';
 comment on column change_sources.cursor is 'For git: {branch: last seen revision}. Null before the first poll, which emits nothing (D-38).';
 
 create table changes (
@@ -269,8 +298,11 @@ create table changes (
     properties       jsonb not null default '{}',
     sourcestamp_id   bigint not null references sourcestamps,
     change_source_id bigint references change_sources on delete set null,
-    idempotency_key  text unique
+    idempotency_key  text unique,
+    outsider         text
 );
+comment on column changes.outsider is
+    'Why its author is not trusted, as the forge said; null: trusted. Builds of it get no secrets: buildset_trusted().';
 comment on table changes is 'What came in, in the order of (xid, id). Text of authors is data and grants nothing.';
 create index changes_cursor on changes (xid, id);
 create index changes_sourcestamp on changes (sourcestamp_id);
@@ -342,7 +374,8 @@ language sql stable
 as $$
     select coalesce(jsonb_agg(jsonb_build_object(
                'codebase', s.codebase, 'repository', s.repository, 'project', s.project,
-               'branch', s.branch, 'revision', s.revision) order by s.codebase), '[]')
+               'branch', s.branch, 'revision', s.revision,
+               'patch', patch_known(s.patch_id)) order by s.codebase), '[]')
       from buildset_sourcestamps x join sourcestamps s on s.id = x.sourcestamp_id
      where x.buildset_id = buildset
 $$;

@@ -212,6 +212,7 @@ fn cleaned_stamps(new: &NewBuildset) -> Vec<SourceStamp> {
             project: clean(&s.project),
             branch: clean_option(&s.branch),
             revision: clean_option(&s.revision),
+            patch: s.patch.clone(),
         })
         .collect()
 }

@@ -12,8 +12,8 @@ use serde::de::DeserializeOwned;
 use std::time::Duration;
 use tidemill_model::problem::Problem;
 use tidemill_model::wire::{
-    BATCH_CONTENT_TYPE, BatchReply, Goodbye, Hello, HelloReply, Poll, RevisionReply, TriggerCall, TriggerReply,
-    TriggerState, TriggerWatch,
+    BATCH_CONTENT_TYPE, BatchReply, Goodbye, Hello, HelloReply, PatchRequest, Poll, RevisionReply, TriggerCall,
+    TriggerReply, TriggerState, TriggerWatch,
 };
 
 /// Most bytes read of an answer: a project's files are the largest.
@@ -109,6 +109,12 @@ impl Client {
             .pop_if_empty()
             .extend(["worker", "v1", "revisions", hash]);
         answer(self.http.get(url).timeout(Duration::from_secs(60))).await
+    }
+
+    /// The body of a patch.
+    pub async fn patch(&self, wanted: &PatchRequest) -> Result<Vec<u8>, CallError> {
+        let request = self.http.post(self.url("/worker/v1/patch")).json(wanted);
+        body(request.timeout(Duration::from_secs(300))).await
     }
 
     async fn post_json<T: Serialize, R: DeserializeOwned>(

@@ -156,6 +156,7 @@ mod tests {
             properties: Default::default(),
             sourcestamps: vec![],
             changes: vec![],
+            trusted: true,
             url: String::new(),
             reason: String::new(),
         }

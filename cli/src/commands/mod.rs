@@ -24,6 +24,7 @@ pub mod run;
 pub mod sendchange;
 pub mod settings;
 pub mod token;
+pub mod try_builds;
 pub mod user;
 pub mod watch;
 pub mod worker;

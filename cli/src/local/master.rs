@@ -230,6 +230,7 @@ mod tests {
             reason: String::new(),
             changes: vec![],
             url: String::new(),
+            trusted: true,
         }
     }
 

@@ -128,6 +128,13 @@ pub struct CustomSchedulerDef {
     pub attrs: BTreeMap<String, Value>,
 }
 
+impl SchedulerDef {
+    /// Whether it takes what people try (SC-20, SC-21): both of Buildbot's are one here.
+    pub fn takes_tries(&self) -> bool {
+        matches!(self.kind.name(), "Try_Userpass" | "Try_Jobdir")
+    }
+}
+
 impl SchedulerKind {
     /// Buildbot's name of the kind.
     pub fn name(&self) -> &str {

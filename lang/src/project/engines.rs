@@ -7,7 +7,7 @@ use crate::values::spec::{Kind, Spec};
 pub(super) const PLAIN_WORKERS: [&str; 2] = ["Worker", "LocalWorker"];
 
 /// Schedulers without an engine.
-const SCHEDULERS: &[&str] = &["Try_Jobdir", "Try_Userpass"];
+const SCHEDULERS: &[&str] = &[];
 
 /// Change sources without an engine.
 const SOURCES: &[&str] = &[

@@ -22,6 +22,7 @@ pub fn router(app: App) -> Router {
         .route("/batches", post(worker::batches::batches))
         .route("/triggers", post(worker::triggers::triggers))
         .route("/triggers/wait", post(worker::triggers::wait))
+        .route("/patch", post(worker::patch::patch))
         .route("/revisions/{hash}", get(worker::revisions::revision))
         .layer(DefaultBodyLimit::max(tidemill_model::wire::BATCH_MAX));
     let (rest, openapi) = rest::router().split_for_parts();

@@ -19,7 +19,7 @@ use std::time::Instant;
 use tidemill_lang::Project;
 use tidemill_lang::definition::{CronDef, SchedulerDef, SchedulerKind};
 use tidemill_model::wire::{TriggerCall, TriggerTarget};
-use tidemill_model::{BuildId, Change, ChangeId, Properties, SourceStamp};
+use tidemill_model::{BuildId, Change, ChangeId, Patch, Properties, SourceStamp};
 use tidemill_schema::changes::changes_get;
 use tidemill_schema::requests::NewBuildset;
 use tidemill_schema::triggers::Parent;
@@ -67,6 +67,9 @@ pub struct Latest {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Inherited {
     changes: Vec<(i64, String)>,
+    /// By codebase: what is tried on top of its sources.
+    #[serde(default)]
+    patches: BTreeMap<String, Patch>,
     pub priority: i32,
 }
 
@@ -100,7 +103,9 @@ impl Latest {
 impl Inherited {
     fn of(parent: &Parent) -> Inherited {
         let changes = parent.changes.iter().map(|(id, codebase)| (id.0, codebase.clone())).collect();
-        Inherited { changes, priority: parent.priority }
+        let patch = |s: &SourceStamp| Some((s.codebase.clone(), s.patch.clone()?));
+        let patches = parent.sourcestamps.iter().filter_map(patch).collect();
+        Inherited { changes, patches, priority: parent.priority }
     }
 }
 
@@ -203,6 +208,9 @@ fn composed(
 ) -> Result<NewBuildset, ApiError> {
     let mut new = buildset::compose(def, Wish::default(), builders, priority).new;
     new.sourcestamps = stamps(def, new.sourcestamps, &call.sourcestamps)?;
+    for stamp in new.sourcestamps.iter_mut().filter(|_| call.inherits) {
+        stamp.patch = parent.patches.get(&stamp.codebase).cloned();
+    }
     new.changes = of_stamps(call, parent, &new.sourcestamps).into_iter().map(|(id, _)| ChangeId(id)).collect();
     let mut properties = Properties::new();
     target.properties.iter().for_each(|(name, value)| properties.set(name, value.clone(), SOURCE));
@@ -302,6 +310,32 @@ mod tests {
             .iter()
             .map(|s| [&s.codebase, &s.repository, &text(&s.branch), &text(&s.revision)].map(String::as_str).join(" "))
             .collect())
+    }
+
+    #[test]
+    fn a_patch_goes_where_the_sources_of_the_build_go() {
+        let patch = Patch { id: 7, ..Patch::default() };
+        let patches = [("lib".to_owned(), patch.clone())].into();
+        let parent = Inherited { changes: vec![(3, "app".into()), (4, "other".into())], patches, priority: 0 };
+        let stamp = |codebase| given(&[("codebase", Some(codebase)), ("revision", Some("abc"))]);
+        let mut call = TriggerCall {
+            build: 1,
+            token: String::new(),
+            step: 1,
+            nth: 1,
+            targets: vec![TriggerTarget { scheduler: "s".into(), ..TriggerTarget::default() }],
+            wait: true,
+            sourcestamps: vec![stamp("app"), stamp("lib")],
+            inherits: true,
+            parent_relationship: None,
+        };
+        let made = |call: &TriggerCall| composed(&def(&[]), call, &call.targets[0], &parent, vec![], 0).unwrap();
+        let new = made(&call);
+        let patches: Vec<_> = new.sourcestamps.iter().map(|s| s.patch.clone()).collect();
+        assert_eq!((patches, new.changes), (vec![None, Some(patch)], vec![ChangeId(3)]));
+        call.inherits = false;
+        let new = made(&call);
+        assert!(new.sourcestamps.iter().all(|s| s.patch.is_none()) && new.changes.is_empty());
     }
 
     #[test]

@@ -115,7 +115,7 @@ async fn remember(c: &mut PgConnection, project: &Project, composed: &[Composed]
     let (held, now) = schedulers_hold(c, &names).await?;
     for Held { id, name, state, enabled_at } in held {
         let inconsistent = |e: &dyn std::fmt::Display| Error::Inconsistent(format!("scheduler `{name}`: {e}"));
-        let Some(What::Later { latest, at }) = later().filter(|m| m.scheduler == name).last().map(|m| &m.what) else {
+        let Some(What::Later { latest, at }) = later().rfind(|m| m.scheduler == name).map(|m| &m.what) else {
             continue;
         };
         let rule = Rule::new(at, enabled_at).map_err(|e| inconsistent(&e))?;

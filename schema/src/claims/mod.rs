@@ -217,7 +217,8 @@ async fn redelivered(c: &mut PgConnection, builds: &[i64]) -> Result<HashMap<i64
         r#"select b.id, b.token, b.attempt, b.builder_id, u.name as builder, b.number, b.request_id, r.hash as revision,
                   build_started_with(b.id) as "properties!: Json<Box<JsonRawValue>>", s.reason,
                   buildset_stamps(s.id) as "sourcestamps!: Json<Vec<SourceStamp>>",
-                  buildset_blame(s.id, $2) as "changes: Json<Vec<Box<JsonRawValue>>>"
+                  buildset_blame(s.id, $2) as "changes: Json<Vec<Box<JsonRawValue>>>",
+                  buildset_trusted(s.id) as "trusted!"
              from builds b
              join builders u on u.id = b.builder_id
              join config_revisions r on r.id = b.revision_id
@@ -246,6 +247,7 @@ async fn redelivered(c: &mut PgConnection, builds: &[i64]) -> Result<HashMap<i64
                 sourcestamps: r.sourcestamps.0,
                 reason: r.reason,
                 changes: payloads::blame(r.changes).0,
+                trusted: r.trusted,
                 url: String::new(),
             };
             Some((r.id, claim))

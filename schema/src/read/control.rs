@@ -27,6 +27,8 @@ pub async fn latest_stamps(c: &mut PgConnection, builder: i64) -> Result<Vec<Sou
             project: r.project,
             branch: r.branch,
             revision: r.revision,
+            // What is forced is the branch, not what somebody tried on it.
+            patch: None,
         })
         .collect())
 }
@@ -53,11 +55,7 @@ pub async fn build_origin(c: &mut PgConnection, build: BuildId) -> Result<Option
     let row = sqlx::query!(
         r#"select u.name, s.parent_build_id, s.parent_relationship, s.rebuilt_build_id,
                   s.properties as "properties: Json<Properties>",
-                  (select coalesce(jsonb_agg(jsonb_build_object(
-                              'codebase', ss.codebase, 'repository', ss.repository, 'project', ss.project,
-                              'branch', ss.branch, 'revision', ss.revision) order by ss.codebase), '[]')
-                     from buildset_sourcestamps x join sourcestamps ss on ss.id = x.sourcestamp_id
-                    where x.buildset_id = s.id) as "stamps!: Json<Vec<SourceStamp>>",
+                  buildset_stamps(s.id) as "stamps!: Json<Vec<SourceStamp>>",
                   array(select x.change_id from buildset_changes x where x.buildset_id = s.id order by 1) as "changes!"
              from builds b
              join builders u on u.id = b.builder_id

@@ -15,6 +15,7 @@ pub mod builds;
 pub mod buildsets;
 pub mod changes;
 pub mod control;
+pub mod held;
 pub mod list;
 pub mod logs;
 pub mod masters;

@@ -18,8 +18,9 @@ pub use watch::{pending_blocked, trigger_watch};
 
 use crate::{Result, error};
 use sqlx::PgConnection;
+use sqlx::types::Json;
 use tidemill_model::wire::Fired;
-use tidemill_model::{BuildId, ChangeId};
+use tidemill_model::{BuildId, ChangeId, SourceStamp};
 
 /// Which trigger of which build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub struct Key {
 pub struct Parent {
     /// The changes that led to it, each with its codebase.
     pub changes: Vec<(ChangeId, String)>,
+    /// Its sources.
+    pub sourcestamps: Vec<SourceStamp>,
     /// The highest of its request and of those that became part of it (D-36).
     pub priority: i32,
     /// How many builds stand above it, each triggered by the next.
@@ -50,6 +53,7 @@ pub async fn trigger_parent(
 ) -> Result<Option<Parent>> {
     let row = sqlx::query!(
         r#"select build_depth(b.id, $3) as "depth!",
+                  buildset_stamps(r.buildset_id) as "stamps!: Json<Vec<SourceStamp>>",
                   (select max(q.priority) from build_requests q
                     where q.id = r.id or q.collapsed_into = r.id) as "priority!",
                   array(select x.change_id from buildset_changes x where x.buildset_id = r.buildset_id
@@ -68,6 +72,7 @@ pub async fn trigger_parent(
     .await?;
     Ok(row.map(|r| Parent {
         changes: r.changes.into_iter().map(ChangeId).zip(r.codebases).collect(),
+        sourcestamps: r.stamps.0,
         priority: r.priority,
         depth: r.depth,
     }))

@@ -13,6 +13,7 @@ mod outcome;
 mod properties;
 mod script;
 mod shell;
+mod source;
 mod step;
 mod text;
 

@@ -22,6 +22,8 @@ pub const TOKEN: &str = "tmw_0123456789";
 pub struct Inner {
     pub queue: VecDeque<Claim>,
     pub revisions: BTreeMap<String, Files>,
+    /// Bodies by id.
+    pub patches: BTreeMap<i64, Vec<u8>>,
     pub session: i64,
     pub hellos: Vec<Hello>,
     /// Sessions that were closed.
@@ -202,6 +204,7 @@ impl Master {
             .route("/worker/v1/goodbye", post(goodbye))
             .route("/worker/v1/poll", post(poll))
             .route("/worker/v1/batches", post(batch))
+            .route("/worker/v1/patch", post(patch))
             .route("/worker/v1/revisions/{hash}", get(revision))
             .route("/worker/v1/triggers", post(trigger))
             .route("/worker/v1/triggers/wait", post(trigger_wait))
@@ -244,6 +247,7 @@ impl Master {
             sourcestamps,
             reason: "a test".into(),
             changes: inner.changes.clone(),
+            trusted: true,
             url: format!("https://ci.example.org/builders/{builder}/builds/{build}"),
         };
         inner.revisions.insert(files.hash(), files);
@@ -535,6 +539,22 @@ async fn trigger_wait(State((inner, changed)): Context, headers: axum::http::Hea
 fn lease(inner: &Inner, build: i64, token: &str) -> Option<Response> {
     let record = inner.builds.get(&build)?;
     (record.lost || record.token != token).then(|| problem(409, kinds::LEASE_LOST))
+}
+
+async fn patch(State((inner, _)): Context, headers: axum::http::HeaderMap, body: Bytes) -> Response {
+    let wanted: PatchRequest = serde_json::from_slice(&body).unwrap();
+    let inner = inner.lock().unwrap();
+    if let Some(refused) = gate(&inner, &headers) {
+        return refused;
+    }
+    match inner.builds.get(&wanted.build) {
+        Some(record) if record.token == wanted.token && !record.lost => {}
+        _ => return problem(409, kinds::LEASE_LOST),
+    }
+    match inner.patches.get(&wanted.patch) {
+        Some(body) => body.clone().into_response(),
+        None => problem(404, kinds::NOT_FOUND),
+    }
 }
 
 async fn revision(State((inner, _)): Context, Path(hash): Path<String>, headers: axum::http::HeaderMap) -> Response {

@@ -6,6 +6,7 @@ use super::forced::FORM as FORCE;
 use crate::app::App;
 use crate::http::ApiError;
 use crate::policies::{announced, collapse};
+use axum::http::HeaderMap;
 use serde::Deserialize;
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -328,17 +329,34 @@ async fn stamps(c: &mut PgConnection, builder: i64, force: &Force) -> Result<Vec
     Ok(stamps)
 }
 
-/// What the active change sources look at: the one that there is, or the one of
-/// the codebase that was named.
-pub(super) async fn from_sources(c: &mut PgConnection, force: &Force) -> Result<Vec<SourceStamp>, ApiError> {
+/// What the active change sources look at.
+pub async fn source_stamps(c: &mut PgConnection) -> Result<Vec<SourceStamp>, ApiError> {
     let mut found: Vec<SourceStamp> = control::source_definitions(c)
         .await?
         .into_iter()
         .filter_map(|d| serde_json::from_value::<ChangeSourceDef>(d).ok())
         .map(|d| source_stamp(&d.kind))
-        .filter(|s| force.codebase.as_ref().is_none_or(|c| *c == s.codebase))
         .collect();
     found.dedup();
+    Ok(found)
+}
+
+/// The key by which a request that is sent again is known.
+pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    match headers.get("idempotency-key") {
+        None => Ok(None),
+        Some(key) => match key.to_str() {
+            Ok(key) if !key.is_empty() && key.len() <= 255 => Ok(Some(key.to_owned())),
+            _ => Err(ApiError::field("Idempotency-Key", "give 1 to 255 visible ASCII characters")),
+        },
+    }
+}
+
+/// What the active change sources look at: the one that there is, or the one of
+/// the codebase that was named.
+pub(super) async fn from_sources(c: &mut PgConnection, force: &Force) -> Result<Vec<SourceStamp>, ApiError> {
+    let mut found = source_stamps(c).await?;
+    found.retain(|s| force.codebase.as_ref().is_none_or(|c| *c == s.codebase));
     match found.len() {
         0 | 1 => Ok(found),
         _ if force.repository.is_some() => Ok(Vec::new()),
@@ -360,6 +378,7 @@ fn source_stamp(kind: &ChangeSourceKind) -> SourceStamp {
                 Branches::Default | Branches::All => None,
             },
             revision: None,
+            patch: None,
         },
         _ => SourceStamp::default(),
     }

@@ -3,7 +3,7 @@
 use super::ask::{At, Body, connection};
 use super::builders::found;
 use super::control::{self, Cancelled, Force, Rebuild};
-use super::{describe, forced};
+use super::describe;
 use crate::app::App;
 use crate::http::ApiError;
 use crate::http::access::Who;
@@ -114,14 +114,8 @@ impl Reason {
 }
 
 async fn change(State(app): State<App>, headers: HeaderMap, Body(new): Body<NewChange>) -> Result<Response, ApiError> {
-    let key = match headers.get("idempotency-key") {
-        None => None,
-        Some(key) => match key.to_str() {
-            Ok(key) if !key.is_empty() && key.len() <= 255 => Some(key),
-            _ => return Err(ApiError::field("Idempotency-Key", "give 1 to 255 visible ASCII characters")),
-        },
-    };
-    let id = control::change(&app, &new, key).await?;
+    let key = control::idempotency_key(&headers)?;
+    let id = control::change(&app, &new, key.as_deref()).await?;
     Ok((StatusCode::CREATED, Json(json!({ "changeid": id.0 }))).into_response())
 }
 
@@ -138,7 +132,7 @@ async fn force(
         .await?
         .ok_or_else(|| ApiError::not_found("the builder is gone"))?;
     drop(c);
-    let made = control::force(&app, id, &builder.name, wish, &who.name, forced::key(&headers)?).await?;
+    let made = control::force(&app, id, &builder.name, wish, &who.name, control::idempotency_key(&headers)?).await?;
     Ok(submitted(&made))
 }
 

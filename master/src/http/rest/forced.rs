@@ -9,9 +9,10 @@ use crate::http::access::Who;
 use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 use tidemill_lang::definition::{Field, FieldKind, ForceDef, SchedulerDef, SchedulerKind};
-use tidemill_lang::force::{self, By, Forced, ForcedSource, Values};
+use tidemill_lang::force::{self, By, Forced, ForcedPatch, ForcedSource, Values};
 use tidemill_model::problem::kinds;
-use tidemill_model::{Properties, SourceStamp};
+use tidemill_model::{NewPatch, PATCH_MAX, Properties, SourceStamp};
+use tidemill_schema::patches::patch_intern;
 use tidemill_schema::read::{builders, control as read};
 use tidemill_schema::requests::{NewBuildset, Submitted};
 
@@ -207,9 +208,13 @@ async fn sources(c: &mut PgConnection, form: &ForceDef, forced: &Forced) -> Resu
     }
     let mut stamps = Vec::new();
     for source in &forced.sources {
-        if source.patch.is_some() {
-            return Err(ApiError::field(patch_field(form, source), "this release applies no patches of forced builds"));
-        }
+        let patch = match &source.patch {
+            Some(given) => {
+                let patch = new_patch(given).map_err(|fault| ApiError::field(patch_field(form, source), fault))?;
+                Some(patch_intern(c, &patch).await?)
+            }
+            None => None,
+        };
         let mut like = known.iter().find(|s| s.codebase == source.codebase).cloned();
         if like.is_none() && source.repository.is_none() {
             let wanted = control::Force { codebase: Some(source.codebase.clone()), ..control::Force::default() };
@@ -222,9 +227,29 @@ async fn sources(c: &mut PgConnection, form: &ForceDef, forced: &Forced) -> Resu
             project: source.project.clone().unwrap_or(like.project),
             branch: source.branch.clone(),
             revision: source.revision.clone(),
+            patch,
         });
     }
     Ok(stamps)
+}
+
+fn new_patch(given: &ForcedPatch) -> Result<NewPatch, &'static str> {
+    // A text area ends every line with CR LF, whatever was pasted into it.
+    let lines = given.body.matches('\n').count();
+    let pasted = lines > 0 && given.body.matches("\r\n").count() == lines;
+    let body = if pasted { given.body.replace("\r\n", "\n") } else { given.body.clone() };
+    let patch = NewPatch {
+        body: body.into_bytes(),
+        level: u32::try_from(given.level).unwrap_or(u32::MAX),
+        subdir: given.subdir.clone(),
+        author: given.author.clone(),
+        comment: given.comment.clone(),
+    };
+    match patch.fault() {
+        Some(fault) => Err(fault),
+        None if patch.body.len() > PATCH_MAX => Err("a patch may have at most 10 MiB"),
+        None => Ok(patch),
+    }
 }
 
 fn patch_field(form: &ForceDef, source: &ForcedSource) -> String {
@@ -234,15 +259,4 @@ fn patch_field(form: &ForceDef, source: &ForcedSource) -> String {
         .find(|f| matches!(&f.kind, FieldKind::Codebase { codebase, .. } if *codebase == source.codebase));
     let patch = codebase.and_then(|f| f.fields().iter().find(|f| matches!(f.kind, FieldKind::Patch { .. })));
     patch.and_then(|p| p.fields().first()).map_or_else(|| "patch".into(), |f| f.full_name.clone())
-}
-
-/// A key under which a buildset is made once.
-pub fn key(headers: &axum::http::HeaderMap) -> Result<Option<String>, ApiError> {
-    match headers.get("idempotency-key") {
-        None => Ok(None),
-        Some(key) => match key.to_str() {
-            Ok(key) if !key.is_empty() && key.len() <= 255 => Ok(Some(key.to_owned())),
-            _ => Err(ApiError::field("Idempotency-Key", "give 1 to 255 visible ASCII characters")),
-        },
-    }
 }

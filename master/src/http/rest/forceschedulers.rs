@@ -4,7 +4,7 @@ use super::answer::{Answer, json};
 use super::ask::{At, Body, Operators, connection};
 use super::builders::found;
 use super::controls::submitted;
-use super::{describe, forced};
+use super::{control, describe, forced};
 use crate::app::App;
 use crate::http::ApiError;
 use crate::http::access::Who;
@@ -74,7 +74,7 @@ async fn force(
     At(name): At<String>,
     Body(body): Body<Map<String, Value>>,
 ) -> Result<Response, ApiError> {
-    let key = forced::key(&headers)?;
+    let key = control::idempotency_key(&headers)?;
     let form = forced::form(&mut *connection(&app).await?, &name).await?;
     Ok(submitted(&forced::force(&app, &form, forced::values(body), &who, key).await?))
 }

@@ -18,6 +18,7 @@ mod describe;
 mod events;
 pub(crate) mod forced;
 mod forceschedulers;
+pub(crate) mod held;
 mod hooks;
 mod jsonrpc;
 mod log_text;
@@ -25,6 +26,7 @@ mod logs;
 mod requests;
 mod steps;
 pub(crate) mod stream;
+mod try_builds;
 mod workers;
 
 pub use hooks::hook_router;
@@ -45,6 +47,7 @@ pub fn router() -> OpenApiRouter<App> {
         .merge(builds::router())
         .merge(requests::router())
         .merge(changes::router())
+        .merge(held::router())
         .merge(steps::router())
         .merge(logs::router())
         .merge(workers::router())
@@ -52,6 +55,7 @@ pub fn router() -> OpenApiRouter<App> {
         .merge(controls::router())
         .merge(forceschedulers::router())
         .merge(jsonrpc::router())
+        .merge(try_builds::router())
         .merge(events::router())
 }
 

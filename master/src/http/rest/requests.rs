@@ -4,7 +4,10 @@ use super::answer::{self, Answer, missing};
 use super::ask::{At, Operators, connection};
 use super::describe;
 use crate::app::App;
+use crate::http::ApiError;
 use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tidemill_schema::read::builds::{self, BUILDS};
 use tidemill_schema::read::buildsets::{self, BUILDSETS, SOURCESTAMPS};
@@ -37,6 +40,13 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(describe::list("/buildsets/{bsid}/sourcestamps", &SOURCESTAMPS, "Its sources", get(set_stamps)))
         .routes(describe::list("/sourcestamps", &SOURCESTAMPS, "All source stamps", get(stamps)))
         .routes(describe::one("/sourcestamps/{ssid}", &SOURCESTAMPS, "One source stamp", get(stamp)))
+        .routes(describe::other(
+            "/patches/{patchid}/body",
+            "What somebody wants tried, as it was sent",
+            "application/octet-stream",
+            &[],
+            get(patch_body),
+        ))
         .routes(describe::list("/sourcestamps/{ssid}/changes", &CHANGES, "Its changes", get(stamp_changes)))
 }
 
@@ -95,4 +105,17 @@ async fn stamp_changes(State(app): State<App>, At(id): At<i64>, ops: Operators) 
     let mut c = connection(&app).await?;
     let parent = (&SOURCESTAMPS, buildsets::stamp_by_id(id), "source stamp");
     answer::rows_of(&mut c, parent, &CHANGES, &[changes::of_sourcestamp(id)], &ops).await
+}
+
+/// Open like the logs that show it; never as anything that a browser runs.
+async fn patch_body(State(app): State<App>, At(id): At<i64>, ops: Operators) -> Result<Response, ApiError> {
+    ops.only(&[])?;
+    let mut c = connection(&app).await?;
+    let body = tidemill_schema::patches::patch_body(&mut c, id).await?.ok_or_else(|| missing("patch", id))?;
+    let headers = [
+        (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
+        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{id}.patch\"")),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
+    ];
+    Ok((headers, body).into_response())
 }

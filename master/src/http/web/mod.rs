@@ -54,6 +54,8 @@ pub fn router() -> Router<App> {
         .route("/logs/{id}/live", get(log::live))
         .route("/workers", get(workers::page))
         .route("/changes", get(changes::page))
+        .route("/changes/held/{id}/approve", post(forms::approve))
+        .route("/changes/held/{id}/refuse", post(forms::refuse))
         .route("/about", get(about::page))
         .route("/favicon.ico", get(assets::icon))
         .route("/assets/{hash}/{name}", get(assets::asset))

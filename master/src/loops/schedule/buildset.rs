@@ -108,7 +108,7 @@ fn defaults(def: &SchedulerDef, seen: Option<&BTreeMap<String, Seen>>) -> BTreeM
     let stamp = |name: &String| {
         if let Some(seen) = seen.and_then(|s| s.get(name)).cloned() {
             let Seen { repository, project, branch, revision } = seen;
-            return SourceStamp { codebase: name.clone(), repository, project, branch, revision };
+            return SourceStamp { codebase: name.clone(), repository, project, branch, revision, patch: None };
         }
         let given = def.codebase_defaults.get(name).cloned().unwrap_or_default();
         SourceStamp {

@@ -145,8 +145,12 @@ create table builders (
     max_attempts int not null default 5 check (max_attempts > 0),
     expires_after interval,
     steps        text[] not null default '{}',
+    locks        jsonb check (jsonb_array_length(locks) > 0),
+    lock_rule    boolean not null default false,
     created_at   timestamptz not null default tidemill_now()
 );
+comment on column builders.locks is 'Locks that each of its builds holds, as in lang::definition; null without.';
+comment on column builders.lock_rule is 'They come from a function of the build: only a replica that asked it may claim.';
 comment on table builders is 'One row for each name ever defined; `active` says whether the active revision defines it. Build numbers come from the sequence build_number_<id>.';
 
 comment on column builders.paused is 'By people: its requests stay in the queue and none is claimed. No revision changes it.';
@@ -542,10 +546,12 @@ create table steps (
     hidden       boolean not null default false,
     urls         jsonb not null default '[]',
     progress     jsonb not null default '{}',
+    lock_wait    interval,
     unique (build_id, number),
     check ((complete_at is null) = (results is null))
 ) with (fillfactor = 70);
 comment on table steps is 'Steps in the order in which they started.';
+comment on column steps.lock_wait is 'How long it waited for its locks before it ran; null without locks.';
 comment on column steps.progress is 'How far the step has come, {metric: number}; a hint.';
 
 create table step_statistics (

@@ -23,6 +23,7 @@ pub mod health;
 pub mod hooks;
 pub mod ingest;
 pub mod leases;
+pub mod locks;
 pub mod log_chunks;
 pub mod migrate;
 pub mod patches;

@@ -13,6 +13,7 @@ pub mod housekeeping;
 pub mod ingest;
 pub mod lanes;
 pub mod let_go;
+pub mod locks;
 pub mod poll_sources;
 pub mod reap;
 pub mod schedule;

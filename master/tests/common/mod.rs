@@ -425,7 +425,14 @@ impl Running {
     pub async fn end(mut self, db: &Db, results: Results) {
         let events = vec![
             Event::LogFinished { log: 0, sum: self.writer.sum() },
-            Event::StepFinished { step: 0, results, summary: results.name().into(), hidden: false, at_us: 900 },
+            Event::StepFinished {
+                step: 0,
+                results,
+                summary: results.name().into(),
+                hidden: false,
+                lock_wait_us: None,
+                at_us: 900,
+            },
             Event::BuildFinished { results, summary: results.name().into(), at_us: 1_000 },
         ];
         self.report(db, events.into_iter().map(Frame::Event).collect()).await;

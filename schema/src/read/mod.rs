@@ -17,6 +17,7 @@ pub mod changes;
 pub mod control;
 pub mod held;
 pub mod list;
+pub mod locks;
 pub mod logs;
 pub mod masters;
 pub mod overview;

@@ -9,6 +9,7 @@ mod direct;
 mod hook_scripts;
 mod hooks;
 mod horizon;
+mod locks;
 mod logs;
 mod masters_die;
 mod network;

@@ -21,6 +21,7 @@ mod forceschedulers;
 pub(crate) mod held;
 mod hooks;
 mod jsonrpc;
+mod locks;
 mod log_text;
 mod logs;
 mod requests;
@@ -51,6 +52,7 @@ pub fn router() -> OpenApiRouter<App> {
         .merge(steps::router())
         .merge(logs::router())
         .merge(workers::router())
+        .merge(locks::router())
         .merge(config::router())
         .merge(controls::router())
         .merge(forceschedulers::router())

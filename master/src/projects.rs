@@ -295,13 +295,7 @@ pub fn wanted(definition: &Definition) -> Wanted {
 fn wanted_scheduler(def: &SchedulerDef) -> WantedScheduler {
     let looks = match &def.kind {
         SchedulerKind::Custom(custom) => custom.interval_us.is_some(),
-        kind => !matches!(
-            kind,
-            SchedulerKind::Triggerable
-                | SchedulerKind::NightlyTriggerable { .. }
-                | SchedulerKind::Force(_)
-                | SchedulerKind::Declared(_)
-        ),
+        kind => !matches!(kind, SchedulerKind::Triggerable | SchedulerKind::Force(_) | SchedulerKind::Declared(_)),
     };
     WantedScheduler {
         name: def.name.clone(),

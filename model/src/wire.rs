@@ -18,6 +18,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
+mod trigger;
+
+pub use trigger::{
+    Fired, TRIGGER_DEPTH_MAX, TRIGGER_TARGETS_MAX, TriggerCall, TriggerReply, TriggerState, TriggerTarget,
+    TriggerWatch, TriggeredBuild, TriggeredRequest, TriggeredSet,
+};
+
 /// The protocol version of this release, and the oldest that it still speaks.
 pub const PROTOCOL: u32 = 1;
 pub const PROTOCOL_MIN: u32 = 1;

@@ -42,6 +42,7 @@ mod statistics;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod tokens;
+pub mod triggers;
 pub mod tries;
 pub mod upstream;
 pub mod wake;

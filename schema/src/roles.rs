@@ -80,6 +80,8 @@ pub const GRANTS: &[Grant] = &[
     grant("step_statistics", "insert, update"),
     grant("logs", "insert, update"),
     grant("log_chunks", "insert"),
+    grant("triggers", "insert, update"),
+    grant("trigger_buildsets", "insert"),
     grant("events", "insert, delete"),
     grant("event_readers", "insert, update, delete"),
     // The migrator's own.

@@ -12,7 +12,8 @@ use serde::de::DeserializeOwned;
 use std::time::Duration;
 use tidemill_model::problem::Problem;
 use tidemill_model::wire::{
-    BATCH_CONTENT_TYPE, BatchReply, Goodbye, Hello, HelloReply, LocksAsk, LocksReply, PatchRequest, Poll, RevisionReply,
+    BATCH_CONTENT_TYPE, BatchReply, Goodbye, Hello, HelloReply, LocksAsk, LocksReply, PatchRequest, Poll,
+    RevisionReply, TriggerCall, TriggerReply, TriggerState, TriggerWatch,
 };
 
 /// Most bytes read of an answer: a project's files are the largest.
@@ -94,6 +95,17 @@ impl Client {
         let patience = Duration::from_secs(30 + body.len() as u64 / (16 << 10));
         let request = self.http.post(self.url("/worker/v1/batches")).header(CONTENT_TYPE, BATCH_CONTENT_TYPE);
         answer(request.timeout(patience).body(body)).await
+    }
+
+    /// Starts other builds.
+    pub async fn trigger(&self, call: &TriggerCall) -> Result<TriggerReply, CallError> {
+        self.post_json("/worker/v1/triggers", call, Duration::from_secs(60)).await
+    }
+
+    /// Waits for them as long as the watch says, and some more for the network.
+    pub async fn trigger_wait(&self, watch: &TriggerWatch) -> Result<TriggerState, CallError> {
+        let patience = Duration::from_micros(watch.wait_us) + Duration::from_secs(15);
+        self.post_json("/worker/v1/triggers/wait", watch, patience).await
     }
 
     pub async fn revision(&self, hash: &str) -> Result<RevisionReply, CallError> {

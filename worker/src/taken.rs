@@ -35,6 +35,7 @@ pub(crate) async fn run(
     drop(guard);
     if let Verdict::Finished { results, summary } = verdict {
         tracing::info!(build, %results, "build ended: {summary}");
+        shared.slots().done(build);
         spool.event(Event::BuildFinished { results, summary, at_us: clock::now_us() });
     }
     finish(&shared, build, &spool, delivery.await.unwrap_or(Delivery::Quit));

@@ -2,6 +2,7 @@
 
 use super::digest::Sources;
 use super::root::{Config, Entry};
+use super::triggers::Triggers;
 use super::{Builder, dicts, engines};
 use crate::definition::{BuilderDef, FolderDef, LockDef, PolicyNames, StepDef};
 use crate::host::collector::Collector;
@@ -44,7 +45,7 @@ fn builder(
     let function = |name: &str| Function::of(descriptor, name, &own);
     let held = lock::held(descriptor, collector);
     let own_locks: Vec<&str> = held.iter().map(|(access, _)| access.lock.as_str()).collect();
-    let (steps, step_defs) = steps(config, descriptor, limits, &own_locks, locks, collector);
+    let (steps, step_defs, triggers) = steps(config, descriptor, limits, &own_locks, locks, collector);
     let collapse = collapse(descriptor.arg("collapseRequests"), descriptor, &own);
     let mut accesses = vec![];
     for (access, definition) in held {
@@ -65,6 +66,7 @@ fn builder(
         can_start_build: function("canStartBuild"),
         locks: function("locks").map(LocksRule),
         do_build_if: function("do_build_if"),
+        triggers,
         steps,
     };
     let env = match descriptor.arg("env").map(declare::value) {
@@ -147,7 +149,7 @@ fn steps(
     own_locks: &[&str],
     locks: &mut Vec<LockDef>,
     collector: &Collector,
-) -> (Vec<Step>, Vec<StepDef>) {
+) -> (Vec<Step>, Vec<StepDef>, Vec<Triggers>) {
     let Some(value) = builder.arg("factory") else { return Default::default() };
     let Some(factory) = value.downcast_ref::<FrozenFactory>() else { return Default::default() };
     if factory.steps().is_empty() {
@@ -155,11 +157,12 @@ fn steps(
         collector.report(builder.site.place_argument("factory", Diagnostic::warning(message)));
     }
     let workdir = factory.workdir().and_then(|w| config.own(w.to_value()));
-    let (mut steps, mut definitions) = (vec![], vec![]);
+    let (mut steps, mut definitions, mut triggers) = (vec![], vec![], vec![]);
     for step in factory.steps() {
         let value = step.to_value();
         let Some(descriptor) = Descriptor::from_value(value) else { continue };
         check_step(descriptor, own_locks, locks, collector);
+        triggers.extend(super::triggers::of_step(descriptor, collector));
         let Some(step) = config.own(value).and_then(|owned| Step::new(owned, workdir.clone(), limits)) else {
             continue;
         };
@@ -171,7 +174,7 @@ fn steps(
         });
         steps.push(step);
     }
-    (steps, definitions)
+    (steps, definitions, triggers)
 }
 
 /// What can be told before a build runs.

@@ -7,7 +7,7 @@ use crate::values::spec::{Kind, Spec};
 pub(super) const PLAIN_WORKERS: [&str; 2] = ["Worker", "LocalWorker"];
 
 /// Schedulers without an engine.
-const SCHEDULERS: &[&str] = &["NightlyTriggerable", "Triggerable"];
+const SCHEDULERS: &[&str] = &[];
 
 /// Change sources without an engine.
 const SOURCES: &[&str] = &[
@@ -25,8 +25,7 @@ const SOURCES: &[&str] = &[
 ];
 
 /// Steps that need something of a master which none does yet.
-const STEPS: &[&str] =
-    &["steps.DirectoryUpload", "steps.FileDownload", "steps.FileUpload", "steps.MultipleFileUpload", "steps.Trigger"];
+const STEPS: &[&str] = &["steps.DirectoryUpload", "steps.FileDownload", "steps.FileUpload", "steps.MultipleFileUpload"];
 
 pub(super) fn runs_step(name: &str) -> bool {
     !STEPS.contains(&name)

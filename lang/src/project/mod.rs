@@ -12,6 +12,7 @@ mod hooks;
 pub(crate) mod root;
 mod schedulers;
 mod timed;
+mod triggers;
 mod whole;
 mod workers;
 
@@ -71,6 +72,8 @@ pub(crate) struct Builder {
     pub can_start_build: Option<Function>,
     pub locks: Option<LocksRule>,
     pub do_build_if: Option<Function>,
+    /// Schedulers that its steps trigger, as far as they are written down.
+    pub triggers: Vec<triggers::Triggers>,
 }
 
 /// What lives on of a scheduler.

@@ -21,6 +21,8 @@ pub fn router(app: App) -> Router {
         .route("/poll", post(worker::poll::poll))
         .route("/locks", post(worker::locks::locks))
         .route("/batches", post(worker::batches::batches))
+        .route("/triggers", post(worker::triggers::triggers))
+        .route("/triggers/wait", post(worker::triggers::wait))
         .route("/patch", post(worker::patch::patch))
         .route("/revisions/{hash}", get(worker::revisions::revision))
         .layer(DefaultBodyLimit::max(tidemill_model::wire::BATCH_MAX));

@@ -13,6 +13,7 @@ pub mod claim;
 pub mod housekeeping;
 pub mod ingest;
 pub mod lanes;
+pub mod let_go;
 pub mod locks;
 pub mod poll_sources;
 pub mod reap;
@@ -32,6 +33,7 @@ pub fn start(app: &App) {
     cancel::start(app);
     poll_sources::start(app);
     reap::start(app);
+    let_go::start(app);
     housekeeping::start(app);
 }
 

@@ -26,5 +26,6 @@ mod roles;
 mod schedule;
 mod scheduler_controls;
 mod schedulers;
+mod trigger;
 mod try_builds;
 mod worker_dies;

@@ -11,5 +11,6 @@ mod patches;
 mod processes;
 mod protocol;
 mod scripts;
+mod triggers;
 mod unreadable;
 mod worker;

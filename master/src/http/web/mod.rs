@@ -23,6 +23,7 @@ mod page;
 mod request;
 mod schedulers;
 mod show;
+mod triggered;
 mod workers;
 
 use crate::app::App;

@@ -6,6 +6,7 @@ use crate::loops::claim::Polls;
 use crate::loops::ingest::Ingest;
 use crate::policies::failures::Failures;
 use crate::projects::Projects;
+use crate::secrets::Secrets;
 use crate::settings::Settings;
 use std::net::SocketAddr;
 use std::ops::Deref;
@@ -35,6 +36,8 @@ pub struct Shared {
     pub life: Lifecycle,
     /// Evaluated revisions.
     pub projects: Projects,
+    /// Values that a master itself needs, or gives to workers.
+    pub secrets: Secrets,
     /// Functions of the project that failed.
     pub failures: Failures,
     pub known_workers: KnownWorkers,
@@ -78,6 +81,7 @@ impl App {
         let live = Live::start(people.clone(), wakes.clone(), life.clone());
         let watched = Watched::start(wakes.clone(), life.clone());
         Ok(App(Arc::new(Shared {
+            secrets: Secrets::new(settings.secrets_dir.clone()),
             settings,
             address,
             url: url.trim_end_matches('/').to_owned(),

@@ -19,6 +19,8 @@ pub mod policies;
 pub mod pollers;
 pub mod projects;
 pub mod schedulers;
+pub mod secret_providers;
+pub mod secrets;
 pub mod settings;
 
 use crate::app::App;

@@ -30,6 +30,7 @@ pub mod read;
 pub mod requests;
 pub mod roles;
 pub mod schedulers;
+pub mod secrets;
 pub mod sessions;
 pub mod sourcestamps;
 mod statistics;

@@ -12,7 +12,8 @@ use serde::de::DeserializeOwned;
 use std::time::Duration;
 use tidemill_model::problem::Problem;
 use tidemill_model::wire::{
-    BATCH_CONTENT_TYPE, BatchReply, Goodbye, Hello, HelloReply, PatchRequest, Poll, RevisionReply,
+    BATCH_CONTENT_TYPE, BatchReply, Goodbye, Hello, HelloReply, PatchRequest, Poll, RevisionReply, SecretReply,
+    SecretRequest,
 };
 
 /// Most bytes read of an answer: a project's files are the largest.
@@ -103,6 +104,11 @@ impl Client {
     pub async fn patch(&self, wanted: &PatchRequest) -> Result<Vec<u8>, CallError> {
         let request = self.http.post(self.url("/worker/v1/patch")).json(wanted);
         body(request.timeout(Duration::from_secs(300))).await
+    }
+
+    /// The value of a secret.
+    pub async fn secret(&self, wanted: &SecretRequest) -> Result<SecretReply, CallError> {
+        self.post_json("/worker/v1/secret", wanted, Duration::from_secs(30)).await
     }
 
     async fn post_json<T: Serialize, R: DeserializeOwned>(

@@ -4,6 +4,7 @@
 use crate::build::{self, Site, Verdict};
 use crate::clock;
 use crate::order::Order;
+use crate::provided::Source;
 use crate::secrets::Secrets;
 use crate::sender::{Delivery, deliver};
 use crate::shared::Shared;
@@ -55,7 +56,8 @@ async fn work(shared: &Arc<Shared>, claim: &Claim, spool: &Arc<Spool>, receiver:
             return Verdict::Finished { results: Results::Exception, summary };
         }
     };
-    let secrets = Arc::new(Secrets::new(&shared.settings.secrets()));
+    let source = Source::new(shared.clone(), claim.build, &claim.token, receiver.clone());
+    let secrets = Arc::new(Secrets::with(&shared.settings.secrets(), Some(source)));
     let path = tree.as_ref().map_or(folder.path(), tree::Standing::folder);
     let site = Site { claim, spool, folder: path, secrets };
     let run = AssertUnwindSafe(build::execute(shared, site, receiver)).catch_unwind();

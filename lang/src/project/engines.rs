@@ -48,7 +48,11 @@ pub(super) const RUNS_SERVICES: bool = false;
 pub(super) const RUNS_LATENT: bool = false;
 
 /// Where secrets come from.
-pub(super) const RUNS_SECRETS: bool = false;
+const PROVIDERS: &[&str] = &["HashiCorpVaultKvSecretProvider", "SecretInPass", "SecretInVault"];
+
+pub(super) fn runs_provider(kind: &str) -> bool {
+    !PROVIDERS.contains(&kind)
+}
 
 /// Locks of builders, workers and steps.
 pub(super) const RUNS_LOCKS: bool = false;
@@ -76,7 +80,7 @@ pub(crate) fn accepted_only(spec: &Spec) -> bool {
         Kind::ChangeSource(_) => !runs_source(spec.short()),
         Kind::Worker => !PLAIN_WORKERS.contains(&spec.short()) && !RUNS_LATENT,
         Kind::Reporter => !RUNS_SERVICES,
-        Kind::SecretsProvider => !RUNS_SECRETS,
+        Kind::SecretsProvider => !runs_provider(spec.short()),
         Kind::Part if spec.name.starts_with("reporters.") => !RUNS_SERVICES,
         Kind::Lock | Kind::LockAccess => !RUNS_LOCKS,
         _ => false,
@@ -98,7 +102,6 @@ pub(crate) fn argument_accepted_only(spec: &Spec, name: &str) -> bool {
 pub(crate) fn key_accepted_only(key: &str) -> bool {
     match key {
         "locks" => !RUNS_LOCKS,
-        "secretsProviders" => !RUNS_SECRETS,
         "services" => !RUNS_SERVICES,
         key => PROJECT_KEYS.contains(&key) || PROJECT_WORDS.contains(&key),
     }

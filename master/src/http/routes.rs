@@ -21,6 +21,7 @@ pub fn router(app: App) -> Router {
         .route("/poll", post(worker::poll::poll))
         .route("/batches", post(worker::batches::batches))
         .route("/patch", post(worker::patch::patch))
+        .route("/secret", post(worker::secret::secret))
         .route("/revisions/{hash}", get(worker::revisions::revision))
         .layer(DefaultBodyLimit::max(tidemill_model::wire::BATCH_MAX));
     let (rest, openapi) = rest::router().split_for_parts();

@@ -20,5 +20,6 @@ mod random;
 mod reconfig;
 mod roles;
 mod schedule;
+mod secrets;
 mod try_builds;
 mod worker_dies;

@@ -372,6 +372,7 @@ impl Build<'_> {
     /// Runs the step's action; none if nothing of the build counts any more.
     async fn act(&mut self, number: u32, step: &Step, rendered: &RenderedStep, env: &Layer) -> Option<StepResult> {
         let was_stopped = self.stop.is_some();
+        self.secrets.bring(&rendered.action, env).await;
         let (mut ended, done) = match &rendered.action {
             Action::Script(_) => match tree::refuses_step(self.site.folder, rendered) {
                 Some(why) => (StepResult::plain(Results::Exception, String::new()), Err(StepError::Other(why))),

@@ -24,6 +24,8 @@ pub struct Inner {
     pub revisions: BTreeMap<String, Files>,
     /// Bodies by id.
     pub patches: BTreeMap<i64, Vec<u8>>,
+    /// Values by name.
+    pub secrets: BTreeMap<String, String>,
     pub session: i64,
     pub hellos: Vec<Hello>,
     /// Sessions that were closed.
@@ -195,6 +197,7 @@ impl Master {
             .route("/worker/v1/poll", post(poll))
             .route("/worker/v1/batches", post(batch))
             .route("/worker/v1/patch", post(patch))
+            .route("/worker/v1/secret", post(secret))
             .route("/worker/v1/revisions/{hash}", get(revision))
             .layer(axum::extract::DefaultBodyLimit::max(BATCH_MAX))
             .with_state((inner.clone(), changed.clone()));
@@ -467,6 +470,22 @@ async fn batch(State((inner, changed)): Context, headers: axum::http::HeaderMap,
         return (StatusCode::BAD_GATEWAY, "a proxy's page").into_response();
     }
     json(&reply)
+}
+
+async fn secret(State((inner, _)): Context, headers: axum::http::HeaderMap, body: Bytes) -> Response {
+    let wanted: SecretRequest = serde_json::from_slice(&body).unwrap();
+    let inner = inner.lock().unwrap();
+    if let Some(refused) = gate(&inner, &headers) {
+        return refused;
+    }
+    match inner.builds.get(&wanted.build) {
+        Some(record) if record.token == wanted.token && !record.lost => {}
+        _ => return problem(409, kinds::LEASE_LOST),
+    }
+    match inner.secrets.get(&wanted.name) {
+        Some(value) => json(&SecretReply { value: value.clone() }),
+        None => problem(404, kinds::NOT_FOUND),
+    }
 }
 
 async fn patch(State((inner, _)): Context, headers: axum::http::HeaderMap, body: Bytes) -> Response {

@@ -5,6 +5,7 @@ pub mod hello;
 pub mod patch;
 pub mod poll;
 pub mod revisions;
+pub mod secret;
 
 use super::ApiError;
 use super::access::bearer;

@@ -12,7 +12,8 @@ const FIRST: u32 = 2;
 /// Words that came later, or mean something on the worker only since then: with
 /// each level of `model::wire::VOCABULARY` those that are new in it. A new
 /// constructor, argument, method or native is named here with its release.
-const NEWER: &[(u32, &[&str])] = &[(3, &["Mercurial", "SVN", "Trigger", "locks", "secretsProviders", "trigger"])];
+const NEWER: &[(u32, &[&str])] =
+    &[(3, &["Mercurial", "SVN", "Trigger", "Try_Jobdir", "Try_Userpass", "locks", "secretsProviders", "trigger"])];
 
 /// The level that these files need.
 pub(crate) fn needed(files: &Files) -> u32 {

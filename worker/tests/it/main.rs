@@ -5,11 +5,13 @@
 mod builds;
 mod crash;
 mod git;
+mod hg;
 mod master;
 mod observers;
 mod patches;
 mod processes;
 mod protocol;
 mod scripts;
+mod svn;
 mod unreadable;
 mod worker;

@@ -97,10 +97,15 @@ impl Client {
         self.json(response).await
     }
 
-    /// Posts what must happen once: under a key of its own, so that it is sent again
-    /// where no answer came.
-    pub async fn post_once<B: Serialize, T: DeserializeOwned>(&self, path: &str, body: &B) -> Result<T> {
-        let key = tidemill_service::token::random_hex(16);
+    /// Posts what must happen once: under this key, or one of its own, so that it is sent
+    /// again where no answer came.
+    pub async fn post_once<B: Serialize, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &B,
+        key: Option<&str>,
+    ) -> Result<T> {
+        let key = key.map_or_else(|| tidemill_service::token::random_hex(16), str::to_owned);
         let mut tries = 0;
         loop {
             let request = self.request(Method::POST, path).timeout(ANSWER).header("idempotency-key", &key).json(body);

@@ -101,6 +101,7 @@ fn a_whole_project_becomes_its_definition() {
             kind: SchedulerKind::SingleBranch { tree_stable_us: Some(1_500_000), only_important: true },
             builder_names: vec!["linux".into(), "macos".into()],
             codebases: vec!["".into(), "lib".into()],
+            absolute: false,
             properties: [("p".into(), json!([1, null, "x"]))].into(),
             reason: "by main".into(),
             priority: -2,
@@ -322,7 +323,7 @@ c["prioritizeBuilders"] = choose
 c["schedulers"] = [
     schedulers.SingleBranchScheduler(name = "s", builderNames = choose),
     schedulers.Custom(name = "own", builderNames = ["b"], rule = choose),
-    schedulers.Dependent(name = "after", builderNames = ["b"], upstream = "s"),
+    schedulers.Try_Jobdir(name = "try", builderNames = ["b"], jobdir = "jobs"),
 ]
 "#,
     );
@@ -332,7 +333,7 @@ c["schedulers"] = [
         warned,
         [
             (6, "steps.Trigger is accepted but not run by this release"),
-            (15, "schedulers.Dependent is accepted but not run by this release"),
+            (15, "schedulers.Try_Jobdir is accepted but not run by this release"),
         ]
     );
 }

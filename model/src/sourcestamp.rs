@@ -60,6 +60,17 @@ pub struct NewPatch {
 pub const PATCH_MAX: usize = 10 << 20;
 
 impl NewPatch {
+    /// What no checkout could apply, in words for who gave it. Its size is another matter.
+    pub fn fault(&self) -> Option<&'static str> {
+        if self.level > 100 {
+            return Some("`level` is a small number, most often 0 or 1");
+        }
+        if self.subdir.starts_with('/') || self.subdir.split('/').any(|part| part == "..") {
+            return Some("`subdir` is a folder below the checkout");
+        }
+        None
+    }
+
     /// Hex SHA-256 over all of it: equal patches are one.
     pub fn hash(&self) -> String {
         hash(&self.body, self.level, &self.subdir, &self.author, &self.comment)

@@ -141,7 +141,7 @@ begin
                        row_number() over (partition by p.slot order by p.ord) as nth
                   from unnest(p_picks_lane, p_picks_ticket, p_picks_slot) with ordinality p(lane, ticket, slot, ord)
                   join lanes n on n.id = p.lane
-                  join builders b on b.id = n.builder_id and b.active
+                  join builders b on b.id = n.builder_id and b.active and not b.paused
                   join active_revision a on a.revision_id = p_revision
                  where b.any_worker
                     or exists (select from builder_workers w
@@ -179,7 +179,7 @@ begin
                         where w.builder_id = b.id and w.worker_name = any(v_names)) end as workers
               from unnest(p_lanes, p_lows) as l(lane, low)
               join lanes n on n.id = l.lane
-              join builders b on b.id = n.builder_id and b.active
+              join builders b on b.id = n.builder_id and b.active and not b.paused
               cross join lateral (
                   select q.request_id from request_queue q
                    where q.lane = l.lane and q.ticket >= l.low

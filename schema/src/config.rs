@@ -21,8 +21,7 @@ use time::OffsetDateTime;
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
     pub builders: Vec<WantedBuilder>,
-    /// Name and definition.
-    pub schedulers: Vec<(String, Value)>,
+    pub schedulers: Vec<WantedScheduler>,
     /// Name and definition.
     pub change_sources: Vec<(String, Value)>,
 }
@@ -38,7 +37,23 @@ pub struct WantedBuilder {
     pub properties: Properties,
     pub default_properties: Properties,
     pub max_attempts: Option<i32>,
+    /// None: its requests wait for a worker for ever.
+    pub expires_after: Option<std::time::Duration>,
     pub steps: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct WantedScheduler {
+    pub name: String,
+    pub definition: Value,
+    /// Whether it looks at changes.
+    pub watches: bool,
+    /// Whether it hears of buildsets of other schedulers.
+    pub hears: bool,
+    /// Whether its rule is asked once, now, if it is new or changed: to set its timer.
+    pub looks: bool,
+    /// What it does, in words, until that look.
+    pub summary: String,
 }
 
 /// A stored revision.

@@ -55,6 +55,7 @@ pub const GRANTS: &[Grant] = &[
     without("change_sources", "insert, update", &["definition"]),
     grant("changes", "insert, update"),
     without("schedulers", "insert, update", &["definition"]),
+    grant("scheduler_upstream", "insert, delete"),
     grant("buildsets", "insert, update"),
     grant("buildset_sourcestamps", "insert"),
     grant("buildset_changes", "insert"),

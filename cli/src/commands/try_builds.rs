@@ -108,7 +108,7 @@ pub async fn run(args: Try, out: Output) -> Result<Exit> {
         return Ok(Exit::Success);
     }
     let client = args.connection.client().await?;
-    let answer = client.post_once("try", &body).await?;
+    let answer = client.post_once("try", &body, None).await?;
     let requests = requests(&answer)?;
     let names: Vec<String> =
         requests.iter().map(|(name, id)| format!("{} (request {id})", sanitize::line(name))).collect();

@@ -138,7 +138,9 @@ pub async fn outcome(client: &Client, id: i64, logs: Logs, out: Output) -> Resul
             return Ok(Outcome { build: None, results });
         }
         if begun.elapsed() > PATIENCE && !std::mem::replace(&mut told, true) {
-            eprintln!("{}", out.err().paint(Style::Dim, &format!("waiting for a worker to take request {id}")));
+            let why = super::requests::reasons(client, id).await.unwrap_or_default();
+            let why = if why.is_empty() { "a worker to take it".into() } else { why.join("; ") };
+            eprintln!("{}", out.err().paint(Style::Dim, &format!("request {id} waits for {why}")));
         }
         tokio::time::sleep(Duration::from_millis(300)).await;
     }

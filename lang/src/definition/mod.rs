@@ -5,16 +5,20 @@
 //! [`crate::Project`] and are called by name and position.
 
 mod builders;
+mod cron;
 mod diff;
+mod force;
 mod locks;
 mod schedulers;
 mod sources;
 mod workers;
 
 pub use builders::{BuilderDef, Collapse, FolderDef, PolicyNames, ProjectDef, StepDef};
+pub use cron::{Cron, CronDef, Day, Fault as CronFault};
 pub use diff::{Changed, Changes, FieldChange, Group};
+pub use force::{Field, FieldKind, ForceDef};
 pub use locks::{AccessMode, LockAccess, LockDef, LockKind};
-pub use schedulers::{CodebaseDef, CustomSchedulerDef, ForceDef, SchedulerDef, SchedulerKind};
+pub use schedulers::{CodebaseDef, CustomSchedulerDef, NightlyDef, SchedulerDef, SchedulerKind, TimedDef};
 pub use sources::{Branches, ChangeSourceDef, ChangeSourceKind, CustomPollerDef, Declared, GitPollerDef, RevlinkDef};
 pub use workers::WorkerDef;
 

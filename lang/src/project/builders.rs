@@ -9,7 +9,7 @@ use crate::host::diagnostics::Diagnostic;
 use crate::host::limits::Limits;
 use crate::policies::{CollapseRule, Function, LocksRule};
 use crate::steps::{Step, git, sources};
-use crate::values::convert::{boolean, optional_text, positive, properties, text, texts};
+use crate::values::convert::{boolean, optional_text, positive, properties, seconds, text, texts};
 use crate::values::descriptor::Descriptor;
 use crate::values::factory::FrozenFactory;
 use crate::values::spec::{Kind, StepKind};
@@ -90,6 +90,7 @@ fn builder(
         collapse_requests: trees.get("collapseRequests", boolean),
         collapse: builder.collapse.as_ref().map(CollapseRule::kind),
         max_attempts: trees.get("max_attempts", positive).flatten().and_then(|n| u32::try_from(n).ok()),
+        expires_after_us: trees.get("expires_after", seconds).flatten().filter(|us| *us > 0),
         locks: accesses,
         env,
         folders: FolderDef { builddir: optional("builddir"), workerbuilddir: optional("workerbuilddir") },

@@ -7,8 +7,7 @@ use crate::values::spec::{Kind, Spec};
 pub(super) const PLAIN_WORKERS: [&str; 2] = ["Worker", "LocalWorker"];
 
 /// Schedulers without an engine.
-const SCHEDULERS: &[&str] =
-    &["AnyBranchScheduler", "Dependent", "ForceScheduler", "Nightly", "NightlyTriggerable", "Periodic", "Triggerable"];
+const SCHEDULERS: &[&str] = &["NightlyTriggerable", "Triggerable"];
 
 /// Change sources without an engine.
 const SOURCES: &[&str] = &[

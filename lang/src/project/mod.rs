@@ -6,8 +6,10 @@ mod check;
 mod dicts;
 mod digest;
 pub(crate) mod engines;
+mod force;
 pub(crate) mod root;
 mod schedulers;
+mod timed;
 mod whole;
 mod workers;
 

@@ -16,7 +16,7 @@ use starlark::values::dict::DictRef;
 use starlark::values::{OwnedFrozenValue, Value};
 
 /// Keys, and what they hold.
-pub(crate) const KEYS: [(&str, &str); 20] = [
+pub(crate) const KEYS: [(&str, &str); 21] = [
     (
         "workers",
         "List of `worker.Worker`. If it has any, builders may name only these; without it, every enrolled worker.",
@@ -27,6 +27,10 @@ pub(crate) const KEYS: [(&str, &str); 20] = [
     ("title", "The project's name."),
     ("titleURL", "Its address."),
     ("buildbotURL", "The address of the pages."),
+    (
+        "timezone",
+        "The time zone of `schedulers.Nightly` where it names none, such as `\"Europe/Berlin\"`; the default is UTC.",
+    ),
     ("properties", "Dict of properties that every build has."),
     (
         "collapseRequests",
@@ -272,7 +276,7 @@ pub(super) fn read(config: &Config, collector: &Collector) -> Definition {
 }
 
 /// A key with a plain value of the type.
-fn plain(config: &Config, key: &str, ty: Type, collector: &Collector) -> Option<Tree> {
+pub(super) fn plain(config: &Config, key: &str, ty: Type, collector: &Collector) -> Option<Tree> {
     let tree = Tree::of(config.get(key)?);
     if tree.has_broken() {
         return None;

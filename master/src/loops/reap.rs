@@ -1,5 +1,5 @@
-//! Takes builds away from workers that were silent for a whole term, and
-//! returns requests whose back-off is over to the queue.
+//! Takes builds away from workers that were silent for a whole term, returns
+//! requests whose back-off is over to the queue, and ends those that expired.
 //!
 //! What a worker has written must not keep other builds from being taken away:
 //! if a pass over many fails, each is ended by itself, and one that cannot be is
@@ -11,6 +11,7 @@ use std::time::Duration;
 use tidemill_model::BuildId;
 use tidemill_schema::builds::{builds_lost, builds_lost_bare};
 use tidemill_schema::leases::{Expired, lease_expired, leases_expired};
+use tidemill_schema::request_control::requests_expire;
 use tidemill_schema::requests::waits_release;
 use tidemill_schema::wake::Wake;
 use tidemill_schema::{Error, Result, run_tx};
@@ -33,6 +34,11 @@ pub fn start(app: &App) {
             let lanes = run_tx!(app.db, "waits.release", |c| waits_release(c).await)?;
             if !lanes.is_empty() {
                 app.wakes.send(Wake::Work(lanes));
+            }
+            let expired = run_tx!(app.db, "requests.expire", |c| requests_expire(c).await)?;
+            if expired > 0 {
+                tracing::warn!(requests = expired, "requests ended: no worker that may build them was connected");
+                app.wakes.send(Wake::Events);
             }
             reaped
         }

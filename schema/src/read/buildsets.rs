@@ -115,3 +115,12 @@ pub fn stamps_of(buildset: i64) -> Scope {
         ")",
     )
 }
+
+/// Its requests: builder and request, by builder.
+pub async fn requests(c: &mut PgConnection, id: i64) -> Result<Vec<(i64, i64)>> {
+    let rows =
+        sqlx::query!("select builder_id, id from build_requests where buildset_id = $1 order by builder_id, id", id)
+            .fetch_all(c)
+            .await?;
+    Ok(rows.into_iter().map(|r| (r.builder_id, r.id)).collect())
+}

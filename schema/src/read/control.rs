@@ -104,3 +104,34 @@ pub async fn request_state(c: &mut PgConnection, request: i64) -> Result<Option<
         (false, None) => RequestState::Waiting,
     }))
 }
+
+/// A scheduler that people set off, as the active revision defines it.
+#[derive(Clone, Debug)]
+pub struct ForceScheduler {
+    pub name: String,
+    pub enabled: bool,
+    pub definition: Value,
+}
+
+/// All of them, by name.
+pub async fn force_schedulers(c: &mut PgConnection) -> Result<Vec<ForceScheduler>> {
+    Ok(sqlx::query_as!(
+        ForceScheduler,
+        "select name, enabled, definition from schedulers
+          where active and definition #> '{kind,force}' is not null order by name"
+    )
+    .fetch_all(c)
+    .await?)
+}
+
+/// The build of a builder with this number.
+pub async fn build_numbered(c: &mut PgConnection, builder: &str, number: i64) -> Result<Option<BuildId>> {
+    let id = sqlx::query_scalar!(
+        "select b.id from builders u join builds b on b.builder_id = u.id and b.number = $2 where u.name = $1",
+        crate::changes::clean(builder),
+        number
+    )
+    .fetch_optional(c)
+    .await?;
+    Ok(id.map(BuildId))
+}

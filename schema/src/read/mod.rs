@@ -28,6 +28,7 @@ pub mod revisions;
 pub mod schedulers;
 pub mod steps;
 pub mod text;
+pub mod waiting;
 pub mod workers;
 
 pub use list::{Listed, Scope, exists, list, one, typed};

@@ -16,7 +16,10 @@ pub(crate) mod control;
 mod controls;
 mod describe;
 mod events;
+pub(crate) mod forced;
+mod forceschedulers;
 mod hooks;
+mod jsonrpc;
 mod log_text;
 mod logs;
 mod requests;
@@ -48,6 +51,8 @@ pub fn router() -> OpenApiRouter<App> {
         .merge(workers::router())
         .merge(config::router())
         .merge(controls::router())
+        .merge(forceschedulers::router())
+        .merge(jsonrpc::router())
         .merge(try_builds::router())
         .merge(events::router())
 }

@@ -13,6 +13,7 @@ use tidemill_schema::read::builds::{self, BUILDS};
 use tidemill_schema::read::buildsets::{self, BUILDSETS, SOURCESTAMPS};
 use tidemill_schema::read::changes::{self, CHANGES};
 use tidemill_schema::read::requests::{self, REQUESTS};
+use tidemill_schema::read::waiting::waiting as reasons;
 use utoipa_axum::router::OpenApiRouter;
 
 pub fn router() -> OpenApiRouter<App> {
@@ -20,6 +21,13 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(describe::list("/buildrequests", &REQUESTS, "All requests", get(all)))
         .routes(describe::one("/buildrequests/{buildrequestid}", &REQUESTS, "One request", get(by_id)))
         .routes(describe::list("/buildrequests/{buildrequestid}/builds", &BUILDS, "Its attempts", get(builds_of)))
+        .routes(describe::other(
+            "/buildrequests/{buildrequestid}/waiting",
+            "Why it waits: each reason with its words",
+            "application/json",
+            &[],
+            get(waiting),
+        ))
         .routes(describe::list("/buildsets", &BUILDSETS, "All buildsets", get(sets)))
         .routes(describe::one("/buildsets/{bsid}", &BUILDSETS, "One buildset", get(set)))
         .routes(describe::other(
@@ -48,6 +56,14 @@ async fn all(State(app): State<App>, ops: Operators) -> Answer {
 
 async fn by_id(State(app): State<App>, At(id): At<i64>, ops: Operators) -> Answer {
     answer::by_id(&app, &REQUESTS, requests::by_id(id), &ops, "build request").await
+}
+
+async fn waiting(State(app): State<App>, At(id): At<i64>, ops: Operators) -> Answer {
+    ops.only(&[])?;
+    let mut c = connection(&app).await?;
+    let found = reasons(&mut c, id).await?.ok_or_else(|| missing("build request", id))?;
+    let total = found.len();
+    Ok(answer::json(serde_json::json!({ "waiting": found, "meta": { "total": total } }).to_string()))
 }
 
 async fn builds_of(State(app): State<App>, At(id): At<i64>, ops: Operators) -> Answer {

@@ -238,12 +238,6 @@ fn patch(wish: &Try, who: &Who) -> Result<Option<NewPatch>, ApiError> {
     if body.len() > PATCH_MAX {
         return Err(too_large(&beyond(&format!("the patch of {} bytes", body.len()))));
     }
-    if given.level > 100 {
-        return Err(ApiError::field("patch", "`level` is a small number, most often 0 or 1"));
-    }
-    if given.subdir.starts_with('/') || given.subdir.split('/').any(|part| part == "..") {
-        return Err(ApiError::field("patch", "`subdir` is a folder below the checkout"));
-    }
     if body.iter().all(u8::is_ascii_whitespace) {
         return Ok(None);
     }
@@ -252,7 +246,11 @@ fn patch(wish: &Try, who: &Who) -> Result<Option<NewPatch>, ApiError> {
         said => said.to_owned(),
     };
     let (level, subdir) = (given.level, given.subdir.clone());
-    Ok(Some(NewPatch { body, level, subdir, author, comment: wish.comment.clone() }))
+    let patch = NewPatch { body, level, subdir, author, comment: wish.comment.clone() };
+    match patch.fault() {
+        Some(fault) => Err(ApiError::field("patch", fault)),
+        None => Ok(Some(patch)),
+    }
 }
 
 /// The codebase that the patch is of.

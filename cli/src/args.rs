@@ -1,8 +1,8 @@
 //! The command line.
 
 use crate::commands::{
-    builders, builds, cancel, checkconfig, completion, config, doc, force, init, log, lsp, master, migrate, pause,
-    plan, reconfig, requests, run, sendchange, settings, try_builds, user, watch, worker, workers,
+    builders, builds, cancel, checkconfig, completion, config, doc, force, init, locks, log, lsp, master, migrate,
+    pause, plan, reconfig, requests, run, sendchange, settings, try_builds, user, watch, worker, workers,
 };
 use crate::project::apart;
 use crate::{exit, up};
@@ -43,6 +43,7 @@ pub enum Command {
     Builders(builders::Builders),
     Builds(builds::Builds),
     Workers(workers::Workers),
+    Locks(locks::Locks),
     Watch(watch::Watch),
     Log(log::LogArgs),
     Force(force::Force),

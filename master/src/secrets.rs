@@ -7,6 +7,7 @@
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use tidemill_lang::definition::SecretText;
 
 /// Largest value.
 const VALUE_MAX: u64 = 64 << 10;
@@ -39,6 +40,14 @@ impl Secrets {
     /// Where files of values are, if anywhere.
     pub fn dir(&self) -> Option<&Path> {
         self.dir.as_deref()
+    }
+
+    /// The text itself, or the value of the secret that it names.
+    pub fn resolve(&self, text: &SecretText) -> Result<String, SecretError> {
+        match text {
+            SecretText::Text(text) => Ok(text.clone()),
+            SecretText::Secret { name } => self.value(name),
+        }
     }
 
     pub fn value(&self, name: &str) -> Result<String, SecretError> {
@@ -110,8 +119,9 @@ mod tests {
             std::fs::set_permissions(dir.path().join(name), std::fs::Permissions::from_mode(mode)).unwrap();
         }
         let secrets = Secrets::new(Some(dir.path().into()));
-        let named = |name: &str| secrets.value(name);
+        let named = |name: &str| secrets.resolve(&SecretText::Secret { name: name.into() });
         assert_eq!(named("key").unwrap(), "geheim");
+        assert_eq!(secrets.resolve(&SecretText::Text("plain".into())).unwrap(), "plain");
         assert!(matches!(named("open"), Err(SecretError::Open { .. })));
         assert!(matches!(named("../key"), Err(SecretError::Name(_))));
         let error = named("no-such").unwrap_err().to_string();

@@ -27,6 +27,7 @@ declare
     v_all     jsonb := '[]';
     v_names   text[];
     v_needs   int;
+    v_lock    text;
     v_ahead   bigint;
     v_soonest interval;
     r record;   -- the request
@@ -100,9 +101,13 @@ begin
             'text', 'a worker that may build it: all ' || w.connected || ' that are connected are paused');
     end if;
 
-    if w.free > 0 then
+    v_lock := lock_waits_of(p_request);
+    if v_lock is not null then
+        v_all := v_all || jsonb_build_object('why', 'lock', 'text', v_lock);
+    end if;
+    if w.free > 0 and v_lock is null then
         v_all := v_all || jsonb_build_object('why', 'free', 'text', 'a free worker');
-    else
+    elsif w.free = 0 then
         if p_full then
             -- Of builds without a history nothing is expected.
             select min(greatest(interval '1 second', e.whole - (tidemill_now() - o.started_at)))

@@ -23,9 +23,10 @@ pub async fn secret_asker(c: &mut PgConnection, build: BuildId, token: &str) -> 
     let token = token.replace('\0', "");
     let row = sqlx::query!(
         r#"select u.name, r.files as "files: Json<Files>", r.definition -> 'secrets_providers' as providers,
-                  true as "trusted!"
+                  buildset_trusted(q.buildset_id) as "trusted!"
              from leases l
              join builds b on b.id = l.build_id
+             join build_requests q on q.id = b.request_id
              join builders u on u.id = b.builder_id
              join config_revisions r on r.id = b.revision_id
             where l.build_id = $1 and l.token = $2"#,

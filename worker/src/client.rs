@@ -12,8 +12,8 @@ use serde::de::DeserializeOwned;
 use std::time::Duration;
 use tidemill_model::problem::Problem;
 use tidemill_model::wire::{
-    BATCH_CONTENT_TYPE, BatchReply, Goodbye, Hello, HelloReply, PatchRequest, Poll, RevisionReply, SecretReply,
-    SecretRequest,
+    BATCH_CONTENT_TYPE, BatchReply, Goodbye, Hello, HelloReply, LocksAsk, LocksReply, PatchRequest, Poll,
+    RevisionReply, SecretReply, SecretRequest,
 };
 
 /// Most bytes read of an answer: a project's files are the largest.
@@ -82,6 +82,12 @@ impl Client {
         let patience = Duration::from_micros(poll.wait_us) + Duration::from_secs(15);
         let request = self.http.post(self.url("/worker/v1/poll")).json(poll).timeout(patience);
         heard(&body(request).await?).map_err(not_ours)
+    }
+
+    /// Waits as long as it says, and some more for the network.
+    pub async fn locks(&self, ask: &LocksAsk) -> Result<LocksReply, CallError> {
+        let patience = Duration::from_micros(ask.wait_us) + Duration::from_secs(15);
+        self.post_json("/worker/v1/locks", ask, patience).await
     }
 
     pub async fn batch(&self, body: Bytes) -> Result<BatchReply, CallError> {

@@ -48,6 +48,10 @@ pub(crate) enum SecretError {
          `allowed_secrets` of steps.StepsFrom names"
     )]
     Refused(String),
+    #[error(
+        "the secret {0:?} is not given to this build: what it builds comes from somebody who may not write to the repository"
+    )]
+    Outsider(String),
 }
 
 /// The secrets of one build, as one of its steps may use them.
@@ -65,6 +69,8 @@ struct Store {
     source: Option<Source>,
     /// For steps of the project, and for those of the change's tree.
     marks: [String; 2],
+    /// The build is of what an outsider announced (A14): no step of it gets a value.
+    closed: bool,
     known: Mutex<Known>,
 }
 
@@ -79,13 +85,22 @@ struct Known {
 impl Secrets {
     #[cfg(test)]
     pub fn new(dir: &Path) -> Secrets {
-        Secrets::with(dir, None)
+        Secrets::with(dir, None, false)
     }
 
     /// Of a build: files here, else what the masters provide.
-    pub fn with(dir: &Path, source: Option<Source>) -> Secrets {
+    pub fn of_build(dir: &Path, source: Source) -> Secrets {
+        Secrets::with(dir, Some(source), false)
+    }
+
+    /// Of a build that gets no value at all, whatever its steps are.
+    pub fn for_outsider(dir: &Path) -> Secrets {
+        Secrets::with(dir, None, true)
+    }
+
+    fn with(dir: &Path, source: Option<Source>, closed: bool) -> Secrets {
         let marks = std::array::from_fn(|_| tidemill_service::token::random_hex(MARK_BYTES));
-        let store = Store { dir: dir.to_owned(), source, marks, known: Mutex::default() };
+        let store = Store { dir: dir.to_owned(), source, marks, closed, known: Mutex::default() };
         Secrets { store: Arc::new(store), allowed: None }
     }
 
@@ -182,6 +197,9 @@ impl Secrets {
     }
 
     fn value(&self, name: &str) -> Result<String, SecretError> {
+        if self.store.closed {
+            return Err(SecretError::Outsider(name.to_owned()));
+        }
         if !self.may(name) {
             return Err(SecretError::Refused(name.to_owned()));
         }
@@ -311,6 +329,17 @@ mod tests {
             assert!(matches!(secrets.resolve(&marked(bad)), Err(SecretError::Name(_))), "{bad}");
         }
     }
+    #[test]
+    fn a_build_of_an_outsiders_change_gets_no_value_in_any_step() {
+        let dir = tempfile::tempdir().unwrap();
+        put(dir.path(), "key", "hunter2", 0o600);
+        let secrets = Secrets::for_outsider(dir.path());
+        for step in [&secrets, &secrets.of_tree(&["key".to_owned()])] {
+            let asked = step.resolve(&secret::mark(step.mark(), "key"));
+            assert!(matches!(asked, Err(SecretError::Outsider(name)) if name == "key"));
+        }
+    }
+
     #[test]
     fn a_step_of_the_tree_uses_what_it_is_allowed_wherever_the_mark_comes_from() {
         let dir = tempfile::tempdir().unwrap();

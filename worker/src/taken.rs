@@ -56,8 +56,14 @@ async fn work(shared: &Arc<Shared>, claim: &Claim, spool: &Arc<Spool>, receiver:
             return Verdict::Finished { results: Results::Exception, summary };
         }
     };
-    let source = Source::new(shared.clone(), claim.build, &claim.token, receiver.clone());
-    let secrets = Arc::new(Secrets::with(&shared.settings.secrets(), Some(source)));
+    let dir = shared.settings.secrets();
+    let secrets = Arc::new(match claim.trusted {
+        true => {
+            let source = Source::new(shared.clone(), claim.build, &claim.token, receiver.clone());
+            Secrets::of_build(&dir, source)
+        }
+        false => Secrets::for_outsider(&dir),
+    });
     let path = tree.as_ref().map_or(folder.path(), tree::Standing::folder);
     let site = Site { claim, spool, folder: path, secrets };
     let run = AssertUnwindSafe(build::execute(shared, site, receiver)).catch_unwind();

@@ -8,6 +8,7 @@ mod builders;
 mod cron;
 mod diff;
 mod force;
+mod hooks;
 mod locks;
 mod schedulers;
 mod sources;
@@ -17,6 +18,7 @@ pub use builders::{BuilderDef, Collapse, FolderDef, PolicyNames, ProjectDef, Ste
 pub use cron::{Cron, CronDef, Day, Fault as CronFault};
 pub use diff::{Changed, Changes, FieldChange, Group};
 pub use force::{Field, FieldKind, ForceDef};
+pub use hooks::{HookDef, HookDialect, HookUser, Outsiders, PullRequestRef, SecretText};
 pub use locks::{AccessMode, LockAccess, LockDef, LockKind};
 pub use schedulers::{CodebaseDef, CustomSchedulerDef, NightlyDef, SchedulerDef, SchedulerKind, TimedDef};
 pub use sources::{Branches, ChangeSourceDef, ChangeSourceKind, CustomPollerDef, Declared, GitPollerDef, RevlinkDef};
@@ -81,6 +83,11 @@ pub struct Definition {
     /// Names of the secrets that the project mentions.
     #[serde(default)]
     pub secrets: Vec<String>,
+    /// Dialects of hooks that are allowed; no other is.
+    #[serde(default)]
+    pub hooks: Vec<HookDef>,
+    #[serde(default)]
+    pub hook_users: Vec<HookUser>,
     /// `logMaxSize` and `logMaxTailSize` for commands that do not say, in bytes.
     #[serde(default)]
     pub log_max_size: Option<u64>,

@@ -7,6 +7,7 @@ mod dicts;
 mod digest;
 pub(crate) mod engines;
 mod force;
+mod hooks;
 pub(crate) mod root;
 mod schedulers;
 mod timed;

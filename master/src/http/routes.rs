@@ -19,6 +19,7 @@ pub fn router(app: App) -> Router {
         .route("/hello", post(worker::hello::hello))
         .route("/goodbye", post(worker::hello::goodbye))
         .route("/poll", post(worker::poll::poll))
+        .route("/locks", post(worker::locks::locks))
         .route("/batches", post(worker::batches::batches))
         .route("/patch", post(worker::patch::patch))
         .route("/secret", post(worker::secret::secret))

@@ -27,6 +27,8 @@ struct Columns {
     /// Microseconds.
     expires: Vec<Option<i64>>,
     steps: Vec<Value>,
+    locks: Vec<Option<Value>>,
+    lock_rules: Vec<bool>,
 }
 
 /// Attempts of a builder that does not say.
@@ -65,33 +67,38 @@ pub async fn builders(c: &mut PgConnection, wanted: &[WantedBuilder]) -> Result<
         all.max_attempts.push(b.max_attempts.unwrap_or(ATTEMPTS));
         all.expires.push(b.expires_after.map(|d| i64::try_from(d.as_micros()).unwrap_or(i64::MAX)));
         all.steps.push(Value::from(b.steps.clone()));
+        all.locks.push(super::locks::accesses(&b.locks));
+        all.lock_rules.push(b.lock_rule);
     }
     settings_intern(c, settings).await?;
     sqlx::query!(
         "with w as (
              select u.name, u.description, u.project, u.any_worker, s.id as settings_id, u.max_attempts,
-                    u.expires * interval '1 microsecond' as expires_after,
+                    u.locks, u.lock_rule, u.expires * interval '1 microsecond' as expires_after,
                     array(select jsonb_array_elements_text(u.tags)) as tags,
                     array(select jsonb_array_elements_text(u.steps)) as steps
                from unnest($1::text[], $2::jsonb[], $3::text[], $4::text[], $5::bool[], $6::bytea[], $7::int[],
-                           $8::jsonb[], $9::bigint[])
-                    u(name, tags, description, project, any_worker, settings, max_attempts, steps, expires)
+                           $8::jsonb[], $9::bigint[], $10::jsonb[], $11::bool[])
+                    u(name, tags, description, project, any_worker, settings, max_attempts, steps, expires,
+                      locks, lock_rule)
                join builder_settings s on s.hash = u.settings
          ), changed as (
              update builders b
                 set active = true, tags = w.tags, description = w.description, project = w.project,
                     any_worker = w.any_worker, settings_id = w.settings_id, max_attempts = w.max_attempts,
-                    steps = w.steps, expires_after = w.expires_after
+                    steps = w.steps, expires_after = w.expires_after, locks = w.locks, lock_rule = w.lock_rule
                from w
               where b.name = w.name
                 and (b.active, b.tags, b.description, b.project, b.any_worker, b.settings_id, b.max_attempts, b.steps,
-                     b.expires_after)
+                     b.expires_after, b.locks, b.lock_rule)
                     is distinct from
                     (true, w.tags, w.description, w.project, w.any_worker, w.settings_id, w.max_attempts, w.steps,
-                     w.expires_after)
+                     w.expires_after, w.locks, w.lock_rule)
          )
-         insert into builders (name, tags, description, project, any_worker, settings_id, max_attempts, steps, expires_after)
-         select name, tags, description, project, any_worker, settings_id, max_attempts, steps, expires_after
+         insert into builders (name, tags, description, project, any_worker, settings_id, max_attempts, steps, expires_after,
+                               locks, lock_rule)
+         select name, tags, description, project, any_worker, settings_id, max_attempts, steps, expires_after,
+                locks, lock_rule
            from w where not exists (select 1 from builders b where b.name = w.name)",
         &all.names,
         &all.tags,
@@ -101,7 +108,9 @@ pub async fn builders(c: &mut PgConnection, wanted: &[WantedBuilder]) -> Result<
         &all.settings,
         &all.max_attempts,
         &all.steps,
-        &all.expires as &[Option<i64>]
+        &all.expires as &[Option<i64>],
+        &all.locks as &[Option<Value>],
+        &all.lock_rules
     )
     .execute(&mut *c)
     .await?;

@@ -17,6 +17,7 @@ mod errors;
 mod force;
 mod forms;
 mod home;
+mod locks;
 mod log;
 mod page;
 mod request;
@@ -52,7 +53,10 @@ pub fn router() -> Router<App> {
         .route("/logs/{id}", get(log::page))
         .route("/logs/{id}/live", get(log::live))
         .route("/workers", get(workers::page))
+        .route("/locks", get(locks::page))
         .route("/changes", get(changes::page))
+        .route("/changes/held/{id}/approve", post(forms::approve))
+        .route("/changes/held/{id}/refuse", post(forms::refuse))
         .route("/about", get(about::page))
         .route("/favicon.ico", get(assets::icon))
         .route("/assets/{hash}/{name}", get(assets::asset))

@@ -22,6 +22,7 @@ pub mod policies;
 pub mod pollers;
 pub mod projects;
 pub mod schedulers;
+pub mod secret_providers;
 pub mod secrets;
 pub mod settings;
 pub mod triggers;

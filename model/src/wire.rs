@@ -154,6 +154,21 @@ pub struct PatchRequest {
     pub patch: i64,
 }
 
+/// `POST /worker/v1/secret`: the value of a secret that a step of a held build
+/// needs. Under the lease's token: `lease-lost` without it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SecretRequest {
+    pub build: i64,
+    pub token: String,
+    pub name: String,
+}
+
+/// Never logged, so it shows nothing.
+#[derive(Serialize, Deserialize)]
+pub struct SecretReply {
+    pub value: String,
+}
+
 fn yes() -> bool {
     true
 }

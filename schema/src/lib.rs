@@ -36,6 +36,7 @@ pub mod requests;
 pub mod roles;
 pub mod scheduler_controls;
 pub mod schedulers;
+pub mod secrets;
 pub mod sessions;
 pub mod sourcestamps;
 mod statistics;

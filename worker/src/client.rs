@@ -14,6 +14,8 @@ use tidemill_model::problem::Problem;
 use tidemill_model::wire::{
     BATCH_CONTENT_TYPE, BatchReply, Goodbye, Hello, HelloReply, LocksAsk, LocksReply, PatchRequest, Poll,
     RevisionReply, TriggerCall, TriggerReply, TriggerState, TriggerWatch,
+    BATCH_CONTENT_TYPE, BatchReply, Goodbye, Hello, HelloReply, LocksAsk, LocksReply, PatchRequest, Poll,
+    RevisionReply, SecretReply, SecretRequest,
 };
 
 /// Most bytes read of an answer: a project's files are the largest.
@@ -121,6 +123,11 @@ impl Client {
     pub async fn patch(&self, wanted: &PatchRequest) -> Result<Vec<u8>, CallError> {
         let request = self.http.post(self.url("/worker/v1/patch")).json(wanted);
         body(request.timeout(Duration::from_secs(300))).await
+    }
+
+    /// The value of a secret.
+    pub async fn secret(&self, wanted: &SecretRequest) -> Result<SecretReply, CallError> {
+        self.post_json("/worker/v1/secret", wanted, Duration::from_secs(30)).await
     }
 
     async fn post_json<T: Serialize, R: DeserializeOwned>(

@@ -19,6 +19,7 @@ mod heard;
 mod mask;
 mod order;
 mod poll;
+mod provided;
 mod revision;
 mod secrets;
 mod sender;

@@ -11,7 +11,7 @@ use crate::sanitize;
 use crate::up::plural;
 use serde_json::Value;
 use std::path::PathBuf;
-use tidemill_lang::plan::{Action, Command, Git, Plan, Planned, RenderedStep, Script, Shell, Verdict};
+use tidemill_lang::plan::{Action, Checkout, Command, Git, Plan, Planned, RenderedStep, Script, Shell, Verdict};
 use tidemill_lang::{Report, Severity};
 use tidemill_model::SourceStamp;
 
@@ -171,6 +171,8 @@ fn details(step: &RenderedStep) -> Vec<String> {
     let mut lines = match &step.action {
         Action::Shell(shell) => of_shell(shell),
         Action::Git(git) => of_git(git),
+        Action::Svn(svn) => of_checkout(&svn.checkout),
+        Action::Mercurial(hg) => of_checkout(&hg.checkout),
         Action::SetProperty { property, value } => vec![format!("{property} = {value}")],
         Action::Script(script) if step.kind == "steps.Trigger" => of_trigger(script),
         Action::Script(script) => of_script(script),
@@ -201,6 +203,12 @@ fn of_git(git: &Git) -> Vec<String> {
     let url = if git.repourl.is_empty() { "the request's repository" } else { &git.repourl };
     let branch = git.branch.as_ref().map(|b| format!(", branch {b}")).unwrap_or_default();
     vec![format!("{url}{branch} into {}", git.workdir)]
+}
+
+fn of_checkout(checkout: &Checkout) -> Vec<String> {
+    let url = if checkout.repourl.is_empty() { "the request's repository" } else { &checkout.repourl };
+    let branch = checkout.default_branch.as_ref().map(|b| format!(", branch {b}")).unwrap_or_default();
+    vec![format!("{url}{branch} into {}", checkout.workdir)]
 }
 
 fn of_script(script: &Script) -> Vec<String> {

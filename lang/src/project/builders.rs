@@ -9,7 +9,7 @@ use crate::host::collector::Collector;
 use crate::host::diagnostics::Diagnostic;
 use crate::host::limits::Limits;
 use crate::policies::{CollapseRule, Function, LocksRule};
-use crate::steps::{Step, git};
+use crate::steps::{Step, git, sources};
 use crate::values::convert::{boolean, optional_text, positive, properties, seconds, text, texts};
 use crate::values::descriptor::Descriptor;
 use crate::values::factory::FrozenFactory;
@@ -188,6 +188,17 @@ fn check_step(step: &Descriptor<'_>, own_locks: &[&str], locks: &mut Vec<LockDef
     }
     if step.kind() == Kind::Step(StepKind::Git)
         && let Err((argument, message)) = git::check(trees.by_name.get("mode"), trees.by_name.get("method"))
+    {
+        report(argument, message);
+    }
+    let beside = match step.kind() {
+        Kind::Step(StepKind::Svn) => Some(true),
+        Kind::Step(StepKind::Mercurial) => Some(false),
+        _ => None,
+    };
+    if let Some(export) = beside
+        && let Err((argument, message)) =
+            sources::check(&step.called(), trees.by_name.get("mode"), trees.by_name.get("method"), export)
     {
         report(argument, message);
     }

@@ -72,7 +72,7 @@ pub(super) fn read(
     }
     let secrets = config.descriptors("secretsProviders", |k| k == Kind::SecretsProvider, "secrets", collector);
     for provider in secrets.iter() {
-        if !engines::RUNS_SECRETS {
+        if !engines::runs_provider(provider.spec.short()) {
             collector.report(provider.site.place(engines::warning(provider.spec.name)));
         }
         definition.secrets_providers.push(declare::declared(provider, &["name"]));

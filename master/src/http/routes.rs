@@ -24,6 +24,7 @@ pub fn router(app: App) -> Router {
         .route("/triggers", post(worker::triggers::triggers))
         .route("/triggers/wait", post(worker::triggers::wait))
         .route("/patch", post(worker::patch::patch))
+        .route("/secret", post(worker::secret::secret))
         .route("/revisions/{hash}", get(worker::revisions::revision))
         .layer(DefaultBodyLimit::max(tidemill_model::wire::BATCH_MAX));
     let (rest, openapi) = rest::router().split_for_parts();

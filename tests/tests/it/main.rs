@@ -27,5 +27,6 @@ mod schedule;
 mod scheduler_controls;
 mod schedulers;
 mod trigger;
+mod secrets;
 mod try_builds;
 mod worker_dies;

@@ -5,6 +5,7 @@
 mod builds;
 mod crash;
 mod git;
+mod hg;
 mod master;
 mod observers;
 mod patches;
@@ -12,5 +13,6 @@ mod processes;
 mod protocol;
 mod scripts;
 mod triggers;
+mod svn;
 mod unreadable;
 mod worker;

@@ -24,6 +24,8 @@ pub struct Inner {
     pub revisions: BTreeMap<String, Files>,
     /// Bodies by id.
     pub patches: BTreeMap<i64, Vec<u8>>,
+    /// Values by name.
+    pub secrets: BTreeMap<String, String>,
     pub session: i64,
     pub hellos: Vec<Hello>,
     /// Sessions that were closed.
@@ -205,6 +207,7 @@ impl Master {
             .route("/worker/v1/poll", post(poll))
             .route("/worker/v1/batches", post(batch))
             .route("/worker/v1/patch", post(patch))
+            .route("/worker/v1/secret", post(secret))
             .route("/worker/v1/revisions/{hash}", get(revision))
             .route("/worker/v1/triggers", post(trigger))
             .route("/worker/v1/triggers/wait", post(trigger_wait))
@@ -539,6 +542,22 @@ async fn trigger_wait(State((inner, changed)): Context, headers: axum::http::Hea
 fn lease(inner: &Inner, build: i64, token: &str) -> Option<Response> {
     let record = inner.builds.get(&build)?;
     (record.lost || record.token != token).then(|| problem(409, kinds::LEASE_LOST))
+}
+
+async fn secret(State((inner, _)): Context, headers: axum::http::HeaderMap, body: Bytes) -> Response {
+    let wanted: SecretRequest = serde_json::from_slice(&body).unwrap();
+    let inner = inner.lock().unwrap();
+    if let Some(refused) = gate(&inner, &headers) {
+        return refused;
+    }
+    match inner.builds.get(&wanted.build) {
+        Some(record) if record.token == wanted.token && !record.lost => {}
+        _ => return problem(409, kinds::LEASE_LOST),
+    }
+    match inner.secrets.get(&wanted.name) {
+        Some(value) => json(&SecretReply { value: value.clone() }),
+        None => problem(404, kinds::NOT_FOUND),
+    }
 }
 
 async fn patch(State((inner, _)): Context, headers: axum::http::HeaderMap, body: Bytes) -> Response {

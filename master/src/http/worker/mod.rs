@@ -7,6 +7,7 @@ pub mod patch;
 pub mod poll;
 pub mod revisions;
 pub mod triggers;
+pub mod secret;
 
 use super::ApiError;
 use super::access::bearer;

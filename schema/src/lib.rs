@@ -43,8 +43,8 @@ mod statistics;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod tokens;
-pub mod triggers;
 pub mod tries;
+pub mod triggers;
 pub mod upstream;
 pub mod wake;
 pub mod window;

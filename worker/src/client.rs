@@ -13,9 +13,7 @@ use std::time::Duration;
 use tidemill_model::problem::Problem;
 use tidemill_model::wire::{
     BATCH_CONTENT_TYPE, BatchReply, Goodbye, Hello, HelloReply, LocksAsk, LocksReply, PatchRequest, Poll,
-    RevisionReply, TriggerCall, TriggerReply, TriggerState, TriggerWatch,
-    BATCH_CONTENT_TYPE, BatchReply, Goodbye, Hello, HelloReply, LocksAsk, LocksReply, PatchRequest, Poll,
-    RevisionReply, SecretReply, SecretRequest,
+    RevisionReply, SecretReply, SecretRequest, TriggerCall, TriggerReply, TriggerState, TriggerWatch,
 };
 
 /// Most bytes read of an answer: a project's files are the largest.

@@ -26,7 +26,7 @@ mod roles;
 mod schedule;
 mod scheduler_controls;
 mod schedulers;
-mod trigger;
 mod secrets;
+mod trigger;
 mod try_builds;
 mod worker_dies;

@@ -12,7 +12,7 @@ mod patches;
 mod processes;
 mod protocol;
 mod scripts;
-mod triggers;
 mod svn;
+mod triggers;
 mod unreadable;
 mod worker;

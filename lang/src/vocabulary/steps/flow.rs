@@ -74,7 +74,12 @@ static TRIGGER: Spec = step(
                  may be named several times.",
             ),
             optional("unimportantSchedulerNames", R_VALUE, "[]", "Those of them whose result does not count."),
-            optional("waitForFinish", R_BOOL, "False", "Waits for the builds, and takes the worst result of those that count; they are cancelled if this build is stopped or lost."),
+            optional(
+                "waitForFinish",
+                R_BOOL,
+                "False",
+                "Waits for the builds, and takes the worst result of those that count; they are cancelled if this build is stopped or lost.",
+            ),
             optional("set_properties", R_VALUE, "{}", "Properties for the builds."),
             optional("copy_properties", R_VALUE, "[]", "Names of properties of this build that they get too."),
             optional(
@@ -85,7 +90,12 @@ static TRIGGER: Spec = step(
                  is as the scheduler's `codebases` say.",
             ),
             optional("sourceStamps", R_VALUE, "[]", "The same for several codebases."),
-            optional("alwaysUseLatest", R_BOOL, "False", "They build the newest revision, as the scheduler's `codebases` say."),
+            optional(
+                "alwaysUseLatest",
+                R_BOOL,
+                "False",
+                "They build the newest revision, as the scheduler's `codebases` say.",
+            ),
             optional(
                 "updateSourceStamp",
                 R_BOOL,

@@ -2,7 +2,7 @@
 
 use crate::commands::{
     builders, builds, cancel, checkconfig, completion, config, doc, force, init, log, lsp, master, migrate, plan,
-    reconfig, run, sendchange, settings, user, watch, worker, workers,
+    reconfig, run, sendchange, settings, sources, user, watch, worker, workers,
 };
 use crate::project::apart;
 use crate::{exit, up};
@@ -43,6 +43,7 @@ pub enum Command {
     Builders(builders::Builders),
     Builds(builds::Builds),
     Workers(workers::Workers),
+    Sources(sources::Sources),
     Watch(watch::Watch),
     Log(log::LogArgs),
     Force(force::Force),

@@ -97,6 +97,7 @@ async fn simple(command: Command, layers: Layers, out: Output) -> Result<Exit> {
         Command::Builders(args) => commands::builders::run(args, out).await,
         Command::Builds(args) => commands::builds::run(args, out).await,
         Command::Workers(args) => commands::workers::run(args, out).await,
+        Command::Sources(args) => commands::sources::run(args, out).await,
         Command::Watch(args) => commands::watch::run(args, out).await,
         Command::Log(args) => commands::log::run(args, out).await,
         Command::Force(args) => commands::force::run(args, out).await,

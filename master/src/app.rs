@@ -6,6 +6,7 @@ use crate::loops::claim::Polls;
 use crate::loops::ingest::Ingest;
 use crate::policies::failures::Failures;
 use crate::projects::Projects;
+use crate::secrets::Secrets;
 use crate::settings::Settings;
 use std::net::SocketAddr;
 use std::ops::Deref;
@@ -37,6 +38,8 @@ pub struct Shared {
     pub projects: Projects,
     /// Functions of the project that failed.
     pub failures: Failures,
+    /// Values that a master itself needs.
+    pub secrets: Secrets,
     pub known_workers: KnownWorkers,
     /// Polls that wait for work.
     pub polls: Polls,
@@ -78,6 +81,7 @@ impl App {
         let live = Live::start(people.clone(), wakes.clone(), life.clone());
         let watched = Watched::start(wakes.clone(), life.clone());
         Ok(App(Arc::new(Shared {
+            secrets: Secrets::new(settings.secrets_dir.clone()),
             settings,
             address,
             url: url.trim_end_matches('/').to_owned(),

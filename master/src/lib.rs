@@ -19,6 +19,7 @@ pub mod policies;
 pub mod pollers;
 pub mod projects;
 pub mod schedulers;
+pub mod secrets;
 pub mod settings;
 
 use crate::app::App;

@@ -26,6 +26,8 @@ pub struct Settings {
     pub cache_dir: PathBuf,
     /// Whether functions that poll may reach addresses of this machine over HTTP.
     pub poll_local_addresses: bool,
+    /// A folder with the values of secrets that pollers need.
+    pub secrets_dir: Option<PathBuf>,
 }
 
 impl Settings {

@@ -38,6 +38,9 @@ pub struct NewChange {
     pub when: Option<OffsetDateTime>,
     #[serde(default)]
     pub properties: Properties,
+    /// Revisions that this commit was made from, its own branch's first; empty where unknown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parents: Vec<String>,
 }
 
 impl NewChange {

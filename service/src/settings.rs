@@ -65,6 +65,8 @@ pub struct Master {
     pub cache_dir: Option<PathBuf>,
     /// Whether functions that poll may reach addresses of this machine over HTTP.
     pub poll_local_addresses: bool,
+    /// A folder with the values of secrets that pollers need.
+    pub secrets_dir: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -139,6 +141,7 @@ const KEYS: &[Key] = &[
     key("master.local_token_file", None, "file with the token of this machine's people"),
     key("master.cache_dir", None, "folder for files that may be lost"),
     key("master.poll_local_addresses", Some("false"), "let pollers of the project file reach this machine by HTTP"),
+    key("master.secrets_dir", None, "folder with the values of secrets that pollers need, a file each"),
     key("worker.master", None, "address of the masters"),
     key("worker.name", None, "name that the worker's token belongs to"),
     key("worker.base", None, "folder of builds and spool"),

@@ -21,6 +21,7 @@ pub mod reconfig;
 pub mod run;
 pub mod sendchange;
 pub mod settings;
+pub mod sources;
 pub mod token;
 pub mod user;
 pub mod watch;

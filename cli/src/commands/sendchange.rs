@@ -81,6 +81,7 @@ pub async fn run(args: SendChange, out: Output) -> Result<Exit> {
         revlink: args.revlink,
         when,
         properties,
+        parents: vec![],
     };
     let answer: Value = client.post("changes", &change).await?;
     match out.json {

@@ -15,7 +15,10 @@ pub use builders::{BuilderDef, Collapse, FolderDef, PolicyNames, ProjectDef, Ste
 pub use diff::{Changed, Changes, FieldChange, Group};
 pub use locks::{AccessMode, LockAccess, LockDef, LockKind};
 pub use schedulers::{CodebaseDef, CustomSchedulerDef, ForceDef, SchedulerDef, SchedulerKind};
-pub use sources::{Branches, ChangeSourceDef, ChangeSourceKind, CustomPollerDef, Declared, GitPollerDef, RevlinkDef};
+pub use sources::{
+    Branches, ChangeSourceDef, ChangeSourceKind, CustomPollerDef, Declared, GitCredentials, GitPollerDef, Login,
+    RevlinkDef, SecretText,
+};
 pub use workers::WorkerDef;
 
 use serde::{Deserialize, Serialize};

@@ -59,6 +59,7 @@ impl World {
             loops: true,
             cache_dir: self.cache.path().into(),
             poll_local_addresses: true,
+            secrets_dir: None,
         };
         let listener = bind(&settings).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());

@@ -20,6 +20,7 @@ mod log;
 mod page;
 mod request;
 mod show;
+mod sources;
 mod workers;
 
 use crate::app::App;
@@ -47,6 +48,8 @@ pub fn router() -> Router<App> {
         .route("/logs/{id}/live", get(log::live))
         .route("/workers", get(workers::page))
         .route("/changes", get(changes::page))
+        .route("/changesources", get(sources::page))
+        .route("/changesources/{id}/poll", post(sources::poll))
         .route("/about", get(about::page))
         .route("/favicon.ico", get(assets::icon))
         .route("/assets/{hash}/{name}", get(assets::asset))

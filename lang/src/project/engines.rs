@@ -20,7 +20,13 @@ const SCHEDULERS: &[&str] = &[
 ];
 
 /// Change sources without an engine.
-const SOURCES: &[&str] = &["BzrPoller", "P4Source"];
+const SOURCES: &[&str] = &[
+    "BzrLaunchpadEmailMaildirSource",
+    "BzrPoller",
+    "CVSMaildirSource",
+    "P4Source",
+    "SVNCommitEmailMaildirSource",
+];
 
 /// Steps that need something of a master which none does yet.
 const STEPS: &[&str] =

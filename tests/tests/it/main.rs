@@ -19,4 +19,5 @@ mod project;
 mod reconfig;
 mod roles;
 mod schedule;
+mod sources;
 mod worker_dies;

@@ -1,8 +1,8 @@
 //! The command line.
 
 use crate::commands::{
-    builders, builds, cancel, checkconfig, completion, config, doc, force, init, log, lsp, master, migrate, plan,
-    reconfig, run, sendchange, settings, sources, user, watch, worker, workers,
+    builders, builds, cancel, checkconfig, completion, config, doc, force, init, locks, log, lsp, master, migrate,
+    pause, plan, reconfig, requests, run, sendchange, settings, sources, try_builds, user, watch, worker, workers,
 };
 use crate::project::apart;
 use crate::{exit, up};
@@ -44,10 +44,19 @@ pub enum Command {
     Builds(builds::Builds),
     Workers(workers::Workers),
     Sources(sources::Sources),
+    Locks(locks::Locks),
     Watch(watch::Watch),
     Log(log::LogArgs),
     Force(force::Force),
     Cancel(cancel::Cancel),
+    Try(Box<try_builds::Try>),
+    Requests(requests::Requests),
+    Why(requests::Why),
+    Priority(requests::Priority),
+    /// Start none of the requests of builders; what runs goes on
+    Pause(pause::Pause),
+    /// Let paused builders go on
+    Unpause(pause::Pause),
     #[command(name = "sendchange")]
     SendChange(sendchange::SendChange),
     Init(init::Init),

@@ -22,6 +22,8 @@ pub struct Client {
 /// Longest wait for a connection, and for an answer that is not a stream.
 const CONNECT: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(60);
+/// How often what is sent under a key is sent again.
+const TRIES: u32 = 3;
 /// A stream pings every 15 s; silence beyond this means that it is dead.
 const SILENCE: Duration = Duration::from_secs(45);
 
@@ -93,6 +95,29 @@ impl Client {
     pub async fn post<B: Serialize, T: DeserializeOwned>(&self, path: &str, body: &B) -> Result<T> {
         let response = self.send(self.request(Method::POST, path).timeout(ANSWER).json(body)).await?;
         self.json(response).await
+    }
+
+    /// Posts what must happen once: under this key, or one of its own, so that it is sent
+    /// again where no answer came.
+    pub async fn post_once<B: Serialize, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &B,
+        key: Option<&str>,
+    ) -> Result<T> {
+        let key = key.map_or_else(|| tidemill_service::token::random_hex(16), str::to_owned);
+        let mut tries = 0;
+        loop {
+            let request = self.request(Method::POST, path).timeout(ANSWER).header("idempotency-key", &key).json(body);
+            match self.send(request).await {
+                Ok(response) => return self.json(response).await,
+                Err(f) if f.exit == Exit::Unreachable && tries < TRIES => {
+                    tries += 1;
+                    tokio::time::sleep(Duration::from_millis(500 << tries)).await;
+                }
+                Err(f) => return Err(f),
+            }
+        }
     }
 
     /// Posts and hands over whatever comes back, errors included.

@@ -15,6 +15,7 @@ mod project;
 mod sanitize;
 mod sse;
 mod up;
+mod working_copy;
 
 use args::{Cli, Command};
 use clap::Parser;
@@ -98,11 +99,18 @@ async fn simple(command: Command, layers: Layers, out: Output) -> Result<Exit> {
         Command::Builds(args) => commands::builds::run(args, out).await,
         Command::Workers(args) => commands::workers::run(args, out).await,
         Command::Sources(args) => commands::sources::run(args, out).await,
+        Command::Locks(args) => commands::locks::run(args, out).await,
         Command::Watch(args) => commands::watch::run(args, out).await,
         Command::Log(args) => commands::log::run(args, out).await,
         Command::Force(args) => commands::force::run(args, out).await,
         Command::Cancel(args) => commands::cancel::run(args, out).await,
+        Command::Requests(args) => commands::requests::run(args, out).await,
+        Command::Why(args) => commands::requests::why(args, out).await,
+        Command::Priority(args) => commands::requests::priority(args, out).await,
+        Command::Pause(args) => commands::pause::run(args, true, out).await,
+        Command::Unpause(args) => commands::pause::run(args, false, out).await,
         Command::SendChange(args) => commands::sendchange::run(args, out).await,
+        Command::Try(args) => commands::try_builds::run(*args, out).await,
         Command::Init(args) => commands::init::run(args, out),
         Command::CheckConfig(args) => commands::checkconfig::run(args, out),
         Command::Plan(args) => commands::plan::run(args, out),

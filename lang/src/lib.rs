@@ -30,6 +30,7 @@ mod vocabulary;
 
 pub mod custom;
 pub mod definition;
+pub mod force;
 pub mod plan;
 pub mod policies;
 pub mod reference;

@@ -16,6 +16,11 @@ pub fn nearest<'a>(wanted: &str, candidates: impl IntoIterator<Item = &'a str>) 
         .map(|(_, c)| c)
 }
 
+/// The words of a file, wherever they stand.
+pub(crate) fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|w| !w.is_empty())
+}
+
 /// Steps of inserting, removing, replacing or swapping letters between two words.
 fn distance(a: &str, b: &str) -> usize {
     // A word this long is no slip of the pen; the bound keeps the table small.

@@ -414,7 +414,7 @@ fn what_no_part_runs_yet_is_taken_with_a_warning() {
     let p = with(
         "",
         "",
-        "c['schedulers'] = [schedulers.Nightly(name = 'n', builderNames = ['b'], hour = [3, 15])]\n\
+        "c['schedulers'] = [schedulers.Try_Jobdir(name = 'n', builderNames = ['b'], jobdir = 'jobs')]\n\
          c['services'] = [reporters.MailNotifier(fromaddr = 'a@example.org', password = util.Secret('mail'))]",
     );
     let warnings: Vec<_> =
@@ -422,14 +422,14 @@ fn what_no_part_runs_yet_is_taken_with_a_warning() {
     assert_eq!(
         warnings,
         [
-            "schedulers.Nightly is accepted but not run by this release",
+            "schedulers.Try_Jobdir is accepted but not run by this release",
             "reporters.MailNotifier is accepted but not run by this release"
         ]
     );
-    let tidemill_lang::definition::SchedulerKind::Declared(nightly) = &p.definition().schedulers[0].kind else {
+    let tidemill_lang::definition::SchedulerKind::Declared(jobdir) = &p.definition().schedulers[0].kind else {
         panic!()
     };
-    assert_eq!((nightly.kind.as_str(), &nightly.args["hour"]), ("Nightly", &json!([3, 15])));
+    assert_eq!((jobdir.kind.as_str(), &jobdir.args["jobdir"]), ("Try_Jobdir", &json!("jobs")));
     assert_eq!(p.definition().services[0].args["password"], json!({"$secret": "mail"}));
     assert_eq!(p.definition().secrets, ["mail"]);
 }

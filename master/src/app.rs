@@ -36,10 +36,10 @@ pub struct Shared {
     pub life: Lifecycle,
     /// Evaluated revisions.
     pub projects: Projects,
+    /// Values of secrets that a master itself needs.
+    pub secrets: Secrets,
     /// Functions of the project that failed.
     pub failures: Failures,
-    /// Values that a master itself needs.
-    pub secrets: Secrets,
     pub known_workers: KnownWorkers,
     /// Polls that wait for work.
     pub polls: Polls,
@@ -80,8 +80,8 @@ impl App {
         drop(c);
         let live = Live::start(people.clone(), wakes.clone(), life.clone());
         let watched = Watched::start(wakes.clone(), life.clone());
+        let secrets = Secrets::new(settings.secrets_dir.clone());
         Ok(App(Arc::new(Shared {
-            secrets: Secrets::new(settings.secrets_dir.clone()),
             settings,
             address,
             url: url.trim_end_matches('/').to_owned(),
@@ -91,6 +91,7 @@ impl App {
             wakes,
             life,
             projects: Projects::default(),
+            secrets,
             failures: Failures::default(),
             known_workers: KnownWorkers::default(),
             polls: Polls::default(),

@@ -8,9 +8,11 @@
 //! - [`loops`]: what happens without being asked: claiming for waiting polls,
 //!   committing what workers report, scheduling, polling, reaping, beating.
 //! - [`policies`]: what the functions of the project file are asked.
+//! - [`hooks`]: what forges send, dialect by dialect.
 //! - [`live`]: the event stream and log tails for people who watch.
 
 pub mod app;
+pub mod hooks;
 pub mod http;
 pub mod live;
 pub mod loops;

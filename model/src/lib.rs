@@ -7,6 +7,7 @@
 
 pub mod change;
 pub mod ids;
+pub mod lock;
 pub mod log;
 pub mod problem;
 pub mod properties;
@@ -18,6 +19,7 @@ pub mod wire;
 
 pub use change::{Change, NewChange};
 pub use ids::*;
+pub use lock::{AccessMode, LockAccess};
 pub use properties::{Properties, Property};
 pub use results::Results;
-pub use sourcestamp::SourceStamp;
+pub use sourcestamp::{NewPatch, PATCH_MAX, Patch, SourceStamp};

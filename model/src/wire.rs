@@ -12,7 +12,7 @@
 //! count, and no others.
 
 use crate::log::{Chunk, LogSum};
-use crate::{NewChange, Properties, Results, SourceStamp};
+use crate::{LockAccess, NewChange, Properties, Results, SourceStamp};
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -24,7 +24,7 @@ pub const PROTOCOL_MIN: u32 = 1;
 
 /// The newest level of the step vocabulary that this release evaluates. A
 /// revision records the level it needs; older workers are not offered it.
-pub const VOCABULARY: u32 = 2;
+pub const VOCABULARY: u32 = 3;
 
 /// `POST /worker/v1/hello`, with the worker's token as bearer. Begins a session.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -126,9 +126,26 @@ pub struct Claim {
     /// The changes that led to it, oldest first; of very many the newest (`CLAIM_CHANGES_MAX`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<NewChange>,
+    /// Whether its steps may use secrets: not those of what an outsider announced (A14).
+    #[serde(default = "yes")]
+    pub trusted: bool,
     /// Address of the build's page.
     #[serde(default)]
     pub url: String,
+}
+
+/// `POST /worker/v1/patch`: the body of a patch that a source stamp of a held
+/// build names, as bytes. Under the lease's token: `lease-lost` without it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PatchRequest {
+    pub build: i64,
+    pub token: String,
+    /// [`crate::Patch::id`].
+    pub patch: i64,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Most changes in a claim.
@@ -178,6 +195,9 @@ pub enum Event {
         summary: String,
         #[serde(default)]
         hidden: bool,
+        /// It asked for locks (or gave up asking) and waited so long; they are given back.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lock_wait_us: Option<u64>,
         at_us: i64,
     },
     /// Live text of a running step, or of the build where `step` is none.
@@ -264,6 +284,32 @@ pub struct BatchReply {
     #[serde(default)]
     pub drain: bool,
 }
+
+/// `POST /worker/v1/locks`: a step asks for its locks, all or none, before it
+/// runs. Sent again, with the same content, until they are granted; it keeps its
+/// place in the line meanwhile. They are given back with `StepFinished`, the
+/// build's end, or the lease's.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LocksAsk {
+    pub build: i64,
+    pub token: String,
+    pub step: u32,
+    pub locks: Vec<LockAccess>,
+    /// How long the master may wait before it answers that they are not to be had yet.
+    pub wait_us: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LocksReply {
+    pub granted: bool,
+    /// For people: what it waits for, such as «lock db held by build b/#7»; or, granted, what is
+    /// to be known of it.
+    #[serde(default)]
+    pub says: String,
+}
+
+/// Most locks of a step.
+pub const LOCKS_MAX: usize = 100;
 
 /// `GET /worker/v1/revisions/{hash}`.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -136,16 +136,25 @@ create table builders (
     id           bigint generated always as identity primary key,
     name         text not null unique,
     active       boolean not null default true,
+    paused       boolean not null default false,
     tags         text[] not null default '{}',
     description  text not null default '',
     project      text not null default '',
     any_worker   boolean not null default false,
     settings_id  bigint not null references builder_settings,
     max_attempts int not null default 5 check (max_attempts > 0),
+    expires_after interval,
     steps        text[] not null default '{}',
+    locks        jsonb check (jsonb_array_length(locks) > 0),
+    lock_rule    boolean not null default false,
     created_at   timestamptz not null default tidemill_now()
 );
+comment on column builders.locks is 'Locks that each of its builds holds, as in lang::definition; null without.';
+comment on column builders.lock_rule is 'They come from a function of the build: only a replica that asked it may claim.';
 comment on table builders is 'One row for each name ever defined; `active` says whether the active revision defines it. Build numbers come from the sequence build_number_<id>.';
+
+comment on column builders.paused is 'By people: its requests stay in the queue and none is claimed. No revision changes it.';
+comment on column builders.expires_after is 'A request ends with EXCEPTION after no worker that may build it was heard for so long; null: it waits for ever.';
 
 create table builder_workers (
     builder_id  bigint not null references builders on delete cascade,
@@ -217,6 +226,21 @@ create unique index worker_sessions_open on worker_sessions (worker_id) where st
 
 ------------------------------------------------------------------ changes
 
+-- Differences that people want tried on top of a revision. Immutable; equal ones
+-- are one row, found by the hash of all of it (model::Patch). Only workers that
+-- hold a build of it, and people who ask for it by name, read the body.
+create table patches (
+    id         bigint generated always as identity primary key,
+    hash       bytea not null unique,
+    body       bytea not null check (octet_length(body) <= 10485760),
+    size       bigint generated always as (octet_length(body)) stored,
+    level      int not null check (level between 0 and 100),
+    subdir     text not null,
+    author     text not null,
+    comment    text not null,
+    created_at timestamptz not null default tidemill_now()
+);
+
 create table sourcestamps (
     id         bigint generated always as identity primary key,
     hash       bytea not null unique,
@@ -225,8 +249,20 @@ create table sourcestamps (
     project    text not null,
     branch     text,
     revision   text,
+    patch_id   bigint references patches,
     created_at timestamptz not null default tidemill_now()
 );
+
+create index sourcestamps_patch on sourcestamps (patch_id) where patch_id is not null;
+
+-- What is known of a patch without its body; null where there is none.
+create function patch_known(patch bigint) returns jsonb
+language sql stable
+as $$
+    select jsonb_build_object('id', p.id, 'hash', encode(p.hash, 'hex'), 'level', p.level, 'subdir', p.subdir,
+                              'author', p.author, 'comment', p.comment, 'size', p.size)
+      from patches p where p.id = patch
+$$;
 comment on table sourcestamps is 'Which version of one codebase to build; equal stamps are one row, found by the hash of their fields.';
 
 create table change_sources (
@@ -272,8 +308,11 @@ create table changes (
     parent_ids       bigint[] not null default '{}',
     sourcestamp_id   bigint not null references sourcestamps,
     change_source_id bigint references change_sources on delete set null,
-    idempotency_key  text unique
+    idempotency_key  text unique,
+    outsider         text
 );
+comment on column changes.outsider is
+    'Why its author is not trusted, as the forge said; null: trusted. Builds of it get no secrets: buildset_trusted().';
 comment on table changes is 'What came in, in the order of (xid, id). Text of authors is data and grants nothing.';
 create index changes_cursor on changes (xid, id);
 create index changes_sourcestamp on changes (sourcestamp_id);
@@ -335,12 +374,24 @@ create table schedulers (
     next_at    timestamptz,
     retry_at   timestamptz,
     failures   int not null default 0,
-    check ((retry_at is null) = (failures = 0))
+    watches    boolean not null default true,
+    hears      boolean not null default false,
+    summary    text not null default '',
+    enabled_at timestamptz,
+    run_asked_at timestamptz,
+    run_asked_by text,
+    check ((retry_at is null) = (failures = 0)),
+    check ((run_asked_at is null) = (run_asked_by is null))
 );
 comment on table schedulers is 'A cursor over changes and a small durable state. Taken FOR UPDATE SKIP LOCKED by the schedule loop of any replica.';
 comment on column schedulers.heard_xid is 'With heard_id: a cursor over events, for one that hears of finished buildsets of other schedulers.';
 comment on column schedulers.next_at is 'When a timer of `state` is due; null without one.';
 comment on column schedulers.retry_at is 'A function of the project failed so many times in a row (`failures`): left alone until then or until a new revision, cursors and state as they were.';
+comment on column schedulers.watches is 'Whether it looks at changes: the cursor of one that does not stays where it is.';
+comment on column schedulers.hears is 'Whether it hears of buildsets of other schedulers.';
+comment on column schedulers.summary is 'What it is doing, in words, as of its last look.';
+comment on column schedulers.enabled_at is 'When it was enabled after it had been disabled: times before that are not caught up with.';
+comment on column schedulers.run_asked_at is 'Somebody wants it to run now; null when that is done.';
 
 ------------------------------------------------------------------ what is to be built
 
@@ -353,12 +404,15 @@ create table buildsets (
     parent_build_id     bigint,
     parent_relationship text,
     rebuilt_build_id    bigint,
+    dedupe_key          text,
     properties          jsonb not null default '{}',
     complete_at         timestamptz,
     results             smallint check (results between 0 and 6),
     check ((complete_at is null) = (results is null))
 );
 comment on table buildsets is 'One scheduling decision: sources, properties, and a request for each builder.';
+create unique index buildsets_dedupe on buildsets (dedupe_key) where dedupe_key is not null;
+comment on column buildsets.dedupe_key is 'Of whoever asked: asked again with the same key, this buildset is the answer and no other is made.';
 comment on column buildsets.rebuilt_build_id is 'Of a rebuild: the build that was to be repeated; of a rebuild of that, the same first one.';
 
 create table buildset_sourcestamps (
@@ -373,7 +427,8 @@ language sql stable
 as $$
     select coalesce(jsonb_agg(jsonb_build_object(
                'codebase', s.codebase, 'repository', s.repository, 'project', s.project,
-               'branch', s.branch, 'revision', s.revision) order by s.codebase), '[]')
+               'branch', s.branch, 'revision', s.revision,
+               'patch', patch_known(s.patch_id)) order by s.codebase), '[]')
       from buildset_sourcestamps x join sourcestamps s on s.id = x.sourcestamp_id
      where x.buildset_id = buildset
 $$;
@@ -410,12 +465,14 @@ create table build_requests (
     submitted_at   timestamptz not null default tidemill_now(),
     complete_at    timestamptz,
     results        smallint check (results between 0 and 6 and results <> 5),
+    complete_reason text,
     collapse_key   bytea,
     collapsed_into bigint,
     check ((complete_at is null) = (results is null))
 ) with (fillfactor = 45);
 comment on table build_requests is
     'The wish for one build of one builder. Not written by a claim: it is pending while in request_queue or request_waits, collapsed while it waits for the request that it became part of, claimed while it has a lease, complete when complete_at is set. Never completed with RETRY (D-15).';
+comment on column build_requests.complete_reason is 'Why it ended without a build that says it: cancelled by whom, superseded by what, no worker. Null where its builds tell.';
 comment on column build_requests.collapse_key is
     'Requests of one builder with the same key become one while they are pending; null: this one never does. By the project''s rule when it was made.';
 comment on column build_requests.collapsed_into is 'The newer request that it became part of, whose result it takes.';
@@ -538,10 +595,12 @@ create table steps (
     hidden       boolean not null default false,
     urls         jsonb not null default '[]',
     progress     jsonb not null default '{}',
+    lock_wait    interval,
     unique (build_id, number),
     check ((complete_at is null) = (results is null))
 ) with (fillfactor = 70);
 comment on table steps is 'Steps in the order in which they started.';
+comment on column steps.lock_wait is 'How long it waited for its locks before it ran; null without locks.';
 comment on column steps.progress is 'How far the step has come, {metric: number}; a hint.';
 
 create table step_statistics (
@@ -654,6 +713,6 @@ create table events (
     data       jsonb not null default '{}',
     primary key (xid, id)
 );
-create index events_buildsets on events (xid, id) where kind = 'buildsets.complete';
+create index events_buildsets on events (xid, id) where kind in ('buildsets.new', 'buildsets.complete');
 comment on table events is 'What happened, appended by the transaction that did it; read in the order of (xid, id) by live pages, notifiers and webhooks.';
 comment on column events.kind is 'Topic and verb, such as builds.new, builds.updated, builds.finished, changes.new.';

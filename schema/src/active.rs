@@ -34,7 +34,7 @@ impl Eligibility {
 
 pub async fn eligibility(c: &mut PgConnection) -> Result<Eligibility> {
     let lanes = sqlx::query!(
-        "select l.id, l.builder_id, b.name, b.any_worker from lanes l join builders b on b.id = l.builder_id where b.active"
+        "select l.id, l.builder_id, b.name, b.any_worker from lanes l join builders b on b.id = l.builder_id where b.active and not b.paused"
     )
     .fetch_all(&mut *c)
     .await?;

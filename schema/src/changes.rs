@@ -69,11 +69,11 @@ async fn insert(
         r#"with made as (
              insert into changes (author, committer, comments, files, branch, revision, repository, project, codebase,
                                   category, revlink, when_at, properties, sourcestamp_id, change_source_id, idempotency_key,
-                                  parents, parent_ids)
-             select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
+                                  outsider, parents, parent_ids)
+             select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
                     case when cardinality(known.ids) > 0 then known.ids
                          else array_remove(array[change_before($9, $7, $8, $5)], null) end
-               from (select array(select p.id from unnest($17::text[]) u(revision)
+               from (select array(select p.id from unnest($18::text[]) u(revision)
                                    cross join lateral (select change_of_commit($9, $7, u.revision) as id) p
                                    where p.id is not null) as ids) known
              returning id
@@ -97,6 +97,7 @@ async fn insert(
         stamp.0,
         source.map(|s| s.0),
         key,
+        change.outsider,
         &change.parents,
     )
     .fetch_one(&mut *c)
@@ -112,7 +113,7 @@ pub async fn changes_get(c: &mut PgConnection, ids: &[i64]) -> Result<Vec<Change
     let rows = sqlx::query_as!(
         Row,
         r#"select xid, id, received_at, author, committer, comments, files, branch, revision, repository, project,
-                  codebase, category, revlink, when_at, properties as "properties: Json<Properties>", parents
+                  codebase, category, revlink, when_at, outsider, properties as "properties: Json<Properties>", parents
              from changes where id = any($1)"#,
         ids
     )
@@ -135,7 +136,7 @@ pub async fn changes_after(c: &mut PgConnection, after: Cursor, limit: i64) -> R
     let rows = sqlx::query_as!(
         Row,
         r#"select xid, id, received_at, author, committer, comments, files, branch, revision, repository, project,
-                  codebase, category, revlink, when_at, properties as "properties: Json<Properties>", parents
+                  codebase, category, revlink, when_at, outsider, properties as "properties: Json<Properties>", parents
              from changes
             where (xid, id) > ($1, $2) and xid < $3
             order by xid, id limit $4"#,
@@ -172,6 +173,7 @@ struct Row {
     when_at: Option<OffsetDateTime>,
     properties: Json<Properties>,
     parents: Vec<String>,
+    outsider: Option<String>,
 }
 
 impl Row {
@@ -191,6 +193,7 @@ impl Row {
             when: self.when_at,
             properties: self.properties.0,
             parents: self.parents,
+            outsider: self.outsider,
         };
         (Cursor { xid: self.xid, id: self.id }, Change { id: ChangeId(self.id), received_at: self.received_at, new })
     }
@@ -215,7 +218,7 @@ pub(crate) fn clean_json(value: &Value) -> Value {
     }
 }
 
-fn cleaned(change: &NewChange) -> NewChange {
+pub(crate) fn cleaned(change: &NewChange) -> NewChange {
     let properties = serde_json::to_value(&change.properties).unwrap_or_default();
     NewChange {
         author: clean(&change.author),
@@ -232,5 +235,6 @@ fn cleaned(change: &NewChange) -> NewChange {
         when: change.when,
         properties: serde_json::from_value(clean_json(&properties)).unwrap_or_default(),
         parents: change.parents.iter().take(PARENTS_MAX).map(|p| clean(p)).collect(),
+        outsider: clean_option(&change.outsider),
     }
 }

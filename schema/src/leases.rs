@@ -58,6 +58,19 @@ pub async fn leases_renew(c: &mut PgConnection, held: &[Held], term: Duration) -
     Ok(renewed)
 }
 
+/// Whether this token still proves a lease of the build. Reading only: what is
+/// given to a worker on this word may arrive after the lease was lost.
+pub async fn lease_stands(c: &mut PgConnection, build: BuildId, token: &str) -> Result<bool> {
+    let token = token.replace('\0', "");
+    Ok(sqlx::query_scalar!(
+        r#"select exists (select 1 from leases where build_id = $1 and token = $2) as "x!""#,
+        build.0,
+        token
+    )
+    .fetch_one(c)
+    .await?)
+}
+
 /// A lease past its time.
 #[derive(Clone, Debug)]
 pub struct Expired {

@@ -8,7 +8,7 @@ use crate::sourcestamps::sourcestamps_intern;
 use crate::{Error, Result};
 use postgres_types::Type;
 use sqlx::PgConnection;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use tidemill_model::{BuildId, BuilderId, BuildsetId, ChangeId, Properties, RequestId, Results, SourceStamp};
 
 /// One scheduling decision.
@@ -26,6 +26,8 @@ pub struct NewBuildset {
     pub builders: Vec<String>,
     pub priority: i32,
     pub external_idstring: Option<String>,
+    /// Asked again with the same key, the first buildset is the answer.
+    pub dedupe_key: Option<String>,
     /// The build that asked for it, and how that calls it.
     pub parent: Option<(BuildId, Option<String>)>,
     /// The build that this repeats: the first of a chain of rebuilds.
@@ -61,8 +63,10 @@ pub async fn buildset_insert(c: &mut PgConnection, new: &NewBuildset) -> Result<
     let buildset = sqlx::query_scalar!(
         r#"with made as (
              insert into buildsets (reason, scheduler, external_idstring, properties, complete_at, results,
-                                    parent_build_id, parent_relationship, rebuilt_build_id)
-             values ($1, $2, $3, $4, case when $5::smallint is null then null else tidemill_now() end, $5, $8, $9, $10)
+                                    parent_build_id, parent_relationship, rebuilt_build_id, dedupe_key)
+             values ($1, $2, $3, $4, case when $5::smallint is null then null else tidemill_now() end, $5, $8, $9, $10,
+                     $11)
+             on conflict (dedupe_key) where dedupe_key is not null do nothing
              returning id
          ), stamps as (
              insert into buildset_sourcestamps select id, s from made, unnest($6::bigint[]) s
@@ -81,11 +85,28 @@ pub async fn buildset_insert(c: &mut PgConnection, new: &NewBuildset) -> Result<
         &changes,
         new.parent.as_ref().map(|(build, _)| build.0),
         new.parent.as_ref().and_then(|(_, relationship)| clean_option(relationship)),
-        new.rebuilt.map(|b| b.0)
+        new.rebuilt.map(|b| b.0),
+        clean_option(&new.dedupe_key)
     )
-    .fetch_one(&mut *c)
+    .fetch_optional(&mut *c)
     .await?;
+    let Some(buildset) = buildset else { return buildset_of_key(c, new).await };
     requests_insert(c, BuildsetId(buildset), &builders, new).await
+}
+
+/// What was made of the same key before: nothing of it is new.
+async fn buildset_of_key(c: &mut PgConnection, new: &NewBuildset) -> Result<Submitted> {
+    let found = sqlx::query!(
+        r#"select s.id, array(select r.id from build_requests r where r.buildset_id = s.id order by r.id) as "requests!"
+             from buildsets s where s.dedupe_key = $1"#,
+        clean_option(&new.dedupe_key)
+    )
+    .fetch_optional(c)
+    .await?
+    .ok_or_else(|| Error::Conflict("the buildset of this key is being removed; ask again".into()))?;
+    let requests = found.requests.into_iter().map(RequestId).collect();
+    let (lanes, fresh, pairwise) = Default::default();
+    Ok(Submitted { buildset: BuildsetId(found.id), requests, lanes, fresh, pairwise })
 }
 
 async fn requests_insert(
@@ -143,7 +164,7 @@ async fn requests_insert(
 }
 
 /// The lanes of these builders at this priority, made where missing.
-async fn lanes_ensure(c: &mut PgConnection, builders: &[i64], priority: i32) -> Result<Vec<i64>> {
+pub(crate) async fn lanes_ensure(c: &mut PgConnection, builders: &[i64], priority: i32) -> Result<Vec<i64>> {
     let select = async |c: &mut PgConnection| -> Result<Vec<i64>> {
         Ok(sqlx::query_scalar!("select id from lanes where builder_id = any($1) and priority = $2", builders, priority)
             .fetch_all(c)
@@ -188,6 +209,7 @@ fn cleaned_stamps(new: &NewBuildset) -> Vec<SourceStamp> {
             project: clean(&s.project),
             branch: clean_option(&s.branch),
             revision: clean_option(&s.revision),
+            patch: s.patch.clone(),
         })
         .collect()
 }
@@ -244,6 +266,16 @@ pub async fn waits_release(c: &mut PgConnection) -> Result<Vec<i64>> {
 /// A collapsed one is cancelled alone: those that became part of it follow the
 /// request that it had become part of.
 pub async fn requests_cancel(c: &mut PgConnection, requests: &[RequestId], reason: &str) -> Result<Vec<RequestId>> {
+    requests_end(c, requests, Results::Cancelled, reason).await
+}
+
+/// The same with another result.
+pub(crate) async fn requests_end(
+    c: &mut PgConnection,
+    requests: &[RequestId],
+    results: Results,
+    reason: &str,
+) -> Result<Vec<RequestId>> {
     let ids: Vec<i64> = requests.iter().map(|r| r.0).collect();
     // First and in order, and of all that may end with them, as in `requests_complete`.
     sqlx::query!(
@@ -274,12 +306,13 @@ pub async fn requests_cancel(c: &mut PgConnection, requests: &[RequestId], reaso
     )
     .fetch_all(&mut *c)
     .await?;
-    let mut closing: Vec<_> = taken.iter().map(|id| Closing::must(RequestId(*id), Results::Cancelled)).collect();
+    let mut closing: Vec<_> = taken.iter().map(|id| Closing::must(RequestId(*id), results)).collect();
     let collapsed = crate::collapse::requests_part(c, &ids).await?;
-    closing.extend(collapsed.into_iter().map(|id| Closing { must: false, ..Closing::must(id, Results::Cancelled) }));
+    closing.extend(collapsed.into_iter().map(|id| Closing { must: false, ..Closing::must(id, results) }));
     let closed = requests_complete(c, &closing, reason).await?;
     // Not those that went along.
-    Ok(closed.into_iter().filter(|id| requests.contains(id)).collect())
+    let meant: HashSet<RequestId> = requests.iter().copied().collect();
+    Ok(closed.into_iter().filter(|id| meant.contains(id)).collect())
 }
 
 /// A request that ends.
@@ -343,7 +376,8 @@ pub(crate) async fn requests_complete(
          ), done as (
              -- Not through its ctid: who merges or parts requests does not hold the buildset's
              -- lock, and a row that it moved meanwhile is not in this statement's snapshot.
-             update build_requests r set complete_at = tidemill_now(), results = u.results
+             update build_requests r
+                set complete_at = tidemill_now(), results = u.results, complete_reason = nullif($3::text, '')
                from u where r.id = any(array(select id from u)) and r.id = u.id
              returning r.id, r.builder_id, r.results
          ), told as (
@@ -360,7 +394,8 @@ pub(crate) async fn requests_complete(
     .fetch_all(&mut *c)
     .await?;
     let must = closing.iter().filter(|k| k.must);
-    let done = must.clone().filter(|k| changed.contains(&k.request.0)).count();
+    let all: HashSet<i64> = changed.iter().copied().collect();
+    let done = must.clone().filter(|k| all.contains(&k.request.0)).count();
     crate::error::expect("open requests completed", must.count() as u64, done as u64)?;
     sqlx::query!(
         "with done as (

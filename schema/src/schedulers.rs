@@ -1,11 +1,15 @@
 //! Schedulers' rows: taken by the schedule loop of any replica, one batch in
 //! one transaction, so that a change is scheduled exactly once whoever races.
 //!
+//! A batch has those that have something to do, and not too many of them: ten
+//! thousand whose time comes in the same minute are many short transactions,
+//! which any number of replicas share.
+//!
 //! One whose function failed is left alone until its time to try again: its
 //! cursors stay where they were, so it loses nothing, and the others go on.
 
 use crate::Result;
-use crate::changes::{Cursor, clean_json};
+use crate::changes::{Cursor, clean, clean_json};
 use serde_json::Value;
 use sqlx::PgConnection;
 use tidemill_model::SchedulerId;
@@ -25,6 +29,13 @@ pub struct Scheduler {
     pub next_at: Option<OffsetDateTime>,
     /// How often its functions failed in a row.
     pub failures: i32,
+    /// Whether it looks at changes.
+    pub watches: bool,
+    /// When it was enabled, if it was disabled before.
+    pub enabled_at: Option<OffsetDateTime>,
+    /// Who wants it to run now.
+    pub run_asked_by: Option<String>,
+    pub summary: String,
 }
 
 /// What the rule decided for one scheduler.
@@ -37,6 +48,9 @@ pub struct Advance {
     pub next_at: Option<OffsetDateTime>,
     /// One of its functions failed, so many times in a row: left alone until then.
     pub retry: Option<(OffsetDateTime, i32)>,
+    /// It did what somebody asked for, or will not.
+    pub ran: bool,
+    pub summary: String,
 }
 
 impl Scheduler {
@@ -49,6 +63,8 @@ impl Scheduler {
             state: self.state.clone(),
             next_at: self.next_at,
             retry: None,
+            ran: false,
+            summary: self.summary.clone(),
         }
     }
 }
@@ -63,18 +79,40 @@ pub struct Due {
     pub listens: bool,
 }
 
-/// Takes the active schedulers that no other replica holds right now and that
-/// are not left alone after a failure, and the time that their rules are to
-/// use. Those that are furthest behind come first.
+/// Most schedulers of one transaction.
+pub const BATCH: usize = 200;
+
+/// Takes schedulers that have something to do, that no other replica holds right
+/// now and that are not left alone after a failure, [`BATCH`] at most; and the
+/// time that their rules are to use. Those that are furthest behind come first.
 pub async fn schedulers_take(c: &mut PgConnection) -> Result<(Vec<Scheduler>, OffsetDateTime)> {
+    // What lies above the horizon is nobody's yet.
+    let at = sqlx::query!(
+        r#"with h as materialized (select tidemill_horizon() as x),
+                c as (select xid, id from changes where xid < (select x from h) order by xid desc, id desc limit 1),
+                e as (select xid, id from events where kind in ('buildsets.new', 'buildsets.complete')
+                         and xid < (select x from h) order by xid desc, id desc limit 1)
+           select tidemill_now() as "now!", coalesce((select xid from c), 0) as "change_xid!",
+                  coalesce((select id from c), 0) as "change_id!", coalesce((select xid from e), 0) as "event_xid!",
+                  coalesce((select id from e), 0) as "event_id!""#
+    )
+    .fetch_one(&mut *c)
+    .await?;
     let rows = sqlx::query!(
-        "select id, name, enabled, definition, cursor_xid, cursor_id, heard_xid, heard_id, state, next_at, failures
-           from schedulers where active and (retry_at is null or retry_at <= tidemill_now())
-          order by cursor_xid, cursor_id, id for update skip locked"
+        "select id, name, enabled, definition, cursor_xid, cursor_id, heard_xid, heard_id, state, next_at, failures,
+                watches, enabled_at, run_asked_by, summary
+           from schedulers where id in (
+                select id from schedulers_ready($1, $2, $3, $4, $5))
+          order by cursor_xid, cursor_id, id limit $6 for update skip locked",
+        at.now,
+        at.change_xid,
+        at.change_id,
+        at.event_xid,
+        at.event_id,
+        BATCH as i64
     )
     .fetch_all(&mut *c)
     .await?;
-    let now = sqlx::query_scalar!(r#"select tidemill_now() as "x!""#).fetch_one(&mut *c).await?;
     let schedulers = rows
         .into_iter()
         .map(|r| Scheduler {
@@ -87,35 +125,33 @@ pub async fn schedulers_take(c: &mut PgConnection) -> Result<(Vec<Scheduler>, Of
             state: r.state,
             next_at: r.next_at,
             failures: r.failures,
+            watches: r.watches,
+            enabled_at: r.enabled_at,
+            run_asked_by: r.run_asked_by,
+            summary: r.summary,
         })
         .collect();
-    Ok((schedulers, now))
+    Ok((schedulers, at.now))
 }
 
 /// Whether anything is to do, without a lock: a committed change past the
-/// lowest cursor, a buildset that finished and of which one is to hear, or a
-/// timer that is due. One that is left alone counts by its time to try again.
+/// lowest cursor, a buildset of which one is to hear, a timer that is due, a
+/// wish. One that is left alone counts by its time to try again.
 pub async fn schedulers_due(c: &mut PgConnection) -> Result<Due> {
     let row = sqlx::query!(
-        r#"with s as materialized (
-               select cursor_xid, cursor_id, heard_xid, heard_id, coalesce(retry_at, next_at) as at,
-                      coalesce(retry_at <= tidemill_now(), true) as ready,
-                      coalesce(jsonb_array_length(definition #> '{kind,custom,upstream}') > 0, false) as listens
-                 from schedulers where active)
-           select exists (
-                select 1 from changes where (xid, id) > (
-                    select cursor_xid, cursor_id from s where ready order by cursor_xid, cursor_id limit 1)) as "changes!",
-              exists (
-                select 1 from events where kind = 'buildsets.complete' and (xid, id) > (
-                    select heard_xid, heard_id from s where ready and listens
-                     order by heard_xid, heard_id limit 1)) as "finished!",
-              exists (select 1 from s where at <= tidemill_now()) as "timers!",
-              exists (select 1 from s where listens) as "listens!",
-              (select extract(epoch from min(at) - tidemill_now())::float8 from s) as wait"#
+        r#"with n as materialized (select tidemill_now() as now),
+                c as (select xid, id from changes order by xid desc, id desc limit 1),
+                e as (select xid, id from events where kind in ('buildsets.new', 'buildsets.complete')
+                       order by xid desc, id desc limit 1)
+           select exists (select 1 from schedulers_ready((select now from n), (select xid from c), (select id from c),
+                                                         (select xid from e), (select id from e))) as "due!",
+                  exists (select 1 from schedulers where active and hears) as "listens!",
+                  (select extract(epoch from min(coalesce(s.retry_at, s.next_at)) - (select now from n))::float8
+                     from schedulers s where s.active) as wait"#
     )
     .fetch_one(c)
     .await?;
-    Ok(Due { due: row.changes || row.finished || row.timers, wait: row.wait, listens: row.listens })
+    Ok(Due { due: row.due, wait: row.wait, listens: row.listens })
 }
 
 /// Stores new cursors and states of schedulers taken in this transaction.
@@ -125,10 +161,12 @@ pub async fn schedulers_advance(c: &mut PgConnection, advances: &[Advance]) -> R
     }
     let done = sqlx::query!(
         "update schedulers s set cursor_xid = u.xid, cursor_id = u.cid, heard_xid = u.hxid, heard_id = u.hid,
-                                 state = u.state, next_at = u.next_at, retry_at = u.retry_at, failures = u.failures
+                                 state = u.state, next_at = u.next_at, retry_at = u.retry_at, failures = u.failures,
+                                 run_asked_at = case when not u.ran then s.run_asked_at end,
+                                 run_asked_by = case when not u.ran then s.run_asked_by end, summary = u.summary
            from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::jsonb[],
-                       $7::timestamptz[], $8::timestamptz[], $9::int[])
-                u(id, xid, cid, hxid, hid, state, next_at, retry_at, failures)
+                       $7::timestamptz[], $8::timestamptz[], $9::int[], $10::bool[], $11::text[])
+                u(id, xid, cid, hxid, hid, state, next_at, retry_at, failures, ran, summary)
           where s.id = u.id and (s.cursor_xid, s.cursor_id) <= (u.xid, u.cid)
             and (s.heard_xid, s.heard_id) <= (u.hxid, u.hid)",
         &column(advances, |a| a.id.0),
@@ -140,6 +178,8 @@ pub async fn schedulers_advance(c: &mut PgConnection, advances: &[Advance]) -> R
         &column(advances, |a| a.next_at) as &[Option<OffsetDateTime>],
         &column(advances, |a| a.retry.map(|(at, _)| at)) as &[Option<OffsetDateTime>],
         &column(advances, |a| a.retry.map_or(0, |(_, failures)| failures)),
+        &column(advances, |a| a.ran),
+        &column(advances, |a| clean(&a.summary)),
     )
     .execute(c)
     .await?;

@@ -40,7 +40,7 @@ pub async fn queue_windows(c: &mut PgConnection, looks: &[Look]) -> Result<Vec<Q
         r#"select l.lane as "lane!", q.ticket, n.builder_id, n.priority, q.request_id, q.attempt
              from unnest($1::bigint[], $2::bigint[], $3::bigint[]) l(lane, low, most)
              join lanes n on n.id = l.lane
-             join builders b on b.id = n.builder_id and b.active
+             join builders b on b.id = n.builder_id and b.active and not b.paused
             cross join lateral (
                   select k.ticket, k.request_id, k.attempt from request_queue k
                    where k.lane = l.lane and k.ticket >= l.low order by k.ticket limit l.most) q

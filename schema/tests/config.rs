@@ -6,13 +6,20 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tidemill_model::Properties;
-use tidemill_schema::config::{Wanted, WantedBuilder, revision_activate, revision_insert, revision_redefine};
+use tidemill_schema::config::{
+    Wanted, WantedBuilder, WantedScheduler, revision_activate, revision_insert, revision_redefine,
+};
 use tidemill_schema::testing::TestDb;
 use tidemill_schema::{Error, run_tx};
 
+/// One that looks at changes.
+fn watching(name: &str, definition: Value) -> WantedScheduler {
+    WantedScheduler { name: name.into(), definition, watches: true, ..WantedScheduler::default() }
+}
+
 fn wanted(schedulers: &[&str], repourl: &str) -> Wanted {
     Wanted {
-        schedulers: schedulers.iter().map(|n| ((*n).to_owned(), json!({ "name": n }))).collect(),
+        schedulers: schedulers.iter().map(|n| watching(n, json!({ "name": n }))).collect(),
         change_sources: vec![("git".into(), json!({ "kind": { "git_poller": { "repourl": repourl } } }))],
         ..Wanted::default()
     }
@@ -56,7 +63,7 @@ async fn a_source_that_changes_its_repository_begins_anew_and_takes_the_row_from
 async fn a_scheduler_of_another_kind_begins_with_an_empty_state_at_the_same_change() {
     let t = TestDb::new().await;
     let kind = |kind: serde_json::Value| Wanted {
-        schedulers: vec![("s".into(), json!({ "name": "s", "kind": kind }))],
+        schedulers: vec![watching("s", json!({ "name": "s", "kind": kind }))],
         ..Wanted::default()
     };
     activate(&t.db, &kind(json!({ "single_branch": { "tree_stable_us": 1 } }))).await;
@@ -92,10 +99,11 @@ fn large(n: usize, marked: usize) -> Wanted {
     };
     Wanted {
         builders: (0..n).map(builder).collect(),
-        schedulers: (0..n / 10).map(|i| (format!("s{i}"), json!({ "name": format!("s{i}") }))).collect(),
+        schedulers: (0..n / 10).map(|i| watching(&format!("s{i}"), json!({ "name": format!("s{i}") }))).collect(),
         change_sources: (0..n / 10)
             .map(|i| (format!("c{i}"), json!({ "kind": { "git_poller": { "repourl": i } } })))
             .collect(),
+        ..Wanted::default()
     }
 }
 
@@ -125,7 +133,7 @@ async fn rows_that_do_not_change_are_neither_written_nor_locked_by_an_activation
                   and sequencename ~ '^(builders|lanes|schedulers|change_sources|builder_settings)_'";
     let drawn: i64 = scalar(&t, ids).await;
     let mut wanted = large(200, 9);
-    wanted.schedulers[3].1 = json!({ "name": "other" });
+    wanted.schedulers[3].definition = json!({ "name": "other" });
     activate(&t.db, &wanted).await;
     let after = versions(&t).await;
     let changed: Vec<&String> = after.iter().filter(|(k, v)| before.get(*k) != Some(v)).map(|(k, _)| k).collect();

@@ -65,8 +65,10 @@ pub struct Master {
     pub cache_dir: Option<PathBuf>,
     /// Whether functions that poll may reach addresses of this machine over HTTP.
     pub poll_local_addresses: bool,
-    /// A folder with the values of secrets that pollers need.
+    /// A folder with the values of secrets that pollers and hooks need.
     pub secrets_dir: Option<PathBuf>,
+    /// Most bytes of what a hook is sent.
+    pub hook_body_max_bytes: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -141,7 +143,8 @@ const KEYS: &[Key] = &[
     key("master.local_token_file", None, "file with the token of this machine's people"),
     key("master.cache_dir", None, "folder for files that may be lost"),
     key("master.poll_local_addresses", Some("false"), "let pollers of the project file reach this machine by HTTP"),
-    key("master.secrets_dir", None, "folder with the values of secrets that pollers need, a file each"),
+    key("master.secrets_dir", None, "folder with the values of secrets that pollers and hooks need, a file each"),
+    key("master.hook_body_max_bytes", Some("10485760"), "most bytes of what a hook is sent"),
     key("worker.master", None, "address of the masters"),
     key("worker.name", None, "name that the worker's token belongs to"),
     key("worker.base", None, "folder of builds and spool"),

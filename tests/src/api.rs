@@ -48,6 +48,12 @@ impl Api {
         json(path, request.send().await.map_err(|e| e.to_string())?).await
     }
 
+    /// The same with a key that makes it once, however often it is sent.
+    pub async fn post_once(&self, path: &str, body: Value, key: &str) -> Result<Value, String> {
+        let request = self.client.post(self.url(path)).bearer_auth(&self.token).header("idempotency-key", key);
+        json(path, request.json(&body).send().await.map_err(|e| e.to_string())?).await
+    }
+
     fn url(&self, path: &str) -> String {
         format!("{}/api/v2/{path}", self.base)
     }

@@ -3,6 +3,23 @@
 
 use tidemill_schema::Db;
 
+/// What one transaction may never leave behind, not even for a moment.
+const NEVER: &[(&str, &str)] = &[
+    (
+        "a request with two live builds",
+        "select b.request_id from leases l join builds b on b.id = l.build_id group by 1 having count(*) > 1",
+    ),
+    (
+        "a request complete with a live build",
+        "select r.id from leases l join builds b on b.id = l.build_id join build_requests r on r.id = b.request_id where r.complete_at is not null",
+    ),
+    (
+        "a buildset whose result is not the worst of its requests",
+        "select s.id from buildsets s where s.complete_at is not null and results_rank(s.results) <> coalesce((select max(results_rank(r.results)) from build_requests r where r.buildset_id = s.id and r.results <> 3), results_rank(0::smallint))",
+    ),
+];
+
+/// What holds where nothing is on its way.
 const BROKEN: &[(&str, &str)] = &[
     (
         "a request with two builds that count",
@@ -50,14 +67,36 @@ const BROKEN: &[(&str, &str)] = &[
         "select l.id from logs l join builds b on b.id = l.build_id where l.incomplete and b.results <> 5",
     ),
     (
+        "a lock that holds more than there is of it, or an exclusive holder beside others",
+        "select l.id from lock_holds h join locks l on l.id = h.lock_id left join workers w on w.id = h.worker_id group by l.id, h.worker_id, w.name having sum(h.units) > coalesce((l.capacities ->> w.name)::int, l.capacity) or (bool_or(h.mode = 'exclusive') and count(*) > 1)",
+    ),
+    (
+        "a lock held by a build without a lease",
+        "select h.build_id from lock_holds h where not exists (select 1 from leases l where l.build_id = h.build_id)",
+    ),
+    (
+        "a step in line for a lock that its build holds",
+        "select w.build_id from lock_waiters w join lock_waits t on t.ticket = w.ticket join lock_holds h on h.lock_id = t.lock_id and h.build_id = w.build_id",
+    ),
+    (
         "an event of a build's end twice",
         "select build_id from events where kind = 'builds.finished' group by 1 having count(*) > 1",
     ),
 ];
 
-/// Panics with what is broken.
+/// Panics with what is broken, once all has come to rest.
 pub async fn check(db: &Db) {
-    for (what, query) in BROKEN {
+    check_always(db).await;
+    look(db, BROKEN).await;
+}
+
+/// The same of what holds at every moment.
+pub async fn check_always(db: &Db) {
+    look(db, NEVER).await;
+}
+
+async fn look(db: &Db, queries: &[(&str, &'static str)]) {
+    for (what, query) in queries {
         let rows: Vec<i64> = sqlx::query_scalar(*query).fetch_all(db.pool()).await.expect(what);
         assert!(rows.is_empty(), "{what}: {rows:?}");
     }

@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod haproxy;
 pub mod invariants;
 pub mod pages;
+pub mod played;
 pub mod postgres;
 pub mod process;
 pub mod proxy;
@@ -18,5 +19,6 @@ pub mod wait;
 
 pub use cluster::Cluster;
 pub use pages::Pages;
+pub use played::PlayedWorker;
 pub use repository::Repository;
 pub use wait::wait_until;

@@ -20,6 +20,11 @@ impl Repository {
         this
     }
 
+    /// The work tree.
+    pub fn work(&self) -> &Path {
+        &self.work
+    }
+
     pub fn url(&self) -> String {
         self.bare.display().to_string()
     }

@@ -11,7 +11,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 use tidemill_model::problem::Problem;
-use tidemill_model::wire::{BATCH_CONTENT_TYPE, BatchReply, Goodbye, Hello, HelloReply, Poll, RevisionReply};
+use tidemill_model::wire::{
+    BATCH_CONTENT_TYPE, BatchReply, Goodbye, Hello, HelloReply, LocksAsk, LocksReply, PatchRequest, Poll, RevisionReply,
+};
 
 /// Most bytes read of an answer: a project's files are the largest.
 const ANSWER_MAX: usize = 64 << 20;
@@ -81,6 +83,12 @@ impl Client {
         heard(&body(request).await?).map_err(not_ours)
     }
 
+    /// Waits as long as it says, and some more for the network.
+    pub async fn locks(&self, ask: &LocksAsk) -> Result<LocksReply, CallError> {
+        let patience = Duration::from_micros(ask.wait_us) + Duration::from_secs(15);
+        self.post_json("/worker/v1/locks", ask, patience).await
+    }
+
     pub async fn batch(&self, body: Bytes) -> Result<BatchReply, CallError> {
         // A batch is fixed once it was sent, so even the slowest line must be able to carry it.
         let patience = Duration::from_secs(30 + body.len() as u64 / (16 << 10));
@@ -95,6 +103,12 @@ impl Client {
             .pop_if_empty()
             .extend(["worker", "v1", "revisions", hash]);
         answer(self.http.get(url).timeout(Duration::from_secs(60))).await
+    }
+
+    /// The body of a patch.
+    pub async fn patch(&self, wanted: &PatchRequest) -> Result<Vec<u8>, CallError> {
+        let request = self.http.post(self.url("/worker/v1/patch")).json(wanted);
+        body(request.timeout(Duration::from_secs(300))).await
     }
 
     async fn post_json<T: Serialize, R: DeserializeOwned>(

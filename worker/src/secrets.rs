@@ -46,6 +46,10 @@ pub(crate) enum SecretError {
          `allowed_secrets` of steps.StepsFrom names"
     )]
     Refused(String),
+    #[error(
+        "the secret {0:?} is not given to this build: what it builds comes from somebody who may not write to the repository"
+    )]
+    Outsider(String),
 }
 
 /// The secrets of one build, as one of its steps may use them.
@@ -61,6 +65,8 @@ struct Store {
     dir: PathBuf,
     /// For steps of the project, and for those of the change's tree.
     marks: [String; 2],
+    /// The build is of what an outsider announced (A14): no step of it gets a value.
+    closed: bool,
     known: Mutex<Known>,
 }
 
@@ -72,8 +78,20 @@ struct Known {
 
 impl Secrets {
     pub fn new(dir: &Path) -> Secrets {
+        Secrets::with(dir, false)
+    }
+
+    /// Of a build that gets no value at all, whatever its steps are.
+    pub fn for_outsider(dir: &Path) -> Secrets {
+        Secrets::with(dir, true)
+    }
+
+    fn with(dir: &Path, closed: bool) -> Secrets {
         let marks = std::array::from_fn(|_| tidemill_service::token::random_hex(MARK_BYTES));
-        Secrets { store: Arc::new(Store { dir: dir.to_owned(), marks, known: Mutex::default() }), allowed: None }
+        Secrets {
+            store: Arc::new(Store { dir: dir.to_owned(), marks, closed, known: Mutex::default() }),
+            allowed: None,
+        }
     }
 
     /// The same for a step of the change's tree, which may use these alone.
@@ -150,6 +168,9 @@ impl Secrets {
     }
 
     fn value(&self, name: &str) -> Result<String, SecretError> {
+        if self.store.closed {
+            return Err(SecretError::Outsider(name.to_owned()));
+        }
         if self.allowed.as_ref().is_some_and(|allowed| !allowed.iter().any(|a| a == name)) {
             return Err(SecretError::Refused(name.to_owned()));
         }
@@ -236,6 +257,17 @@ mod tests {
             assert!(matches!(secrets.resolve(&marked(bad)), Err(SecretError::Name(_))), "{bad}");
         }
     }
+    #[test]
+    fn a_build_of_an_outsiders_change_gets_no_value_in_any_step() {
+        let dir = tempfile::tempdir().unwrap();
+        put(dir.path(), "key", "hunter2", 0o600);
+        let secrets = Secrets::for_outsider(dir.path());
+        for step in [&secrets, &secrets.of_tree(&["key".to_owned()])] {
+            let asked = step.resolve(&secret::mark(step.mark(), "key"));
+            assert!(matches!(asked, Err(SecretError::Outsider(name)) if name == "key"));
+        }
+    }
+
     #[test]
     fn a_step_of_the_tree_uses_what_it_is_allowed_wherever_the_mark_comes_from() {
         let dir = tempfile::tempdir().unwrap();

@@ -142,6 +142,7 @@ mod tests {
             properties: Default::default(),
             sourcestamps: vec![],
             changes: vec![],
+            trusted: true,
             url: String::new(),
             reason: String::new(),
         }

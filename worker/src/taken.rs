@@ -55,7 +55,8 @@ async fn work(shared: &Arc<Shared>, claim: &Claim, spool: &Arc<Spool>, receiver:
             return Verdict::Finished { results: Results::Exception, summary };
         }
     };
-    let secrets = Arc::new(Secrets::new(&shared.settings.secrets()));
+    let dir = shared.settings.secrets();
+    let secrets = Arc::new(if claim.trusted { Secrets::new(&dir) } else { Secrets::for_outsider(&dir) });
     let path = tree.as_ref().map_or(folder.path(), tree::Standing::folder);
     let site = Site { claim, spool, folder: path, secrets };
     let run = AssertUnwindSafe(build::execute(shared, site, receiver)).catch_unwind();

@@ -86,8 +86,28 @@ pub async fn end(client: &Client, build: &Build, out: Output) -> Exit {
     build.results.map_or(Exit::Exception, Exit::from)
 }
 
+/// How a request ended.
+pub struct Outcome {
+    /// Its last build; none where it ended without one: cancelled, skipped, or merged into another.
+    pub build: Option<Build>,
+    pub results: Results,
+}
+
 /// Waits for a request's builds, one after the other where one is tried again.
 pub async fn request(client: &Client, id: i64, logs: Logs, out: Output) -> Result<Exit> {
+    let outcome = outcome(client, id, logs, out).await?;
+    match &outcome.build {
+        Some(build) if out.json => drop(end(client, build, out).await),
+        None if out.json => {
+            out.document(&serde_json::json!({ "buildrequestid": id, "results": outcome.results.code() }))
+        }
+        _ => {}
+    }
+    Ok(Exit::from(outcome.results))
+}
+
+/// The same; for people it prints how each build ended, for programs nothing.
+pub async fn outcome(client: &Client, id: i64, logs: Logs, out: Output) -> Result<Outcome> {
     let mut done = 0;
     let begun = std::time::Instant::now();
     let mut told = false;
@@ -97,9 +117,12 @@ pub async fn request(client: &Client, id: i64, logs: Logs, out: Output) -> Resul
         if let Some(build) = builds.into_iter().find(|b| b.buildid > done) {
             done = build.buildid;
             let build = follow::build(client, build.buildid, logs, out).await?;
-            let exit = end(client, &build, out).await;
+            if !out.json {
+                end(client, &build, out).await;
+            }
             if build.results != Some(Results::Retry) {
-                return Ok(exit);
+                let results = build.results.unwrap_or(Results::Exception);
+                return Ok(Outcome { build: Some(build), results });
             }
             eprintln!("The build was lost and is tried again.");
             continue;
@@ -108,13 +131,16 @@ pub async fn request(client: &Client, id: i64, logs: Logs, out: Output) -> Resul
         if let Some(request) = found.first()
             && request.complete
         {
-            // Ended without a build: cancelled, skipped, or merged into another.
             let results = request.results.unwrap_or(Results::Exception);
-            out.line(&format!("request {id}: {}", out.results(Some(results))));
-            return Ok(Exit::from(results));
+            if !out.json {
+                out.line(&format!("request {id}: {}", out.results(Some(results))));
+            }
+            return Ok(Outcome { build: None, results });
         }
         if begun.elapsed() > PATIENCE && !std::mem::replace(&mut told, true) {
-            eprintln!("{}", out.err().paint(Style::Dim, &format!("waiting for a worker to take request {id}")));
+            let why = super::requests::reasons(client, id).await.unwrap_or_default();
+            let why = if why.is_empty() { "a worker to take it".into() } else { why.join("; ") };
+            eprintln!("{}", out.err().paint(Style::Dim, &format!("request {id} waits for {why}")));
         }
         tokio::time::sleep(Duration::from_millis(300)).await;
     }

@@ -164,6 +164,7 @@ fn claim(target: &Target) -> Claim {
         sourcestamps: vec![target.stamp.clone()],
         reason: target::REASON.into(),
         changes: vec![],
+        trusted: true,
         url: String::new(),
     }
 }

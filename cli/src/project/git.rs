@@ -243,7 +243,7 @@ fn check_url(url: &str) -> Result<()> {
 }
 
 /// A URL for people: without password or token.
-fn without_secret(url: &str) -> String {
+pub fn without_secret(url: &str) -> String {
     match url::Url::parse(url) {
         Ok(mut parsed)
             if parsed.password().is_some()

@@ -35,6 +35,10 @@ pub struct BuilderDef {
     /// with EXCEPTION; none is the cluster's default.
     #[serde(default)]
     pub max_attempts: Option<u32>,
+    /// A request ends with EXCEPTION after no worker that may build it was connected for so long,
+    /// microseconds; none waits for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_after_us: Option<u64>,
     /// Locks that each of its builds holds. Empty also where `policies.locks` is set.
     #[serde(default)]
     pub locks: Vec<LockAccess>,

@@ -1,5 +1,7 @@
 //! Schedulers, as rows know them.
 
+use super::cron::CronDef;
+use super::force::ForceDef;
 use super::sources::Declared;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -21,6 +23,10 @@ pub struct SchedulerDef {
     /// What the source stamp of a codebase is where no change says.
     #[serde(default)]
     pub codebase_defaults: BTreeMap<String, CodebaseDef>,
+    /// `createAbsoluteSourceStamps`: a codebase without a change is built at the
+    /// revision that was seen last (SC-17).
+    #[serde(default)]
+    pub absolute: bool,
     #[serde(default)]
     pub properties: BTreeMap<String, Value>,
     #[serde(default)]
@@ -57,29 +63,54 @@ pub enum SchedulerKind {
     AnyBranch { tree_stable_us: Option<u64>, only_important: bool },
     /// After another scheduler's buildset (SC-12).
     Dependent { upstream: String },
-    /// `only_if_changed` and `only_important` as in Nightly (SC-13).
-    Periodic { interval_us: u64, only_if_changed: bool, only_important: bool },
+    /// Every so many microseconds (SC-13).
+    Periodic {
+        interval_us: u64,
+        #[serde(default)]
+        timed: TimedDef,
+    },
+    /// At times of the day (SC-14 to SC-16).
+    Nightly(NightlyDef),
+    /// The latest trigger, at times of the day (SC-19).
+    NightlyTriggerable { at: CronDef },
     /// Fired by a Trigger step (SC-18).
     Triggerable,
     /// A button and a form (SC-22).
-    Force(ForceDef),
+    Force(Box<ForceDef>),
     /// The project's own rule (SC-23): [`crate::policies::Policies::schedule`].
     Custom(CustomSchedulerDef),
-    /// Any other of Buildbot's: `Nightly`, `NightlyTriggerable`, `Try_Jobdir`,
-    /// `Try_Userpass`, with its arguments under Buildbot's names.
+    /// Any other of Buildbot's: `Try_Jobdir`, `Try_Userpass`, with its arguments
+    /// under Buildbot's names.
     Declared(Declared),
 }
 
-/// The form of a ForceScheduler: parameters under Buildbot's names and kinds (B5).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct ForceDef {
+/// What Periodic and Nightly do when their time comes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimedDef {
+    /// Only if an important change came since the last time.
     #[serde(default)]
-    pub label: Option<String>,
+    pub only_if_changed: bool,
     #[serde(default)]
-    pub button_name: Option<String>,
-    /// `properties`, `reason`, `username`, `codebases` … in Buildbot's order.
+    pub only_important: bool,
+    /// The branch of codebases for which neither a change nor `codebases` says one.
     #[serde(default)]
-    pub parameters: Vec<Declared>,
+    pub branch: Option<String>,
+    /// `branch` was given, maybe as `None`: changes of other branches are not its own.
+    #[serde(default)]
+    pub branch_given: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NightlyDef {
+    pub at: CronDef,
+    /// Also without a change then.
+    #[serde(default)]
+    pub force_at: Option<CronDef>,
+    /// It begins so much later at most, microseconds: always the same for one scheduler.
+    #[serde(default)]
+    pub jitter_us: u64,
+    #[serde(default)]
+    pub timed: TimedDef,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -97,6 +128,13 @@ pub struct CustomSchedulerDef {
     pub attrs: BTreeMap<String, Value>,
 }
 
+impl SchedulerDef {
+    /// Whether it takes what people try (SC-20, SC-21): both of Buildbot's are one here.
+    pub fn takes_tries(&self) -> bool {
+        matches!(self.kind.name(), "Try_Userpass" | "Try_Jobdir")
+    }
+}
+
 impl SchedulerKind {
     /// Buildbot's name of the kind.
     pub fn name(&self) -> &str {
@@ -105,10 +143,42 @@ impl SchedulerKind {
             SchedulerKind::AnyBranch { .. } => "AnyBranchScheduler",
             SchedulerKind::Dependent { .. } => "Dependent",
             SchedulerKind::Periodic { .. } => "Periodic",
+            SchedulerKind::Nightly(_) => "Nightly",
+            SchedulerKind::NightlyTriggerable { .. } => "NightlyTriggerable",
             SchedulerKind::Triggerable => "Triggerable",
             SchedulerKind::Force(_) => "ForceScheduler",
             SchedulerKind::Custom(_) => "Custom",
             SchedulerKind::Declared(declared) => &declared.kind,
+        }
+    }
+}
+
+impl SchedulerDef {
+    /// Whether it looks at changes.
+    pub fn watches(&self) -> bool {
+        match &self.kind {
+            SchedulerKind::SingleBranch { .. } | SchedulerKind::AnyBranch { .. } | SchedulerKind::Custom(_) => true,
+            SchedulerKind::Periodic { timed, .. } => timed.only_if_changed || self.absolute,
+            SchedulerKind::Nightly(nightly) => nightly.timed.only_if_changed || self.absolute,
+            _ => false,
+        }
+    }
+
+    /// The schedulers of whose buildsets it hears.
+    pub fn upstream(&self) -> &[String] {
+        match &self.kind {
+            SchedulerKind::Dependent { upstream } => std::slice::from_ref(upstream),
+            SchedulerKind::Custom(custom) => &custom.upstream,
+            _ => &[],
+        }
+    }
+
+    /// `branch` and whether it was given, of those that the clock sets off.
+    pub fn timed(&self) -> Option<&TimedDef> {
+        match &self.kind {
+            SchedulerKind::Periodic { timed, .. } => Some(timed),
+            SchedulerKind::Nightly(nightly) => Some(&nightly.timed),
+            _ => None,
         }
     }
 }

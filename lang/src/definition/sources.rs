@@ -1,5 +1,6 @@
 //! Change sources, and the shape of what is only declared.
 
+use super::SecretText;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -114,18 +115,6 @@ pub struct Login {
     pub url: Option<String>,
     pub username: SecretText,
     pub password: SecretText,
-}
-
-/// A text of the project file, or the name of a secret whose value only who uses
-/// it looks up.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum SecretText {
-    Secret {
-        #[serde(rename = "$secret")]
-        name: String,
-    },
-    Text(String),
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

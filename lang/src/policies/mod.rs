@@ -10,6 +10,7 @@ mod call;
 mod collapse;
 mod compatible;
 mod context;
+mod hooks;
 mod host;
 mod latent;
 mod order;
@@ -21,6 +22,8 @@ mod views;
 
 pub(crate) use call::Function;
 pub(crate) use collapse::CollapseRule;
+pub(crate) use hooks::HookRules;
+pub use hooks::{HookInput, HookOutput};
 pub use host::{
     HttpReply, HttpRequest, NoHost, PolicyHost, PollCommand, PollCommandEnd, PollHost, QUERIES_MAX, QUERY_MAX, Query,
     Resource,
@@ -36,6 +39,7 @@ use crate::definition::{Definition, SchedulerDef};
 use crate::host::diagnostics::{Diagnostic, EvalError};
 use crate::host::limits::Limits;
 use crate::project::{Builder, Inner, Scheduler, Source, Worker};
+use std::collections::BTreeMap;
 
 /// A project's policies.
 #[derive(Clone, Copy)]
@@ -61,6 +65,8 @@ pub(crate) struct Global {
     pub select_next_worker: Option<Function>,
     pub codebase_generator: Option<Function>,
     pub revlinks: Vec<RevlinkRule>,
+    /// By the dialect's name.
+    pub hooks: BTreeMap<String, HookRules>,
 }
 
 /// Locks that depend on the build.

@@ -9,7 +9,7 @@ use crate::host::diagnostics::Diagnostic;
 use crate::host::limits::Limits;
 use crate::policies::{CollapseRule, Function, LocksRule};
 use crate::steps::{Step, git};
-use crate::values::convert::{boolean, optional_text, positive, properties, text, texts};
+use crate::values::convert::{boolean, optional_text, positive, properties, seconds, text, texts};
 use crate::values::descriptor::Descriptor;
 use crate::values::factory::FrozenFactory;
 use crate::values::spec::{Kind, StepKind};
@@ -41,15 +41,14 @@ fn builder(
     let optional = |name: &str| trees.get(name, optional_text).flatten();
     let own = |value: Value<'_>| config.own(value);
     let function = |name: &str| Function::of(descriptor, name, &own);
-    let (steps, step_defs) = steps(config, descriptor, limits, locks, collector);
+    let held = lock::held(descriptor, collector);
+    let own_locks: Vec<&str> = held.iter().map(|(access, _)| access.lock.as_str()).collect();
+    let (steps, step_defs) = steps(config, descriptor, limits, &own_locks, locks, collector);
     let collapse = collapse(descriptor.arg("collapseRequests"), descriptor, &own);
     let mut accesses = vec![];
-    for (access, definition) in descriptor.arg("locks").map(lock::accesses).unwrap_or_default() {
+    for (access, definition) in held {
         accesses.push(access);
         locks.extend(definition);
-    }
-    if !engines::RUNS_LOCKS && descriptor.arg("locks").is_some_and(|v| Tree::of(v).truth()) {
-        collector.report(descriptor.site.place_argument("locks", engines::warning("a lock")));
     }
     for name in engines::BUILDER_ARGUMENTS {
         if descriptor.arg(name).is_some_and(|v| Tree::of(v).truth()) {
@@ -90,6 +89,7 @@ fn builder(
         collapse_requests: trees.get("collapseRequests", boolean),
         collapse: builder.collapse.as_ref().map(CollapseRule::kind),
         max_attempts: trees.get("max_attempts", positive).flatten().and_then(|n| u32::try_from(n).ok()),
+        expires_after_us: trees.get("expires_after", seconds).flatten().filter(|us| *us > 0),
         locks: accesses,
         env,
         folders: FolderDef { builddir: optional("builddir"), workerbuilddir: optional("workerbuilddir") },
@@ -131,6 +131,7 @@ fn steps(
     config: &Config,
     builder: &Descriptor<'_>,
     limits: &Limits,
+    own_locks: &[&str],
     locks: &mut Vec<LockDef>,
     collector: &Collector,
 ) -> (Vec<Step>, Vec<StepDef>) {
@@ -145,7 +146,7 @@ fn steps(
     for step in factory.steps() {
         let value = step.to_value();
         let Some(descriptor) = Descriptor::from_value(value) else { continue };
-        check_step(descriptor, locks, collector);
+        check_step(descriptor, own_locks, locks, collector);
         let Some(step) = config.own(value).and_then(|owned| Step::new(owned, workdir.clone(), limits)) else {
             continue;
         };
@@ -161,7 +162,7 @@ fn steps(
 }
 
 /// What can be told before a build runs.
-fn check_step(step: &Descriptor<'_>, locks: &mut Vec<LockDef>, collector: &Collector) {
+fn check_step(step: &Descriptor<'_>, own_locks: &[&str], locks: &mut Vec<LockDef>, collector: &Collector) {
     let trees = step.trees(collector);
     let report = |argument: &str, message: String| {
         collector.report(step.site.place_argument(argument, Diagnostic::error(message)));
@@ -179,9 +180,15 @@ fn check_step(step: &Descriptor<'_>, locks: &mut Vec<LockDef>, collector: &Colle
             report(argument, format!("`{argument}` of {} is empty", step.called()));
         }
     }
-    let held = step.arg("locks").map(lock::accesses).unwrap_or_default();
-    if !held.is_empty() && !engines::RUNS_LOCKS {
-        collector.report(step.site.place_argument("locks", engines::warning("a lock")));
+    let held = lock::held(step, collector);
+    for (access, _) in held.iter().filter(|(a, _)| own_locks.contains(&a.lock.as_str())) {
+        // D-11, LK-04.
+        let message = format!(
+            "the builder holds the lock `{}` for the whole build, so its step would wait for it for ever",
+            access.lock
+        );
+        let hint = "name the lock in one place only: in `locks` of the builder or of the step";
+        collector.report(step.site.place_argument("locks", Diagnostic::error(message).hint(hint)));
     }
     locks.extend(held.into_iter().filter_map(|(_, definition)| definition));
 }

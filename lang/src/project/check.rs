@@ -7,7 +7,7 @@ use crate::host::collector::Collector;
 use crate::host::diagnostics::Diagnostic;
 use crate::host::site::Site;
 use crate::names;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// In `workernames`: every worker.
 const ANY_WORKER: &str = "*";
@@ -32,6 +32,7 @@ pub(super) fn check(
         check.builder_names(scheduler, &builder_sites);
         check.upstream(scheduler, &scheduler_sites);
     }
+    check.circles(schedulers.iter().map(|(s, _)| s));
     if builders.is_empty() && !collector.has_errors() {
         let message = "there are no builders: nothing will be built";
         let hint = "add one to c[\"builders\"], as in util.BuilderConfig(name = \"linux\", workernames = [\"*\"], factory = …)";
@@ -107,17 +108,45 @@ impl Check<'_> {
 
     /// Schedulers that it waits for.
     fn upstream(&self, scheduler: &Entry<SchedulerDef>, schedulers: &Sites<'_>) {
-        let upstream: Vec<&str> = match &scheduler.definition.kind {
-            SchedulerKind::Dependent { upstream } => vec![upstream],
-            SchedulerKind::Custom(custom) => custom.upstream.iter().map(String::as_str).collect(),
-            _ => return,
-        };
-        for name in upstream.into_iter().filter(|n| !n.is_empty() && !schedulers.contains_key(n)) {
+        let upstream = scheduler.definition.upstream().iter().map(String::as_str);
+        for name in upstream.filter(|n| !n.is_empty() && !schedulers.contains_key(n)) {
             let own = &scheduler.definition.name;
             let message =
                 format!("scheduler `{own}` names the scheduler `{name}`, which c[\"schedulers\"] does not have");
             let diagnostic = Diagnostic::error(message).maybe_hint(self.suggestion(name, schedulers));
             self.report(&scheduler.site, "upstream", diagnostic);
+        }
+    }
+
+    /// Dependent schedulers that wait for each other in a circle would, set off once by hand, never stop.
+    fn circles<'a>(&self, schedulers: impl Iterator<Item = &'a Entry<SchedulerDef>>) {
+        let waits: BTreeMap<&str, (&str, &Site)> = schedulers
+            .filter_map(|s| match &s.definition.kind {
+                SchedulerKind::Dependent { upstream } => {
+                    Some((s.definition.name.as_str(), (upstream.as_str(), &s.site)))
+                }
+                _ => None,
+            })
+            .collect();
+        let mut told = BTreeSet::new();
+        for first in waits.keys() {
+            let (mut way, mut at) = (vec![*first], waits[first].0);
+            while at != *first && waits.contains_key(at) && !way.contains(&at) {
+                way.push(at);
+                at = waits[at].0;
+            }
+            // The circle of which one was told is told.
+            if at != *first || !told.is_disjoint(&way.iter().copied().collect()) {
+                continue;
+            }
+            told.extend(way.iter().copied());
+            let message = match way.as_slice() {
+                [own] => format!("scheduler `{own}` waits for itself"),
+                _ => format!("schedulers wait for each other: `{}` → `{first}`", way.join("` → `")),
+            };
+            let places = way.iter().skip(1).map(|name| format!("`{name}` is at {}", waits[name].1.location()));
+            let hint = "the first of a chain is set off by changes, by the clock or by people";
+            self.report(waits[first].1, "upstream", Diagnostic::error(message).notes(places).hint(hint));
         }
     }
 

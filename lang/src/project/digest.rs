@@ -1,6 +1,7 @@
 //! Whether a builder changed (C-102): its steps and the text of the functions
 //! that they use, wherever these stand. Other edits of a file leave it as it was.
 
+use crate::names::words;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use tidemill_model::revision::Files;
@@ -54,10 +55,6 @@ fn functions(text: &str) -> impl Iterator<Item = &str> {
     let marked = text.split("\"$function\":\"").skip(1).filter_map(|rest| rest.split('"').next());
     let whole = (!text.starts_with(['{', '[', '"'])).then_some(text);
     marked.chain(whole)
-}
-
-fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|w| !w.is_empty())
 }
 
 /// Cuts a file into top-level statements that define a name: from a line that

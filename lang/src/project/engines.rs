@@ -7,26 +7,11 @@ use crate::values::spec::{Kind, Spec};
 pub(super) const PLAIN_WORKERS: [&str; 2] = ["Worker", "LocalWorker"];
 
 /// Schedulers without an engine.
-const SCHEDULERS: &[&str] = &[
-    "AnyBranchScheduler",
-    "Dependent",
-    "ForceScheduler",
-    "Nightly",
-    "NightlyTriggerable",
-    "Periodic",
-    "Triggerable",
-    "Try_Jobdir",
-    "Try_Userpass",
-];
+const SCHEDULERS: &[&str] = &["NightlyTriggerable", "Triggerable"];
 
 /// Change sources without an engine.
-const SOURCES: &[&str] = &[
-    "BzrLaunchpadEmailMaildirSource",
-    "BzrPoller",
-    "CVSMaildirSource",
-    "P4Source",
-    "SVNCommitEmailMaildirSource",
-];
+const SOURCES: &[&str] =
+    &["BzrLaunchpadEmailMaildirSource", "BzrPoller", "CVSMaildirSource", "P4Source", "SVNCommitEmailMaildirSource"];
 
 /// Steps that need something of a master which none does yet.
 const STEPS: &[&str] =
@@ -53,12 +38,8 @@ pub(super) const RUNS_LATENT: bool = false;
 /// Where secrets come from.
 pub(super) const RUNS_SECRETS: bool = false;
 
-/// Locks of builders, workers and steps.
-pub(super) const RUNS_LOCKS: bool = false;
-
 /// Arguments of words that run and keys of the configuration on which nothing acts yet, with a warning.
 pub(super) const BUILDER_ARGUMENTS: [&str; 2] = ["builddir", "workerbuilddir"];
-pub(super) const WORKER_ARGUMENTS: [&str; 1] = ["max_builds"];
 pub(super) const PROJECT_KEYS: [&str; 2] = ["logMaxSize", "logMaxTailSize"];
 
 /// The same of what only describes: nobody is misled, so the reference alone says it.
@@ -81,7 +62,6 @@ pub(crate) fn accepted_only(spec: &Spec) -> bool {
         Kind::Reporter => !RUNS_SERVICES,
         Kind::SecretsProvider => !RUNS_SECRETS,
         Kind::Part if spec.name.starts_with("reporters.") => !RUNS_SERVICES,
-        Kind::Lock | Kind::LockAccess => !RUNS_LOCKS,
         _ => false,
     }
 }
@@ -89,9 +69,8 @@ pub(crate) fn accepted_only(spec: &Spec) -> bool {
 /// The same of an argument of a word that runs.
 pub(crate) fn argument_accepted_only(spec: &Spec, name: &str) -> bool {
     match spec.kind {
-        Kind::Builder | Kind::Worker | Kind::Step(_) if name == "locks" => !RUNS_LOCKS,
         Kind::Worker if ["notify_on_missing", "missing_timeout"].contains(&name) => !RUNS_SERVICES,
-        Kind::Worker => WORKER_ARGUMENTS.contains(&name) || WORKER_WORDS.contains(&name),
+        Kind::Worker => WORKER_WORDS.contains(&name),
         Kind::Builder => BUILDER_ARGUMENTS.contains(&name) || BUILDER_WORDS.contains(&name),
         _ => false,
     }
@@ -100,7 +79,6 @@ pub(crate) fn argument_accepted_only(spec: &Spec, name: &str) -> bool {
 /// The same of a key of the configuration.
 pub(crate) fn key_accepted_only(key: &str) -> bool {
     match key {
-        "locks" => !RUNS_LOCKS,
         "secretsProviders" => !RUNS_SECRETS,
         "services" => !RUNS_SERVICES,
         key => PROJECT_KEYS.contains(&key) || PROJECT_WORDS.contains(&key),

@@ -6,8 +6,11 @@ mod check;
 mod dicts;
 mod digest;
 pub(crate) mod engines;
+mod force;
+mod hooks;
 pub(crate) mod root;
 mod schedulers;
+mod timed;
 mod whole;
 mod workers;
 
@@ -219,6 +222,7 @@ fn evaluate(files: &Files, limits: &Limits) -> Result<Project, Diagnostics> {
 
 fn read(files: &Files, config: &Config, limits: &Limits, collector: &Collector) -> Inner {
     let mut definition = root::read(config, collector);
+    definition.vocabulary = crate::vocabulary::levels::needed(files);
     let mut locks = vec![];
     let global = whole::read(config, &mut definition, &mut locks, collector);
     let workers = workers::read(config, &mut locks, collector);

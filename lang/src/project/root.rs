@@ -14,10 +14,9 @@ use crate::vocabulary::remedy::remedy;
 use starlark::codemap::{FileSpan, Pos, Span};
 use starlark::values::dict::DictRef;
 use starlark::values::{OwnedFrozenValue, Value};
-use tidemill_model::wire::VOCABULARY;
 
 /// Keys, and what they hold.
-pub(crate) const KEYS: [(&str, &str); 20] = [
+pub(crate) const KEYS: [(&str, &str); 22] = [
     (
         "workers",
         "List of `worker.Worker`. If it has any, builders may name only these; without it, every enrolled worker.",
@@ -28,6 +27,10 @@ pub(crate) const KEYS: [(&str, &str); 20] = [
     ("title", "The project's name."),
     ("titleURL", "Its address."),
     ("buildbotURL", "The address of the pages."),
+    (
+        "timezone",
+        "The time zone of `schedulers.Nightly` where it names none, such as `\"Europe/Berlin\"`; the default is UTC.",
+    ),
     ("properties", "Dict of properties that every build has."),
     (
         "collapseRequests",
@@ -55,6 +58,10 @@ pub(crate) const KEYS: [(&str, &str); 20] = [
     ("secretsProviders", "List of `secrets.…`: where secrets come from."),
     ("logMaxSize", "Bytes of a log that are kept at its head, for commands that do not say."),
     ("logMaxTailSize", "Bytes of a log that are kept at its tail, for commands that do not say."),
+    (
+        "www",
+        "Dict of `change_hook_dialects`, the hooks that may announce changes, and `change_hook_auth`, who may use them; see docs/hooks.md.",
+    ),
     ("machines", "No effect: workers are started as their own definitions say."),
 ];
 const OLD_KEYS: [(&str, &str); 4] = [
@@ -66,7 +73,7 @@ const OLD_KEYS: [(&str, &str); 4] = [
 /// Buildbot's keys that come later.
 const LATER_KEYS: [&str; 4] = ["changeHorizon", "codebases", "configurators", "validation"];
 /// Buildbot's keys that are no matter of the project file here: they may stay, without an effect.
-const FOREIGN_KEYS: [(&str, &str); 14] = [
+const FOREIGN_KEYS: [(&str, &str); 13] = [
     ("multiMaster", "masters are always many"),
     ("user_managers", "people are managed by `tidemill user`"),
     ("buildbotNetUsageData", "Tidemill reports to nobody"),
@@ -80,7 +87,6 @@ const FOREIGN_KEYS: [(&str, &str); 14] = [
     ("metrics", "there is nothing of it to set"),
     ("mq", "masters meet in the database alone"),
     ("protocols", "workers connect to the master's own address"),
-    ("www", "the master's own settings say where its pages are"),
 ];
 
 /// The configuration's dict, frozen.
@@ -264,7 +270,6 @@ pub(super) fn read(config: &Config, collector: &Collector) -> Definition {
         title: text("title").unwrap_or_default(),
         title_url: text("titleURL").unwrap_or_default(),
         buildbot_url: text("buildbotURL").unwrap_or_default(),
-        vocabulary: VOCABULARY,
         properties: properties.and_then(|t| convert::properties(&t)).unwrap_or_default(),
         collapse_requests: collapse,
         log_max_size: count("logMaxSize"),
@@ -274,7 +279,7 @@ pub(super) fn read(config: &Config, collector: &Collector) -> Definition {
 }
 
 /// A key with a plain value of the type.
-fn plain(config: &Config, key: &str, ty: Type, collector: &Collector) -> Option<Tree> {
+pub(super) fn plain(config: &Config, key: &str, ty: Type, collector: &Collector) -> Option<Tree> {
     let tree = Tree::of(config.get(key)?);
     if tree.has_broken() {
         return None;

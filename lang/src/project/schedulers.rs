@@ -1,8 +1,9 @@
 //! `c["schedulers"]`.
 
 use super::root::{Config, Entry};
-use super::{Scheduler, engines};
-use crate::definition::{CodebaseDef, CustomSchedulerDef, Declared, ForceDef, SchedulerDef, SchedulerKind};
+use super::timed::{self, Timed};
+use super::{Scheduler, engines, force};
+use crate::definition::{CodebaseDef, CustomSchedulerDef, SchedulerDef, SchedulerKind};
 use crate::filter::{Filter, Predicate};
 use crate::host::collector::Collector;
 use crate::host::diagnostics::Diagnostic;
@@ -11,7 +12,7 @@ use crate::values::convert::{boolean, int32, optional_text, properties, seconds,
 use crate::values::declare;
 use crate::values::descriptor::{Descriptor, Trees};
 use crate::values::spec::{Kind, RuleKind};
-use crate::values::tree::{self, Tree};
+use crate::values::tree::Tree;
 use starlark::values::Value;
 use std::collections::BTreeMap;
 
@@ -30,6 +31,7 @@ const FIELDS: [&str; 10] = [
 ];
 
 pub(super) fn read(config: &Config, collector: &Collector) -> Vec<(Entry<SchedulerDef>, Scheduler)> {
+    timed::check_zone(config, collector);
     let found = config.descriptors("schedulers", |k| matches!(k, Kind::Scheduler(_)), "schedulers", collector);
     found.iter().map(|descriptor| scheduler(config, descriptor, collector)).collect()
 }
@@ -43,7 +45,10 @@ fn scheduler(config: &Config, descriptor: &Descriptor<'_>, collector: &Collector
         .arg("change_filter")
         .and_then(Descriptor::from_value)
         .map(|filter| Filter::new(filter, &own, collector));
-    let branches = branches(&trees);
+    let kind = kind(config, descriptor, &trees, collector);
+    // Those that the clock sets off have a branch beside their filter.
+    let timed = matches!(kind, SchedulerKind::Periodic { .. } | SchedulerKind::Nightly(_));
+    let branches = branches(&trees).filter(|_| !timed);
     if filter.is_some() && branches.is_some() {
         let argument = if trees.given("branch") { "branch" } else { "branches" };
         let message = format!("scheduler `{name}` has both `{argument}` and `change_filter`");
@@ -54,7 +59,6 @@ fn scheduler(config: &Config, descriptor: &Descriptor<'_>, collector: &Collector
         let message = "`onlyImportant` has no effect without `fileIsImportant`: every change is important";
         report("onlyImportant", Diagnostic::warning(message));
     }
-    let kind = kind(descriptor, &trees);
     if !engines::runs_scheduler(kind.name()) {
         collector.report(descriptor.site.place(engines::warning(descriptor.spec.name)));
     }
@@ -66,13 +70,18 @@ fn scheduler(config: &Config, descriptor: &Descriptor<'_>, collector: &Collector
         priority: function("priority"),
         rule: function("rule"),
     };
-    let (codebases, codebase_defaults) = codebases(&trees);
+    let (codebases, codebase_defaults) = match &kind {
+        // Its form says what they are.
+        SchedulerKind::Force(form) => (form.codebases.iter().map(|f| f.name.clone()).collect(), BTreeMap::new()),
+        _ => codebases(&trees),
+    };
     let definition = SchedulerDef {
         kind,
         builder_names: trees.get("builderNames", texts).unwrap_or_default(),
         builders_function: scheduler.builders.is_some(),
         codebases,
         codebase_defaults,
+        absolute: trees.get("createAbsoluteSourceStamps", boolean).unwrap_or(false),
         properties: trees.get("properties", properties).unwrap_or_default(),
         reason: reason(&trees, &name, descriptor.spec.short()),
         priority: trees.get("priority", int32).unwrap_or(0),
@@ -83,11 +92,12 @@ fn scheduler(config: &Config, descriptor: &Descriptor<'_>, collector: &Collector
     (Entry { definition, site: descriptor.site.clone(), trees }, scheduler)
 }
 
-fn kind(descriptor: &Descriptor<'_>, trees: &Trees) -> SchedulerKind {
+fn kind(config: &Config, descriptor: &Descriptor<'_>, trees: &Trees, collector: &Collector) -> SchedulerKind {
     // Zero seconds of quiet are none.
     let tree_stable_us = trees.get("treeStableTimer", seconds).flatten().filter(|us| *us > 0);
     let flag = |name: &str| trees.get(name, boolean).unwrap_or(false);
     let only_important = flag("onlyImportant");
+    let timed = Timed { config, descriptor, trees, collector };
     let Kind::Scheduler(rule) = descriptor.kind() else { return SchedulerKind::Triggerable };
     match rule {
         RuleKind::SingleBranch => SchedulerKind::SingleBranch { tree_stable_us, only_important },
@@ -95,24 +105,19 @@ fn kind(descriptor: &Descriptor<'_>, trees: &Trees) -> SchedulerKind {
         RuleKind::Dependent => SchedulerKind::Dependent { upstream: upstream(descriptor) },
         RuleKind::Periodic => SchedulerKind::Periodic {
             interval_us: trees.get("periodicBuildTimer", seconds).flatten().unwrap_or(1_000_000),
-            only_if_changed: flag("onlyIfChanged"),
-            only_important,
+            timed: timed.timed(),
         },
+        RuleKind::Nightly => SchedulerKind::Nightly(timed.nightly()),
+        RuleKind::NightlyTriggerable => SchedulerKind::NightlyTriggerable { at: timed.at() },
         RuleKind::Triggerable => SchedulerKind::Triggerable,
-        RuleKind::Force => SchedulerKind::Force(force(descriptor, trees)),
+        RuleKind::Force => SchedulerKind::Force(Box::new(force::read(descriptor, trees, collector))),
         RuleKind::Custom => SchedulerKind::Custom(CustomSchedulerDef {
             interval_us: trees.get("interval", seconds).flatten(),
             only_important,
             upstream: trees.get("upstream", texts).unwrap_or_default(),
             attrs: trees.get("attrs", properties).unwrap_or_default(),
         }),
-        RuleKind::Declared => {
-            let mut declared = declare::declared(descriptor, &FIELDS);
-            if trees.given("onlyImportant") {
-                declared.args.insert("onlyImportant".into(), only_important.into());
-            }
-            SchedulerKind::Declared(declared)
-        }
+        RuleKind::Declared => SchedulerKind::Declared(declare::declared(descriptor, &FIELDS)),
     }
 }
 
@@ -124,34 +129,6 @@ fn upstream(descriptor: &Descriptor<'_>) -> String {
         None => Some(value),
     };
     name.and_then(|n| n.unpack_str()).unwrap_or_default().to_owned()
-}
-
-/// The form: each parameter as it was declared, with the role that it plays.
-fn force(descriptor: &Descriptor<'_>, trees: &Trees) -> ForceDef {
-    let mut parameters = vec![];
-    for role in ["reason", "username", "priority", "codebases", "properties"] {
-        let Some(value) = descriptor.arg(role) else { continue };
-        let single = [value];
-        for item in tree::items(value).unwrap_or(&single) {
-            let mut parameter = match Descriptor::from_value(*item) {
-                Some(part) => declare::declared(part, &[]),
-                None => match item.unpack_str() {
-                    // A codebase by its name alone.
-                    Some(name) => {
-                        Declared { kind: "CodebaseParameter".into(), name: name.into(), ..Declared::default() }
-                    }
-                    None => continue,
-                },
-            };
-            parameter.args.insert("role".into(), role.into());
-            parameters.push(parameter);
-        }
-    }
-    ForceDef {
-        label: trees.get("label", optional_text).flatten(),
-        button_name: trees.get("buttonName", optional_text).flatten(),
-        parameters,
-    }
 }
 
 /// The scheduler's own branches; none if it names none.

@@ -29,6 +29,7 @@ pub(super) fn read(
         select_next_worker: function(config, "select_next_worker", collector),
         codebase_generator: function(config, "codebaseGenerator", collector),
         revlinks: revlinks(config, definition, collector),
+        hooks: super::hooks::read(config, definition, collector),
     };
     for key in engines::PROJECT_KEYS.iter().filter(|k| config.get(k).is_some_and(|v| Tree::of(v).truth())) {
         config.report(key, engines::warning(&format!("c[\"{key}\"]")), collector);

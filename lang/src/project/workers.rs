@@ -7,7 +7,6 @@ use crate::host::collector::Collector;
 use crate::policies::Function;
 use crate::values::convert::{positive, properties, seconds, text, values};
 use crate::values::spec::Kind;
-use crate::values::tree::Tree;
 use crate::values::{declare, lock};
 use starlark::values::Value;
 
@@ -36,17 +35,10 @@ pub(super) fn read(
         if !plain && !engines::RUNS_LATENT {
             collector.report(descriptor.site.place(engines::warning(descriptor.spec.name)));
         }
-        let given = |name: &&&str| descriptor.arg(name).is_some_and(|v| Tree::of(v).truth());
-        for name in engines::WORKER_ARGUMENTS.iter().filter(|_| plain).filter(given) {
-            collector.report(descriptor.site.place_argument(name, engines::warning(&format!("`{name}` of a worker"))));
-        }
         let mut accesses = vec![];
-        for (access, definition) in descriptor.arg("locks").map(lock::accesses).unwrap_or_default() {
+        for (access, definition) in lock::held(descriptor, collector) {
             accesses.push(access);
             locks.extend(definition);
-        }
-        if !accesses.is_empty() && !engines::RUNS_LOCKS {
-            collector.report(descriptor.site.place_argument("locks", engines::warning("a lock")));
         }
         let notify = trees.get("notify_on_missing", values).unwrap_or_default();
         let definition = WorkerDef {

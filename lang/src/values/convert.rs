@@ -197,9 +197,17 @@ pub(crate) fn patterns_by_name(t: &Tree) -> Option<BTreeMap<String, Vec<String>>
     }
 }
 
-/// A field of a time table: numbers, names, ranges, steps, `L` and `5#2`.
-fn cron_field(text: &str) -> bool {
-    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "*,-/#L".contains(c))
+/// A field of a time table as one text: numbers, names, ranges, steps, `L` and `5#2`.
+pub(crate) fn cron_field(t: &Tree) -> Option<String> {
+    match t {
+        Tree::List(items) => {
+            let parts: Option<Vec<String>> = items.iter().map(cron_field).collect();
+            parts.filter(|p| !p.is_empty()).map(|p| p.join(","))
+        }
+        Tree::Int(i) => Some(i.to_string()),
+        Tree::Text(s) => s.chars().all(|c| c.is_ascii_alphanumeric() || "*,-/# ".contains(c)).then(|| s.clone()),
+        _ => None,
+    }
 }
 
 pub(crate) fn identifier(text: &str) -> bool {
@@ -245,10 +253,8 @@ pub(crate) const BUILDER_NAMES: Type =
     plain("a list of strings", |t| matches!(t, Tree::Function) || texts(t).is_some());
 pub(crate) const CATEGORY: Type =
     plain("a string, a function or None", |t| matches!(t, Tree::Function) || optional_text(t).is_some());
-pub(crate) const CRON_FIELD: Type = plain("a number, a list of numbers, or a text such as \"*/15\"", |t| match t {
-    Tree::List(items) => items.iter().all(|i| int32(i).is_some()),
-    Tree::Text(s) => cron_field(s),
-    other => matches!(other, Tree::None) || int32(other).is_some(),
+pub(crate) const CRON_FIELD: Type = plain("a number, a list of numbers, or a text such as \"*/15\"", |t| {
+    matches!(t, Tree::None) || cron_field(t).is_some()
 });
 pub(crate) const COUNTS: Type = plain("a dict of names to ints", |t| counts(t).is_some());
 pub(crate) const PATTERNS_BY_NAME: Type =

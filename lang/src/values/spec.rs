@@ -83,6 +83,8 @@ pub(crate) enum RuleKind {
     AnyBranch,
     Dependent,
     Periodic,
+    Nightly,
+    NightlyTriggerable,
     Triggerable,
     Force,
     Custom,

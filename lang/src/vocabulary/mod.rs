@@ -7,6 +7,7 @@ mod changes;
 mod constructor;
 mod custom;
 pub(crate) mod later;
+pub(crate) mod levels;
 pub(crate) mod remedy;
 mod reporters;
 mod schedulers;

@@ -11,7 +11,12 @@
 //!   our pages. The Host check keeps a page of another site out (DNS rebinding),
 //!   the tokens keep out its forms (A9).
 //!
+//! A user's token of the scope `try` reads, and sends changes to be tried: that
+//! one route, and no other.
+//!
 //! So a master bound to another address refuses control until it has users.
+//! Hooks (`/change_hook/…`) pass to a check of their own, as forges have no tokens:
+//! the handler asks for the proof that the project file wants.
 //! Tokens of workers are good for the worker API only, where no other is.
 
 use super::ApiError;
@@ -44,6 +49,9 @@ impl<S: Sync> FromRequestParts<S> for Who {
     }
 }
 
+/// The one route of those who may only try.
+const TRY: &str = "/api/v2/try";
+
 /// Most bytes of a form that is searched for its token.
 const FORM_MAX: usize = 256 * 1024;
 
@@ -52,14 +60,24 @@ pub async fn guard(State(app): State<App>, mut request: Request, next: Next) -> 
     if request.uri().path().starts_with("/worker/v1/") {
         return next.run(request).await;
     }
-    let who = match Box::pin(identify(&app, request.headers())).await {
+    let mut who = match Box::pin(identify(&app, request.headers())).await {
         Ok(who) => who,
         Err(e) => return e.into_response(),
     };
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-    if !reads {
+    let hook = request.uri().path().starts_with("/change_hook/");
+    if hook && matches!(who, Proof::Loopback) {
+        // Being near proves nothing to a hook: whoever sends must.
+        who = Proof::None;
+    }
+    if !reads && !hook {
         let proven = match &who {
             Proof::Token(_) => true,
+            Proof::Try(_) if request.uri().path() == TRY => true,
+            Proof::Try(_) => {
+                return ApiError::forbidden("this token is good for trying changes only: ask for one that may control")
+                    .into_response();
+            }
             Proof::Loopback => match Box::pin(form_token(request)).await {
                 Ok((rebuilt, token)) => {
                     request = rebuilt;
@@ -75,6 +93,8 @@ pub async fn guard(State(app): State<App>, mut request: Request, next: Next) -> 
     }
     request.extensions_mut().insert(match who {
         Proof::Token(name) => Who { may_control: true, has_token: true, name },
+        // Nor may it read what may hold secrets.
+        Proof::Try(name) => Who { may_control: false, has_token: false, name },
         Proof::Loopback => Who { may_control: true, has_token: false, name: "local".into() },
         Proof::None => Who { may_control: false, has_token: false, name: "anonymous".into() },
     });
@@ -84,6 +104,8 @@ pub async fn guard(State(app): State<App>, mut request: Request, next: Next) -> 
 enum Proof {
     /// A good token of this name.
     Token(String),
+    /// A good token that is for trying changes only.
+    Try(String),
     /// On this machine; to change something a form's token is needed too.
     Loopback,
     None,
@@ -114,7 +136,8 @@ async fn identify(app: &App, headers: &HeaderMap) -> Result<Proof, ApiError> {
         Some(token) => {
             let mut c = app.people.pool().acquire().await?;
             match tidemill_schema::tokens::user_by_token(&mut c, token).await? {
-                Some(name) => Ok(Proof::Token(name)),
+                Some(user) if user.controls => Ok(Proof::Token(user.name)),
+                Some(user) => Ok(Proof::Try(user.name)),
                 None => Err(ApiError::unauthorized("the token is unknown or has expired; ask for a new one")),
             }
         }

@@ -19,7 +19,9 @@ pub fn router(app: App) -> Router {
         .route("/hello", post(worker::hello::hello))
         .route("/goodbye", post(worker::hello::goodbye))
         .route("/poll", post(worker::poll::poll))
+        .route("/locks", post(worker::locks::locks))
         .route("/batches", post(worker::batches::batches))
+        .route("/patch", post(worker::patch::patch))
         .route("/revisions/{hash}", get(worker::revisions::revision))
         .layer(DefaultBodyLimit::max(tidemill_model::wire::BATCH_MAX));
     let (rest, openapi) = rest::router().split_for_parts();

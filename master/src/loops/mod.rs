@@ -12,6 +12,7 @@ pub mod claim;
 pub mod housekeeping;
 pub mod ingest;
 pub mod lanes;
+pub mod locks;
 pub mod poll_sources;
 pub mod reap;
 pub mod schedule;

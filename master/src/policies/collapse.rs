@@ -43,6 +43,10 @@ pub async fn choose(
     changes: &[(i64, String)],
     until: Instant,
 ) -> Result<()> {
+    if new.sourcestamps.iter().any(|s| s.patch.is_some()) {
+        // What somebody tries is built as it is, whatever the rule (D-40).
+        return Ok(());
+    }
     let mut asked = Vec::new();
     let mut compatible = None;
     for name in &new.builders {
@@ -122,7 +126,7 @@ pub async fn merge(
         let Some(own) = known.get(&pair.request).cloned() else { continue };
         let (newer, older): (Vec<RequestView>, Vec<RequestView>) = others
             .iter()
-            .filter_map(|id| known.get(id).filter(|r| !r.waited_for).cloned())
+            .filter_map(|id| known.get(id).filter(|r| !r.waited_for && !r.sources.iter().any(|s| s.patch)).cloned())
             .partition(|r| r.id > own.id);
         match compare(app, project, &pair.name, own, newer, older).await? {
             Ok(Compared::Into(survivor)) => drop(requests_collapse_into(c, survivor, &[pair.request]).await?),

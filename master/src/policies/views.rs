@@ -49,7 +49,8 @@ pub fn request(facts: &RequestFacts, attempt: i32) -> RequestView {
 /// it does not count as coming from changes.
 fn sources(stamps: &[SourceStamp], changes: &[(i64, String)], rebuild: bool) -> Vec<SourceView> {
     let of = |codebase: &str| changes.iter().filter(|(_, c)| !rebuild && c == codebase).map(|(id, _)| *id).collect();
-    stamps.iter().map(|s| SourceView { stamp: s.clone(), patch: false, changes: of(&s.codebase) }).collect()
+    let view = |s: &SourceStamp| SourceView { stamp: s.clone(), patch: s.patch.is_some(), changes: of(&s.codebase) };
+    stamps.iter().map(view).collect()
 }
 
 pub fn worker(definition: &Definition, candidate: &Candidate) -> WorkerView {

@@ -148,6 +148,8 @@ async fn change(
         let mut change =
             of(text(event, "/change/project"), format!("{target}/{number}"), text(event, "/patchSet/revision"));
         change.author = person(&event["change"]["owner"]);
+        // Whoever may upload is not whoever may submit.
+        change.outsider = Some(format!("a patch set that {} uploaded", person(&event["patchSet"]["uploader"])));
         change.comments = text(event, "/change/subject");
         change.revlink = maybe(event, "/change/url");
         let parents = event["patchSet"]["parents"].as_array().map(Vec::as_slice).unwrap_or_default();

@@ -92,6 +92,8 @@ async fn pull_requests_of_github_become_changes_once_for_each_head() {
     let outsiders: Vec<_> =
         found.changes.iter().map(|c| c.properties.get("pullrequest_outsider").cloned().unwrap()).collect();
     assert_eq!(outsiders, [json!(false), json!(true), json!(true)]);
+    let why: Vec<_> = found.changes.iter().map(|c| c.outsider.as_deref()).collect();
+    assert_eq!(why, [None, Some("a pull request from eve/r"), Some("a pull request from a repository that is gone")]);
     let again = source.poll(Some(found.cursor)).await;
     assert!(again.changes.is_empty());
     // Closed ones are forgotten.

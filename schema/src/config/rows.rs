@@ -7,7 +7,7 @@
 //! look and a write; what else is written to them meanwhile (a poll's lease, a
 //! cursor, a switch) is in other columns, and an update waits for it.
 
-use super::WantedBuilder;
+use super::{WantedBuilder, WantedScheduler};
 use crate::{Error, Result};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -24,7 +24,11 @@ struct Columns {
     any_worker: Vec<bool>,
     settings: Vec<Vec<u8>>,
     max_attempts: Vec<i32>,
+    /// Microseconds.
+    expires: Vec<Option<i64>>,
     steps: Vec<Value>,
+    locks: Vec<Option<Value>>,
+    lock_rules: Vec<bool>,
 }
 
 /// Attempts of a builder that does not say.
@@ -61,31 +65,40 @@ pub async fn builders(c: &mut PgConnection, wanted: &[WantedBuilder]) -> Result<
         all.any_worker.push(b.any_worker);
         all.settings.push(hash);
         all.max_attempts.push(b.max_attempts.unwrap_or(ATTEMPTS));
+        all.expires.push(b.expires_after.map(|d| i64::try_from(d.as_micros()).unwrap_or(i64::MAX)));
         all.steps.push(Value::from(b.steps.clone()));
+        all.locks.push(super::locks::accesses(&b.locks));
+        all.lock_rules.push(b.lock_rule);
     }
     settings_intern(c, settings).await?;
     sqlx::query!(
         "with w as (
              select u.name, u.description, u.project, u.any_worker, s.id as settings_id, u.max_attempts,
+                    u.locks, u.lock_rule, u.expires * interval '1 microsecond' as expires_after,
                     array(select jsonb_array_elements_text(u.tags)) as tags,
                     array(select jsonb_array_elements_text(u.steps)) as steps
                from unnest($1::text[], $2::jsonb[], $3::text[], $4::text[], $5::bool[], $6::bytea[], $7::int[],
-                           $8::jsonb[])
-                    u(name, tags, description, project, any_worker, settings, max_attempts, steps)
+                           $8::jsonb[], $9::bigint[], $10::jsonb[], $11::bool[])
+                    u(name, tags, description, project, any_worker, settings, max_attempts, steps, expires,
+                      locks, lock_rule)
                join builder_settings s on s.hash = u.settings
          ), changed as (
              update builders b
                 set active = true, tags = w.tags, description = w.description, project = w.project,
                     any_worker = w.any_worker, settings_id = w.settings_id, max_attempts = w.max_attempts,
-                    steps = w.steps
+                    steps = w.steps, expires_after = w.expires_after, locks = w.locks, lock_rule = w.lock_rule
                from w
               where b.name = w.name
-                and (b.active, b.tags, b.description, b.project, b.any_worker, b.settings_id, b.max_attempts, b.steps)
+                and (b.active, b.tags, b.description, b.project, b.any_worker, b.settings_id, b.max_attempts, b.steps,
+                     b.expires_after, b.locks, b.lock_rule)
                     is distinct from
-                    (true, w.tags, w.description, w.project, w.any_worker, w.settings_id, w.max_attempts, w.steps)
+                    (true, w.tags, w.description, w.project, w.any_worker, w.settings_id, w.max_attempts, w.steps,
+                     w.expires_after, w.locks, w.lock_rule)
          )
-         insert into builders (name, tags, description, project, any_worker, settings_id, max_attempts, steps)
-         select name, tags, description, project, any_worker, settings_id, max_attempts, steps
+         insert into builders (name, tags, description, project, any_worker, settings_id, max_attempts, steps, expires_after,
+                               locks, lock_rule)
+         select name, tags, description, project, any_worker, settings_id, max_attempts, steps, expires_after,
+                locks, lock_rule
            from w where not exists (select 1 from builders b where b.name = w.name)",
         &all.names,
         &all.tags,
@@ -94,7 +107,10 @@ pub async fn builders(c: &mut PgConnection, wanted: &[WantedBuilder]) -> Result<
         &all.any_worker,
         &all.settings,
         &all.max_attempts,
-        &all.steps
+        &all.steps,
+        &all.expires as &[Option<i64>],
+        &all.locks as &[Option<Value>],
+        &all.lock_rules
     )
     .execute(&mut *c)
     .await?;
@@ -171,18 +187,20 @@ async fn settings_intern(c: &mut PgConnection, settings: BTreeMap<Vec<u8>, (Valu
 /// A scheduler that is new starts at the horizon of now: it sees every change
 /// that commits after its activation, and of those before it only what came
 /// since the oldest transaction began that is still open. One that comes back
-/// after being inactive starts so too. One of another kind begins with an empty
-/// state, which the former kind's rule wrote. One that is called at intervals is
-/// called first now.
-pub async fn schedulers(c: &mut PgConnection, wanted: &[(String, Value)]) -> Result<()> {
-    let (names, definitions): (Vec<String>, Vec<Value>) = wanted.iter().cloned().unzip();
+/// after being inactive starts so too, and one that begins to look at changes.
+/// One of another kind begins with an empty state, which the former kind's rule
+/// wrote. Whether it is enabled, people say: that stays (SC-08).
+pub async fn schedulers(c: &mut PgConnection, wanted: &[WantedScheduler]) -> Result<()> {
+    fn column<T>(wanted: &[WantedScheduler], f: impl Fn(&WantedScheduler) -> T) -> Vec<T> {
+        wanted.iter().map(f).collect()
+    }
+    let names = column(wanted, |s| s.name.clone());
     sqlx::query!(
         "with w as (
-             select u.n, u.d, s.id, coalesce(s.active and k.was is not distinct from k.is, false) as keep,
-                    -- It listened to finished buildsets before.
-                    coalesce(s.active and jsonb_array_length(s.definition #> '{kind,custom,upstream}') > 0, false)
-                        as heard
-               from unnest($1::text[], $2::jsonb[]) u(n, d)
+             select u.n, u.d, u.watches, u.hears, u.looks, u.summary, s.id,
+                    coalesce(s.active and k.was is not distinct from k.is, false) as keep
+               from unnest($1::text[], $2::jsonb[], $3::bool[], $4::bool[], $5::bool[], $6::text[])
+                    u(n, d, watches, hears, looks, summary)
                left join schedulers s on s.name = u.n
                cross join lateral (select
                    -- A kind is a text or an object of one key; what is only declared has its kind inside.
@@ -192,23 +210,29 @@ pub async fn schedulers(c: &mut PgConnection, wanted: &[(String, Value)]) -> Res
                                   u.d -> 'kind'), u.d #> '{kind,declared,kind}'] as is) k
          ), changed as (
              update schedulers s
-                set definition = w.d, active = true,
-                    cursor_xid = case when s.active then s.cursor_xid else tidemill_horizon() end,
-                    cursor_id = case when s.active then s.cursor_id else 0 end,
-                    heard_xid = case when w.heard then s.heard_xid else tidemill_horizon() end,
-                    heard_id = case when w.heard then s.heard_id else 0 end,
+                set definition = w.d, active = true, watches = w.watches, hears = w.hears,
+                    cursor_xid = case when s.active and s.watches then s.cursor_xid else tidemill_horizon() end,
+                    cursor_id = case when s.active and s.watches then s.cursor_id else 0 end,
+                    heard_xid = case when s.active and s.hears then s.heard_xid else tidemill_horizon() end,
+                    heard_id = case when s.active and s.hears then s.heard_id else 0 end,
                     state = case when w.keep then s.state else '{}' end,
-                    next_at = case when w.d #> '{kind,custom,interval_us}' <> 'null' then tidemill_now()
-                                   when w.keep then s.next_at end
+                    summary = case when w.keep then s.summary else w.summary end,
+                    next_at = case when w.looks then tidemill_now() when w.keep then s.next_at end,
+                    run_asked_at = case when s.active then s.run_asked_at end,
+                    run_asked_by = case when s.active then s.run_asked_by end
                from w
-              where s.id = w.id and (s.definition <> w.d or not s.active)
+              where s.id = w.id and (s.definition <> w.d or not s.active
+                                     or (s.watches, s.hears) <> (w.watches, w.hears))
          )
-         insert into schedulers (name, definition, cursor_xid, cursor_id, next_at)
-         select n, d, tidemill_horizon(), 0,
-                case when d #> '{kind,custom,interval_us}' <> 'null' then tidemill_now() end
+         insert into schedulers (name, definition, cursor_xid, cursor_id, next_at, watches, hears, summary)
+         select n, d, tidemill_horizon(), 0, case when looks then tidemill_now() end, watches, hears, summary
            from w where id is null",
         &names,
-        &definitions
+        &column(wanted, |s| s.definition.clone()),
+        &column(wanted, |s| s.watches),
+        &column(wanted, |s| s.hears),
+        &column(wanted, |s| s.looks),
+        &column(wanted, |s| s.summary.clone()),
     )
     .execute(&mut *c)
     .await?;
@@ -218,6 +242,13 @@ pub async fn schedulers(c: &mut PgConnection, wanted: &[(String, Value)]) -> Res
         "update schedulers s set active = false
           where active and not exists (select 1 from unnest($1::text[]) n where n = s.name)",
         &names
+    )
+    .execute(&mut *c)
+    .await?;
+    // What was waited for before it went, or before it became something else, is not waited for any more.
+    sqlx::query!(
+        "delete from scheduler_upstream p using schedulers s
+          where s.id = p.scheduler_id and not (s.active and s.definition #> '{kind,dependent}' is not null)"
     )
     .execute(c)
     .await?;

@@ -30,6 +30,7 @@ pub static BUILDERS: Resource = Resource {
         int("projectid", "null::bigint", "Always null for now; see `project`."),
         text("project", "u.project", "Name of the project."),
         flag("active", "u.active", "Whether the active revision defines it."),
+        flag("paused", "u.paused", "Whether its requests are kept in the queue for now."),
         texts("steps", "u.steps", "Names of the factory's steps."),
     ],
 };
@@ -42,6 +43,7 @@ pub struct Builder {
     pub tags: Vec<String>,
     pub project: String,
     pub active: bool,
+    pub paused: bool,
     pub steps: Vec<String>,
 }
 
@@ -71,4 +73,9 @@ pub async fn by_name(c: &mut PgConnection, name: &str) -> Result<Option<i64>> {
     Ok(sqlx::query_scalar!("select id from builders where name = $1", crate::changes::clean(name))
         .fetch_optional(c)
         .await?)
+}
+
+/// The name behind an id.
+pub async fn name(c: &mut PgConnection, id: i64) -> Result<Option<String>> {
+    Ok(sqlx::query_scalar!("select name from builders where id = $1", id).fetch_optional(c).await?)
 }

@@ -7,13 +7,13 @@ use crate::Result;
 use serde::Deserialize;
 use sqlx::PgConnection;
 use std::collections::BTreeMap;
-use tidemill_model::Property;
+use tidemill_model::{Patch, Property};
 
 /// A source stamp `ss` as a JSON object, where it stands inside another resource.
 macro_rules! stamp {
     () => {
         "json_build_object('ssid', ss.id, 'branch', ss.branch, 'revision', ss.revision, 'codebase', ss.codebase,
-             'repository', ss.repository, 'project', ss.project, 'patch', null,
+             'repository', ss.repository, 'project', ss.project, 'patch', patch_known(ss.patch_id),
              'created_at', floor(extract(epoch from ss.created_at))::bigint)"
     };
 }
@@ -64,7 +64,11 @@ pub static SOURCESTAMPS: Resource = Resource {
         text("codebase", "ss.codebase", "Empty where a project has only one."),
         text("repository", "ss.repository", "Most often a URL."),
         text("project", "ss.project", "Name of the project."),
-        json("patch", "null::json", "Always null for now."),
+        json(
+            "patch",
+            "patch_known(ss.patch_id)",
+            "What is tried on top: `id`, `hash`, `level`, `subdir`, `author`, `comment`, `size`; the body is at `/patches/{id}/body`.",
+        ),
         time!("created_at", "ss.created_at", "When it was first named."),
     ],
 };
@@ -77,6 +81,7 @@ pub struct Stamp {
     pub codebase: String,
     pub repository: String,
     pub project: String,
+    pub patch: Option<Patch>,
 }
 
 /// The source stamps of a buildset.
@@ -109,4 +114,13 @@ pub fn stamps_of(buildset: i64) -> Scope {
         buildset,
         ")",
     )
+}
+
+/// Its requests: builder and request, by builder.
+pub async fn requests(c: &mut PgConnection, id: i64) -> Result<Vec<(i64, i64)>> {
+    let rows =
+        sqlx::query!("select builder_id, id from build_requests where buildset_id = $1 order by builder_id, id", id)
+            .fetch_all(c)
+            .await?;
+    Ok(rows.into_iter().map(|r| (r.builder_id, r.id)).collect())
 }

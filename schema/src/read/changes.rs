@@ -31,6 +31,11 @@ pub static CHANGES: Resource = Resource {
             "When it was committed; of arrival where unknown."
         ),
         json("properties", "h.properties", "Name: [value, source]."),
+        text(
+            "outsider",
+            "h.outsider",
+            "Why its author is not trusted, and its builds get no secrets; null: it is trusted.",
+        ),
         json(
             "parent_changeids",
             "to_json(h.parent_ids)",

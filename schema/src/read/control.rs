@@ -27,6 +27,8 @@ pub async fn latest_stamps(c: &mut PgConnection, builder: i64) -> Result<Vec<Sou
             project: r.project,
             branch: r.branch,
             revision: r.revision,
+            // What is forced is the branch, not what somebody tried on it.
+            patch: None,
         })
         .collect())
 }
@@ -53,11 +55,7 @@ pub async fn build_origin(c: &mut PgConnection, build: BuildId) -> Result<Option
     let row = sqlx::query!(
         r#"select u.name, s.parent_build_id, s.parent_relationship, s.rebuilt_build_id,
                   s.properties as "properties: Json<Properties>",
-                  (select coalesce(jsonb_agg(jsonb_build_object(
-                              'codebase', ss.codebase, 'repository', ss.repository, 'project', ss.project,
-                              'branch', ss.branch, 'revision', ss.revision) order by ss.codebase), '[]')
-                     from buildset_sourcestamps x join sourcestamps ss on ss.id = x.sourcestamp_id
-                    where x.buildset_id = s.id) as "stamps!: Json<Vec<SourceStamp>>",
+                  buildset_stamps(s.id) as "stamps!: Json<Vec<SourceStamp>>",
                   array(select x.change_id from buildset_changes x where x.buildset_id = s.id order by 1) as "changes!"
              from builds b
              join builders u on u.id = b.builder_id
@@ -105,4 +103,35 @@ pub async fn request_state(c: &mut PgConnection, request: i64) -> Result<Option<
         (false, None) if r.collapsed => RequestState::Collapsed,
         (false, None) => RequestState::Waiting,
     }))
+}
+
+/// A scheduler that people set off, as the active revision defines it.
+#[derive(Clone, Debug)]
+pub struct ForceScheduler {
+    pub name: String,
+    pub enabled: bool,
+    pub definition: Value,
+}
+
+/// All of them, by name.
+pub async fn force_schedulers(c: &mut PgConnection) -> Result<Vec<ForceScheduler>> {
+    Ok(sqlx::query_as!(
+        ForceScheduler,
+        "select name, enabled, definition from schedulers
+          where active and definition #> '{kind,force}' is not null order by name"
+    )
+    .fetch_all(c)
+    .await?)
+}
+
+/// The build of a builder with this number.
+pub async fn build_numbered(c: &mut PgConnection, builder: &str, number: i64) -> Result<Option<BuildId>> {
+    let id = sqlx::query_scalar!(
+        "select b.id from builders u join builds b on b.builder_id = u.id and b.number = $2 where u.name = $1",
+        crate::changes::clean(builder),
+        number
+    )
+    .fetch_optional(c)
+    .await?;
+    Ok(id.map(BuildId))
 }

@@ -53,31 +53,10 @@ pub static REQUESTS: Resource = Resource {
         text("reason", "(select x.reason from buildsets x where x.id = r.buildset_id)", "Why it was asked for."),
         text(
             "waits_for",
-            "case when r.complete_at is not null then null
-                  when exists (select 1 from request_queue q where q.request_id = r.id) then
-                      case when not (select x.active from builders x where x.id = r.builder_id)
-                           then 'its builder is not in the active configuration'
-                           else (select case when h.have is null then 'a worker that may build it: none is connected'
-                                             when h.have < h.needs
-                                             then 'a worker of a newer release: the project file needs level ' || h.needs
-                                                  || ' of the vocabulary, and those that may build it have at most '
-                                                  || h.have
-                                             else 'a free worker' end
-                                   from (select max(s.vocabulary) as have,
-                                                (select v.vocabulary from active_revision a
-                                                   join config_revisions v on v.id = a.revision_id) as needs
-                                           from builders x
-                                           join worker_sessions s on s.state = 'open'
-                                           join workers w on w.id = s.worker_id
-                                          where x.id = r.builder_id
-                                            and (x.any_worker
-                                                 or exists (select 1 from builder_workers y
-                                                             where y.builder_id = x.id and y.worker_name = w.name))) h)
-                           end
-                  when r.collapsed_into is not null then 'request ' || r.collapsed_into || ', which it became part of'
-                  else (select 'another attempt, after a back-off' from request_waits q where q.request_id = r.id) end",
+            "request_waits_for(r.id)",
             "What an open request waits for; null if nothing.",
         ),
+        text("complete_reason", "r.complete_reason", "Why it ended, where its builds do not tell."),
         int("collapsed_into", "r.collapsed_into", "The newer request that it became part of; its result is that one's."),
         int("attempt", "coalesce((select q.attempt from request_queue q where q.request_id = r.id limit 1),
                                  (select q.attempt from request_waits q where q.request_id = r.id),
@@ -104,6 +83,7 @@ pub struct Request {
     pub submitted_at: i64,
     pub reason: String,
     pub waits_for: Option<String>,
+    pub complete_reason: Option<String>,
     pub collapsed_into: Option<i64>,
     pub attempt: Option<i64>,
 }

@@ -38,7 +38,11 @@ async fn revisions_of_subversion_become_changes_once_though_masters_are_killed()
     let dir = tempfile::tempdir().unwrap();
     let file = format!("file://{}/r", dir.path().display());
     run("svnadmin", dir.path(), &["create", "r"]);
-    run("svn", dir.path(), &["mkdir", "--quiet", "-m", "layout", &format!("{file}/trunk"), &format!("{file}/branches")]);
+    run(
+        "svn",
+        dir.path(),
+        &["mkdir", "--quiet", "-m", "layout", &format!("{file}/trunk"), &format!("{file}/branches")],
+    );
     let port = free_port();
     let server = Command::new("svnserve")
         .args(["--daemon", "--foreground", "--threads", "--listen-host=127.0.0.1"])
@@ -58,10 +62,11 @@ async fn revisions_of_subversion_become_changes_once_though_masters_are_killed()
     t.configure(a, &text).await;
     let seen = async |wanted: &'static str| {
         wait_until("the source to have polled", || async {
-            let last: Option<String> = sqlx::query_scalar("select cursor ->> 'last' from change_sources where name = 'svn'")
-                .fetch_one(t.db.pool())
-                .await
-                .map_err(|e| e.to_string())?;
+            let last: Option<String> =
+                sqlx::query_scalar("select cursor ->> 'last' from change_sources where name = 'svn'")
+                    .fetch_one(t.db.pool())
+                    .await
+                    .map_err(|e| e.to_string())?;
             if last.as_deref() == Some(wanted) { Ok(()) } else { Err(format!("{last:?}")) }
         })
         .await;
@@ -93,8 +98,7 @@ async fn revisions_of_subversion_become_changes_once_though_masters_are_killed()
 
     let stored = "select comments from changes order by id";
     wait_for(TAKEN_OVER, "the other master to go on", || async {
-        let found: Vec<String> =
-            sqlx::query_scalar(stored).fetch_all(t.db.pool()).await.map_err(|e| e.to_string())?;
+        let found: Vec<String> = sqlx::query_scalar(stored).fetch_all(t.db.pool()).await.map_err(|e| e.to_string())?;
         if found.len() >= 4 { Ok(()) } else { Err(format!("{found:?}")) }
     })
     .await;

@@ -8,7 +8,7 @@ use tidemill_model::log::Channel;
 use tidemill_model::{Results, SourceStamp};
 
 /// Runs git in a folder and gives what it prints.
-fn git(dir: &Path, args: &[&str]) -> String {
+pub fn git(dir: &Path, args: &[&str]) -> String {
     let output = Command::new("git")
         .current_dir(dir)
         .args(["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "init.defaultBranch=main"])
@@ -20,7 +20,7 @@ fn git(dir: &Path, args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-fn commit(dir: &Path, file: &str, text: &str) -> String {
+pub fn commit(dir: &Path, file: &str, text: &str) -> String {
     std::fs::write(dir.join(file), text).unwrap();
     git(dir, &["add", "-A"]);
     git(dir, &["commit", "-q", "-m", text]);

@@ -7,6 +7,7 @@ mod crash;
 mod git;
 mod master;
 mod observers;
+mod patches;
 mod processes;
 mod protocol;
 mod scripts;

@@ -22,6 +22,8 @@ pub const TOKEN: &str = "tmw_0123456789";
 pub struct Inner {
     pub queue: VecDeque<Claim>,
     pub revisions: BTreeMap<String, Files>,
+    /// Bodies by id.
+    pub patches: BTreeMap<i64, Vec<u8>>,
     pub session: i64,
     pub hellos: Vec<Hello>,
     /// Sessions that were closed.
@@ -192,6 +194,7 @@ impl Master {
             .route("/worker/v1/goodbye", post(goodbye))
             .route("/worker/v1/poll", post(poll))
             .route("/worker/v1/batches", post(batch))
+            .route("/worker/v1/patch", post(patch))
             .route("/worker/v1/revisions/{hash}", get(revision))
             .layer(axum::extract::DefaultBodyLimit::max(BATCH_MAX))
             .with_state((inner.clone(), changed.clone()));
@@ -232,6 +235,7 @@ impl Master {
             sourcestamps,
             reason: "a test".into(),
             changes: inner.changes.clone(),
+            trusted: true,
             url: format!("https://ci.example.org/builders/{builder}/builds/{build}"),
         };
         inner.revisions.insert(files.hash(), files);
@@ -464,6 +468,22 @@ async fn batch(State((inner, changed)): Context, headers: axum::http::HeaderMap,
         return (StatusCode::BAD_GATEWAY, "a proxy's page").into_response();
     }
     json(&reply)
+}
+
+async fn patch(State((inner, _)): Context, headers: axum::http::HeaderMap, body: Bytes) -> Response {
+    let wanted: PatchRequest = serde_json::from_slice(&body).unwrap();
+    let inner = inner.lock().unwrap();
+    if let Some(refused) = gate(&inner, &headers) {
+        return refused;
+    }
+    match inner.builds.get(&wanted.build) {
+        Some(record) if record.token == wanted.token && !record.lost => {}
+        _ => return problem(409, kinds::LEASE_LOST),
+    }
+    match inner.patches.get(&wanted.patch) {
+        Some(body) => body.clone().into_response(),
+        None => problem(404, kinds::NOT_FOUND),
+    }
 }
 
 async fn revision(State((inner, _)): Context, Path(hash): Path<String>, headers: axum::http::HeaderMap) -> Response {

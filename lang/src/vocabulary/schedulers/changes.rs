@@ -15,7 +15,12 @@ const SINGLE: &[Param] = &[
     ),
     OLD_BUILDERS,
     later("categories"),
-    later("createAbsoluteSourceStamps"),
+    optional(
+        "createAbsoluteSourceStamps",
+        BOOL,
+        "False",
+        "Builds a codebase without a change at the revision that was seen last, and not at the newest.",
+    ),
 ];
 
 static SINGLE_BRANCH: Spec = Spec {

@@ -2,7 +2,7 @@
 
 use super::{BUILDERS, COMMON, NAME, OLD_BUILDERS};
 use crate::values::convert::*;
-use crate::values::spec::{Kind, RuleKind, Spec, ignored, optional, required};
+use crate::values::spec::{Kind, RuleKind, Spec, ignored, optional};
 
 static FORCE: Spec = Spec {
     name: "schedulers.ForceScheduler",
@@ -29,9 +29,17 @@ static FORCE: Spec = Spec {
 static TRY_JOBDIR: Spec = Spec {
     name: "schedulers.Try_Jobdir",
     kind: Kind::Scheduler(RuleKind::Declared),
-    params: &[&[NAME, BUILDERS, OLD_BUILDERS, required("jobdir", TEXT, "The folder that is watched.")], COMMON],
+    params: &[
+        &[
+            NAME,
+            BUILDERS,
+            OLD_BUILDERS,
+            ignored("jobdir", "try jobs come by `tidemill try`, with a token of `tidemill user add NAME --scope try`"),
+        ],
+        COMMON,
+    ],
     positional: 0,
-    doc: "Takes try jobs from a folder.",
+    doc: "The same as `schedulers.Try_Userpass`: no folder is watched, `tidemill try` sends jobs over HTTP.",
     example: "schedulers.Try_Jobdir(name = \"try\", builderNames = [\"linux\"], jobdir = \"jobs\")",
 };
 
@@ -44,12 +52,12 @@ static TRY_USERPASS: Spec = Spec {
             BUILDERS,
             OLD_BUILDERS,
             ignored("port", "try jobs come over the master's own address"),
-            ignored("userpass", "people log in with tokens of their own"),
+            ignored("userpass", "people have tokens of their own: `tidemill user add NAME --scope try`"),
         ],
         COMMON,
     ],
     positional: 0,
-    doc: "Takes try jobs of people who are logged in.",
+    doc: "Builds what people try with `tidemill try`: a difference on top of a revision. Only its builders may be named.",
     example: "schedulers.Try_Userpass(name = \"try-net\", builderNames = [\"linux\"])",
 };
 

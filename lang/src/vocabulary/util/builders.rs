@@ -64,6 +64,12 @@ static BUILDER_CONFIG: Spec = Spec {
             "",
             "How often a request is tried when its worker is lost; then it ends as an exception.",
         ),
+        optional(
+            "expires_after",
+            SECONDS,
+            "",
+            "How long a request waits while no worker that may build it is connected, in seconds; then it ends as an exception. Without it, for ever.",
+        ),
         optional("builddir", OPTIONAL_TEXT, "", "Name of its folder; made of its name if not given."),
         optional(
             "workerbuilddir",

@@ -142,7 +142,7 @@ static INHERIT: Spec = field(
 static WORKER_CHOICE: Spec = field(
     "util.WorkerChoiceParameter",
     &[&[OPTIONAL_NAME], COMMON],
-    "Which worker is to build.",
+    "Which worker is to build: a name, or nothing for any.",
     "util.WorkerChoiceParameter()",
 );
 

@@ -116,21 +116,23 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
 
 /// The whole body, within the bound.
 pub async fn body(request: Request) -> Result<Bytes, ApiError> {
-    let too_large = || {
-        ApiError::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "payload-too-large",
-            "Too large",
-            format!("a body may have at most {BODY_MAX} bytes"),
-        )
-    };
+    body_within(request, BODY_MAX, &format!("a body may have at most {BODY_MAX} bytes")).await
+}
+
+/// The same with a bound of its own, and what to say of a body beyond it.
+pub async fn body_within(request: Request, most: usize, beyond: &str) -> Result<Bytes, ApiError> {
     let announced =
         request.headers().get(header::CONTENT_LENGTH).and_then(|l| l.to_str().ok()).and_then(|l| l.parse().ok());
-    if announced.is_some_and(|len: usize| len > BODY_MAX) {
-        return Err(too_large());
+    if announced.is_some_and(|len: usize| len > most) {
+        return Err(too_large(beyond));
     }
-    to_bytes(request.into_body(), BODY_MAX).await.map_err(|e| match e.to_string().contains("length limit") {
-        true => too_large(),
+    to_bytes(request.into_body(), most).await.map_err(|e| match e.to_string().contains("length limit") {
+        true => too_large(beyond),
         false => ApiError::bad_request("the body broke off"),
     })
+}
+
+/// 413, with what to do.
+pub fn too_large(detail: &str) -> ApiError {
+    ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "payload-too-large", "Too large", detail)
 }

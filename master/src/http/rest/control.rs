@@ -2,27 +2,29 @@
 //! commits first, and then wakes who has to look.
 
 use super::answer::missing;
+use super::forced::FORM as FORCE;
 use crate::app::App;
 use crate::http::ApiError;
 use crate::policies::{announced, collapse};
+use axum::http::HeaderMap;
 use serde::Deserialize;
 use serde_json::Value;
 use sqlx::PgConnection;
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tidemill_lang::definition::{Branches, ChangeSourceDef, ChangeSourceKind};
 use tidemill_model::problem::kinds;
-use tidemill_model::{BuildId, ChangeId, ChangeSourceId, NewChange, Properties, RequestId, Results, SourceStamp};
+use tidemill_model::{
+    BuildId, BuilderId, ChangeId, ChangeSourceId, NewChange, Properties, RequestId, Results, SourceStamp,
+};
 use tidemill_schema::builds::build_stop;
 use tidemill_schema::change_sources::{Which, change_source_poll_now};
 use tidemill_schema::changes::{change_insert_once, changes_insert};
 use tidemill_schema::read::control::{self, RequestState};
+use tidemill_schema::request_control::{self, CancelledAll, Selection, builder_pause, requests_prioritize};
 use tidemill_schema::requests::{NewBuildset, Submitted, buildset_insert, requests_cancel};
 use tidemill_schema::wake::Wake;
 use tidemill_schema::{Error, run_tx};
-
-/// Source of properties that a person gives, as in Buildbot.
-const FORCE: &str = "Force Build Form";
 
 /// What a forced build is to be. What is not said is as in the builder's
 /// newest buildset, or as its change source says.
@@ -40,7 +42,14 @@ pub struct Force {
 }
 
 /// Asks for a build of a builder now.
-pub async fn force(app: &App, builder: i64, name: &str, force: Force, by: &str) -> Result<Submitted, ApiError> {
+pub async fn force(
+    app: &App,
+    builder: i64,
+    name: &str,
+    force: Force,
+    by: &str,
+    key: Option<String>,
+) -> Result<Submitted, ApiError> {
     let mut c = app.people.pool().acquire().await?;
     let sourcestamps = stamps(&mut c, builder, &force).await?;
     drop(c);
@@ -64,19 +73,36 @@ pub async fn force(app: &App, builder: i64, name: &str, force: Force, by: &str) 
         properties,
         builders: vec![name.to_owned()],
         priority: force.priority,
+        dedupe_key: key,
         ..NewBuildset::default()
     };
     submit(app, new).await
 }
 
+/// Which source a build is repeated with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rebuild {
+    /// Exactly what it was.
+    Same,
+    /// The newest of the same branches.
+    Latest,
+}
+
 /// The same again: sources, properties, blame list and parent of a build's buildset; it names the first build of
 /// the chain (D-22).
-pub async fn rebuild(app: &App, build: i64) -> Result<Submitted, ApiError> {
+pub async fn rebuild(app: &App, build: i64, which: Rebuild) -> Result<Submitted, ApiError> {
     let mut c = app.people.pool().acquire().await?;
-    let origin = control::build_origin(&mut c, BuildId(build)).await?.ok_or_else(|| missing("build", build))?;
+    let mut origin = control::build_origin(&mut c, BuildId(build)).await?.ok_or_else(|| missing("build", build))?;
     drop(c);
+    let mut reason = "rebuild";
+    if which == Rebuild::Latest {
+        reason = "rebuild of the newest source";
+        origin.sourcestamps.iter_mut().for_each(|s| s.revision = None);
+        // They led to the revision that it was.
+        origin.changes.clear();
+    }
     let new = NewBuildset {
-        reason: "rebuild".into(),
+        reason: reason.into(),
         scheduler: "rebuild".into(),
         sourcestamps: origin.sourcestamps,
         properties: origin.properties,
@@ -89,7 +115,63 @@ pub async fn rebuild(app: &App, build: i64) -> Result<Submitted, ApiError> {
     submit(app, new).await
 }
 
-async fn submit(app: &App, mut new: NewBuildset) -> Result<Submitted, ApiError> {
+/// Gives a request that waits another priority.
+pub async fn prioritize(app: &App, request: i64, priority: i32) -> Result<(), ApiError> {
+    let (moved, lanes) =
+        run_tx!(app.people, "request.prioritize", |c| requests_prioritize(c, &[RequestId(request)], priority).await)?;
+    if moved.is_empty() {
+        let mut c = app.people.pool().acquire().await?;
+        return Err(match control::request_state(&mut c, request).await? {
+            None => missing("build request", request),
+            Some(state) => ApiError::conflict(
+                kinds::CONFLICT,
+                match state {
+                    RequestState::Complete => format!("build request {request} is already over"),
+                    RequestState::Collapsed => {
+                        format!("build request {request} became part of another: change the priority of that one")
+                    }
+                    _ => format!("build request {request} has begun"),
+                },
+            ),
+        });
+    }
+    app.wakes.send(Wake::Work(lanes));
+    app.wakes.send(Wake::Events);
+    Ok(())
+}
+
+/// Pauses a builder or lets it go on; harmless to repeat.
+pub async fn pause(app: &App, builder: i64, paused: bool, by: &str) -> Result<(), ApiError> {
+    let lanes = run_tx!(app.people, "builder.pause", |c| builder_pause(c, BuilderId(builder), paused, by).await)?;
+    if let Some(lanes) = lanes {
+        // What replicas remember of builders changes with it.
+        app.wakes.send(Wake::Config);
+        app.wakes.send(Wake::Work(lanes));
+        app.wakes.send(Wake::Events);
+    }
+    Ok(())
+}
+
+/// How long one call goes on cancelling.
+const CANCEL_BUDGET: Duration = Duration::from_secs(8);
+
+/// Cancels everything that is meant, as far as the time goes.
+pub async fn cancel_all(
+    app: &App,
+    selection: &Selection,
+    pending_only: bool,
+    reason: &str,
+) -> Result<CancelledAll, ApiError> {
+    let done = request_control::cancel_all(&app.people, selection, pending_only, reason, CANCEL_BUDGET).await?;
+    if !done.builds.is_empty() {
+        app.wakes.send(Wake::Stop(done.builds.iter().map(|b| b.0).collect()));
+    }
+    app.wakes.send(Wake::Events);
+    Ok(done)
+}
+
+/// Stores it, merged with what waits if its rule says so.
+pub(super) async fn submit(app: &App, mut new: NewBuildset) -> Result<Submitted, ApiError> {
     let made = match app.projects.active(&app.db).await {
         Ok(Some((revision, project))) => {
             // Neither a forced build nor a rebuild comes from changes: it merges with the same revision only.
@@ -264,17 +346,34 @@ async fn stamps(c: &mut PgConnection, builder: i64, force: &Force) -> Result<Vec
     Ok(stamps)
 }
 
-/// What the active change sources look at: the one that there is, or the one of
-/// the codebase that was named.
-async fn from_sources(c: &mut PgConnection, force: &Force) -> Result<Vec<SourceStamp>, ApiError> {
+/// What the active change sources look at.
+pub async fn source_stamps(c: &mut PgConnection) -> Result<Vec<SourceStamp>, ApiError> {
     let mut found: Vec<SourceStamp> = control::source_definitions(c)
         .await?
         .into_iter()
         .filter_map(|d| serde_json::from_value::<ChangeSourceDef>(d).ok())
         .map(|d| source_stamp(&d.kind))
-        .filter(|s| force.codebase.as_ref().is_none_or(|c| *c == s.codebase))
         .collect();
     found.dedup();
+    Ok(found)
+}
+
+/// The key by which a request that is sent again is known.
+pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    match headers.get("idempotency-key") {
+        None => Ok(None),
+        Some(key) => match key.to_str() {
+            Ok(key) if !key.is_empty() && key.len() <= 255 => Ok(Some(key.to_owned())),
+            _ => Err(ApiError::field("Idempotency-Key", "give 1 to 255 visible ASCII characters")),
+        },
+    }
+}
+
+/// What the active change sources look at: the one that there is, or the one of
+/// the codebase that was named.
+pub(super) async fn from_sources(c: &mut PgConnection, force: &Force) -> Result<Vec<SourceStamp>, ApiError> {
+    let mut found = source_stamps(c).await?;
+    found.retain(|s| force.codebase.as_ref().is_none_or(|c| *c == s.codebase));
     match found.len() {
         0 | 1 => Ok(found),
         _ if force.repository.is_some() => Ok(Vec::new()),
@@ -296,6 +395,7 @@ fn source_stamp(kind: &ChangeSourceKind) -> SourceStamp {
                 Branches::Default | Branches::All | Branches::Function => None,
             },
             revision: None,
+            patch: None,
         },
         _ => SourceStamp::default(),
     }

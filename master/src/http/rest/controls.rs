@@ -2,7 +2,7 @@
 
 use super::ask::{At, Body, connection};
 use super::builders::found;
-use super::control::{self, Cancelled, Force};
+use super::control::{self, Cancelled, Force, Rebuild};
 use super::describe;
 use crate::app::App;
 use crate::http::ApiError;
@@ -13,9 +13,10 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use tidemill_model::NewChange;
 use tidemill_schema::read::builders::{self, Builder};
+use tidemill_schema::request_control::{Selection, builders_named};
 use tidemill_schema::requests::Submitted;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -29,6 +30,17 @@ const FORCE: &[(&str, &str)] = &[
     ("properties", "An object of names and values."),
     ("reason", "For people."),
     ("priority", "A whole number; higher goes first; default 0."),
+];
+const REBUILD: &[(&str, &str)] = &[("latest", "True: the newest of the same branches instead of the same revisions.")];
+const SELECTION: &[(&str, &str)] = &[
+    ("builders", "Names of builders."),
+    ("branch", "Of any of their codebases."),
+    ("scheduler", "Name of the scheduler that made them."),
+    ("buildsets", "Ids of buildsets."),
+    ("buildrequests", "Ids of requests."),
+    ("all", "True: without any of these, every open request."),
+    ("pending_only", "True: builds that run go on."),
+    ("reason", "For people."),
 ];
 const CHANGE: &[(&str, &str)] = &[
     ("author", "Who wrote it."),
@@ -56,9 +68,31 @@ pub fn router() -> OpenApiRouter<App> {
             CHANGE,
             post(change),
         ))
-        .routes(describe::control("/builders/{builder}/force", "201", "Build it now", FORCE, post(force)))
+        .routes(describe::control(
+            "/builders/{builder}/force",
+            "201",
+            "Build it now; Idempotency-Key makes it once",
+            FORCE,
+            post(force),
+        ))
+        .routes(describe::control("/builders/{builder}/pause", "200", "Claim none of its requests", &[], post(pause)))
+        .routes(describe::control("/builders/{builder}/unpause", "200", "Let it go on", &[], post(unpause)))
         .routes(describe::control("/builds/{buildid}/stop", "202", "Stop a build", REASON, post(stop)))
-        .routes(describe::control("/builds/{buildid}/rebuild", "201", "The same again", &[], post(rebuild)))
+        .routes(describe::control("/builds/{buildid}/rebuild", "201", "The same again", REBUILD, post(rebuild)))
+        .routes(describe::control(
+            "/buildrequests/cancel",
+            "200",
+            "Cancel all that wait and fit, and stop their builds; repeat while `more`",
+            SELECTION,
+            post(cancel_all),
+        ))
+        .routes(describe::control(
+            "/buildrequests/{buildrequestid}/priority",
+            "200",
+            "Change the priority of a request that waits",
+            &[("priority", "A whole number; higher goes first.")],
+            post(priority),
+        ))
         .routes(describe::control(
             "/buildrequests/{buildrequestid}/cancel",
             "200",
@@ -81,20 +115,15 @@ impl Reason {
 }
 
 async fn change(State(app): State<App>, headers: HeaderMap, Body(new): Body<NewChange>) -> Result<Response, ApiError> {
-    let key = match headers.get("idempotency-key") {
-        None => None,
-        Some(key) => match key.to_str() {
-            Ok(key) if !key.is_empty() && key.len() <= 255 => Some(key),
-            _ => return Err(ApiError::field("Idempotency-Key", "give 1 to 255 visible ASCII characters")),
-        },
-    };
-    let id = control::change(&app, &new, key).await?;
+    let key = control::idempotency_key(&headers)?;
+    let id = control::change(&app, &new, key.as_deref()).await?;
     Ok((StatusCode::CREATED, Json(json!({ "changeid": id.0 }))).into_response())
 }
 
 async fn force(
     State(app): State<App>,
     who: Who,
+    headers: HeaderMap,
     At(builder): At<String>,
     Body(wish): Body<Force>,
 ) -> Result<Response, ApiError> {
@@ -104,15 +133,87 @@ async fn force(
         .await?
         .ok_or_else(|| ApiError::not_found("the builder is gone"))?;
     drop(c);
-    let made = control::force(&app, id, &builder.name, wish, &who.name).await?;
+    let made = control::force(&app, id, &builder.name, wish, &who.name, control::idempotency_key(&headers)?).await?;
     Ok(submitted(&made))
 }
 
-async fn rebuild(State(app): State<App>, At(build): At<i64>, Body(_): Body<Value>) -> Result<Response, ApiError> {
-    Ok(submitted(&control::rebuild(&app, build).await?))
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Again {
+    latest: bool,
 }
 
-fn submitted(made: &Submitted) -> Response {
+async fn rebuild(State(app): State<App>, At(build): At<i64>, Body(again): Body<Again>) -> Result<Response, ApiError> {
+    let which = if again.latest { Rebuild::Latest } else { Rebuild::Same };
+    Ok(submitted(&control::rebuild(&app, build, which).await?))
+}
+
+async fn pause(State(app): State<App>, who: Who, At(builder): At<String>) -> Result<Response, ApiError> {
+    paused(&app, &who, &builder, true).await
+}
+
+async fn unpause(State(app): State<App>, who: Who, At(builder): At<String>) -> Result<Response, ApiError> {
+    paused(&app, &who, &builder, false).await
+}
+
+async fn paused(app: &App, who: &Who, builder: &str, paused: bool) -> Result<Response, ApiError> {
+    let mut c = connection(app).await?;
+    let id = found(&mut c, builder).await?;
+    drop(c);
+    control::pause(app, id, paused, &who.name).await?;
+    Ok(Json(json!({ "builderid": id, "paused": paused })).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Priority {
+    priority: i32,
+}
+
+async fn priority(
+    State(app): State<App>,
+    At(request): At<i64>,
+    Body(wish): Body<Priority>,
+) -> Result<Response, ApiError> {
+    control::prioritize(&app, request, wish.priority).await?;
+    Ok(Json(json!({ "buildrequestid": request, "priority": wish.priority })).into_response())
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Selected {
+    builders: Vec<String>,
+    branch: Option<String>,
+    scheduler: Option<String>,
+    buildsets: Vec<i64>,
+    buildrequests: Vec<i64>,
+    all: bool,
+    pending_only: bool,
+    reason: String,
+}
+
+async fn cancel_all(State(app): State<App>, who: Who, Body(asked): Body<Selected>) -> Result<Response, ApiError> {
+    let mut c = connection(&app).await?;
+    let selection = Selection {
+        requests: asked.buildrequests,
+        builders: builders_named(&mut c, &asked.builders).await?,
+        buildsets: asked.buildsets,
+        branch: asked.branch,
+        scheduler: asked.scheduler,
+        all: asked.all,
+    };
+    drop(c);
+    if selection.is_empty() {
+        let detail = "say which: builders, branch, scheduler, buildsets, buildrequests, or all";
+        return Err(ApiError::field("all", detail));
+    }
+    let reason = Reason { reason: asked.reason }.by(&who);
+    let done = control::cancel_all(&app, &selection, asked.pending_only, &reason).await?;
+    let body = json!({ "cancelled": done.requests, "stopping": done.builds.len(), "more": done.more });
+    Ok(Json(body).into_response())
+}
+
+pub(super) fn submitted(made: &Submitted) -> Response {
     let requests: Vec<i64> = made.requests.iter().map(|r| r.0).collect();
     let body = json!({ "buildsetid": made.buildset.0, "buildrequestids": requests });
     (StatusCode::CREATED, Json(body)).into_response()

@@ -16,12 +16,18 @@ pub(crate) mod control;
 mod controls;
 mod describe;
 mod events;
+pub(crate) mod forced;
+mod forceschedulers;
+pub(crate) mod held;
 mod hooks;
+mod jsonrpc;
+mod locks;
 mod log_text;
 mod logs;
 mod requests;
 mod steps;
 pub(crate) mod stream;
+mod try_builds;
 mod workers;
 
 pub use hooks::hook_router;
@@ -42,11 +48,16 @@ pub fn router() -> OpenApiRouter<App> {
         .merge(builds::router())
         .merge(requests::router())
         .merge(changes::router())
+        .merge(held::router())
         .merge(steps::router())
         .merge(logs::router())
         .merge(workers::router())
+        .merge(locks::router())
         .merge(config::router())
         .merge(controls::router())
+        .merge(forceschedulers::router())
+        .merge(jsonrpc::router())
+        .merge(try_builds::router())
         .merge(events::router())
 }
 

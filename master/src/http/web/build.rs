@@ -47,6 +47,7 @@ struct BuildPage {
 struct StampRow {
     stamp: Stamp,
     link: Option<String>,
+    patch_size: String,
 }
 
 struct ChangeRow {
@@ -117,7 +118,11 @@ pub async fn page(
         codebases: stamps.iter().any(|s| !s.codebase.is_empty()),
         stamps: stamps
             .into_iter()
-            .map(|stamp| StampRow { link: link(&stamp.repository).map(str::to_owned), stamp })
+            .map(|stamp| StampRow {
+                link: link(&stamp.repository).map(str::to_owned),
+                patch_size: size(stamp.patch.as_ref().map_or(0, |p| p.size)),
+                stamp,
+            })
             .collect(),
         changes: changes.into_iter().map(change_row).collect(),
         properties: build.properties.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),

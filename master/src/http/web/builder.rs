@@ -1,6 +1,7 @@
 //! `/builders/{name}`: its builds, what waits for it, and the form that asks
 //! for a build now.
 
+use super::force::Shown;
 use super::home::BuildRow;
 use super::page::{Page, html};
 use super::show::{self, builder_path};
@@ -8,6 +9,7 @@ use crate::app::App;
 use crate::http::ApiError;
 use crate::http::access::Who;
 use crate::http::rest::ask::At;
+use crate::http::rest::forced;
 use askama::Template;
 use axum::extract::{Query, State};
 use axum::response::Response;
@@ -38,6 +40,8 @@ struct BuilderPage {
     failures: Vec<PolicyFailure>,
     /// What a forced build takes where nothing is said.
     branch: String,
+    /// The forms of its ForceSchedulers, which stand in the place of the plain one.
+    forms: Vec<Shown>,
 }
 
 #[derive(Deserialize)]
@@ -66,12 +70,17 @@ pub async fn page(
     let query = read::Query { order: vec![(number, Direction::Down)], limit: ROWS + 1, ..read::Query::default() };
     let mut found = builds::list(&mut c, &scope, &query).await?;
     let stamps = control::latest_stamps(&mut c, id).await?;
+    let forms = match who.may_control {
+        true => forced::forms(&mut c, Some(&builder.name)).await?,
+        false => Vec::new(),
+    };
     drop(c);
     let more = found.len() as i64 > ROWS;
     found.truncate(ROWS as usize);
     html(&BuilderPage {
         page: Page::new(&app, &who, builder.name.clone(), "builders").live(format!("builderid={id}")),
         path: builder_path(&builder.name),
+        forms: forms.iter().map(|f| Shown::of_builder(f, &builder.name)).collect(),
         builder,
         waiting,
         failures,

@@ -8,12 +8,14 @@ use crate::app::App;
 use crate::http::ApiError;
 use crate::http::access::Who;
 use crate::http::rest::ask::{At, body};
-use crate::http::rest::control::{self, Cancelled, Force};
+use crate::http::rest::control::{self, Cancelled, Force, Rebuild};
+use crate::http::rest::held;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde_json::Value;
 use std::collections::HashMap;
 use tidemill_schema::read::builders;
+use tidemill_schema::request_control::Selection;
 use tidemill_schema::requests::Submitted;
 
 /// Fields of a form; empty ones are as if not given.
@@ -63,12 +65,16 @@ pub async fn force(
             .ok_or_else(|| ApiError::field("properties", format!("write `name=value` on each line, not `{line}`")))?;
         force.properties.insert(key.trim().to_owned(), Value::String(value.trim().to_owned()));
     }
-    let made = control::force(&app, id, &name, force, &who.name).await?;
+    let made = control::force(&app, id, &name, force, &who.name, None).await?;
     Ok(to_request(&made).unwrap_or_else(|| Redirect::to(&builder_path(&name)).into_response()))
 }
 
-pub async fn rebuild(State(app): State<App>, At(build): At<i64>) -> Result<Response, ApiError> {
-    let made = control::rebuild(&app, build).await?;
+pub async fn rebuild(State(app): State<App>, At(build): At<i64>, request: Request) -> Result<Response, ApiError> {
+    let which = match Fields::of(request).await?.take("latest") {
+        Some(_) => Rebuild::Latest,
+        None => Rebuild::Same,
+    };
+    let made = control::rebuild(&app, build, which).await?;
     Ok(to_request(&made).unwrap_or_else(|| Redirect::to("/").into_response()))
 }
 
@@ -90,6 +96,59 @@ pub async fn cancel(State(app): State<App>, who: Who, At(id): At<i64>, request: 
         Cancelled::Stopping(build) => format!("/builds/{build}"),
     };
     Ok(Redirect::to(&to).into_response())
+}
+
+pub async fn pause(
+    State(app): State<App>,
+    who: Who,
+    At(name): At<String>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let paused = Fields::of(request).await?.take("paused").is_some();
+    let mut c = app.people.pool().acquire().await?;
+    let id = builders::by_name(&mut c, &name).await?.ok_or_else(|| unknown(&name))?;
+    drop(c);
+    control::pause(&app, id, paused, &who.name).await?;
+    Ok(Redirect::to(&builder_path(&name)).into_response())
+}
+
+/// Everything of a builder that waits.
+pub async fn cancel_waiting(
+    State(app): State<App>,
+    who: Who,
+    At(name): At<String>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let reason = Fields::of(request).await?.reason(&who);
+    let mut c = app.people.pool().acquire().await?;
+    let id = builders::by_name(&mut c, &name).await?.ok_or_else(|| unknown(&name))?;
+    drop(c);
+    let selection = Selection { builders: vec![id], ..Selection::default() };
+    control::cancel_all(&app, &selection, true, &reason).await?;
+    Ok(Redirect::to(&builder_path(&name)).into_response())
+}
+
+pub async fn priority(State(app): State<App>, At(id): At<i64>, request: Request) -> Result<Response, ApiError> {
+    let priority = Fields::of(request).await?.take("priority").and_then(|p| p.parse().ok());
+    let priority = priority.ok_or_else(|| ApiError::field("priority", "give a whole number"))?;
+    control::prioritize(&app, id, priority).await?;
+    Ok(Redirect::to(&format!("/buildrequests/{id}")).into_response())
+}
+
+pub async fn approve(
+    State(app): State<App>,
+    who: Who,
+    At(id): At<i64>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let revision = Fields::of(request).await?.take("revision").unwrap_or_default();
+    held::approved(&app, id, &revision, &who.name).await?;
+    Ok(Redirect::to("/changes").into_response())
+}
+
+pub async fn refuse(State(app): State<App>, who: Who, At(id): At<i64>) -> Result<Response, ApiError> {
+    held::refused(&app, id, &who.name).await?;
+    Ok(Redirect::to("/changes").into_response())
 }
 
 fn to_request(made: &Submitted) -> Option<Response> {

@@ -14,8 +14,10 @@ mod builder;
 mod builders;
 mod changes;
 mod errors;
+mod force;
 mod forms;
 mod home;
+mod locks;
 mod log;
 mod page;
 mod request;
@@ -38,18 +40,26 @@ pub fn router() -> Router<App> {
         .route("/builders", get(builders::page))
         .route("/builders/{name}", get(builder::page))
         .route("/builders/{name}/force", post(forms::force))
+        .route("/builders/{name}/pause", post(forms::pause))
+        .route("/builders/{name}/cancel", post(forms::cancel_waiting))
+        .route("/forceschedulers/{name}", get(force::page))
+        .route("/forceschedulers/{name}/force", post(force::post))
         .route("/builders/{name}/builds/{number}", get(build::page))
         .route("/builds/{id}", get(build::by_id))
         .route("/builds/{id}/stop", post(forms::stop))
         .route("/builds/{id}/rebuild", post(forms::rebuild))
         .route("/buildrequests/{id}", get(request::page))
         .route("/buildrequests/{id}/cancel", post(forms::cancel))
+        .route("/buildrequests/{id}/priority", post(forms::priority))
         .route("/logs/{id}", get(log::page))
         .route("/logs/{id}/live", get(log::live))
         .route("/workers", get(workers::page))
+        .route("/locks", get(locks::page))
         .route("/changes", get(changes::page))
         .route("/changesources", get(sources::page))
         .route("/changesources/{id}/poll", post(sources::poll))
+        .route("/changes/held/{id}/approve", post(forms::approve))
+        .route("/changes/held/{id}/refuse", post(forms::refuse))
         .route("/about", get(about::page))
         .route("/favicon.ico", get(assets::icon))
         .route("/assets/{hash}/{name}", get(assets::asset))

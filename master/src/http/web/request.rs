@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use tidemill_schema::read::Query;
 use tidemill_schema::read::builds::{self, BUILDS};
 use tidemill_schema::read::requests::{self, Request};
+use tidemill_schema::read::waiting::{Waiting, waiting};
 
 #[derive(Template)]
 #[template(path = "request.html")]
@@ -22,6 +23,8 @@ struct RequestPage {
     request: Request,
     badge: Badge,
     builder_path: String,
+    /// Why it waits.
+    waiting: Vec<Waiting>,
     /// Attempts so far, newest first.
     builds: Vec<BuildRow>,
 }
@@ -31,6 +34,10 @@ pub async fn page(State(app): State<App>, who: Who, At(id): At<i64>) -> Result<R
     let missing = || ApiError::not_found(format!("there is no build request {id}"));
     let request = requests::one(&mut c, &[requests::by_id(id)]).await?.ok_or_else(missing)?;
     let attempts = builds::list(&mut c, &[builds::of_request(id)], &Query::newest(&BUILDS)).await?;
+    let waiting = match request.complete {
+        true => Vec::new(),
+        false => waiting(&mut c, id).await?.unwrap_or_default(),
+    };
     drop(c);
     if let [only] = attempts.as_slice()
         && (request.complete || request.claimed)
@@ -47,6 +54,7 @@ pub async fn page(State(app): State<App>, who: Who, At(id): At<i64>) -> Result<R
         page: if request.complete { page } else { page.live(format!("builderid={}", request.builderid)) },
         builder_path: builder_path(&request.buildername),
         badge,
+        waiting,
         builds: attempts.into_iter().map(BuildRow::of).collect(),
         request,
     })

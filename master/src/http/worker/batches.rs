@@ -2,12 +2,12 @@
 //! Answered only after the commit.
 
 use super::Worker;
+use super::patch::lease_lost;
 use crate::app::App;
 use crate::http::ApiError;
 use axum::Json;
 use axum::extract::State;
 use bytes::Bytes;
-use tidemill_model::problem::kinds;
 use tidemill_model::wire::{BatchReply, decode_batch};
 use tidemill_schema::ingest::{Batch, Outcome};
 
@@ -18,9 +18,6 @@ pub async fn batches(State(app): State<App>, _worker: Worker, body: Bytes) -> Re
     // a worker that guesses another's build id has none (A3).
     match app.ingest.store(Batch { head, frames }).await? {
         Outcome::Stored { stop } => Ok(Json(BatchReply { acked: batch, stop, drain: false })),
-        Outcome::LeaseLost => Err(ApiError::conflict(
-            kinds::LEASE_LOST,
-            format!("the lease of build {build} is gone: kill what runs for it and forget it"),
-        )),
+        Outcome::LeaseLost => Err(lease_lost(build)),
     }
 }

@@ -2,6 +2,8 @@
 
 pub mod batches;
 pub mod hello;
+pub mod locks;
+pub mod patch;
 pub mod poll;
 pub mod revisions;
 

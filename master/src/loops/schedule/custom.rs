@@ -5,11 +5,12 @@
 //! What it leaves as state and what it asks for are stored together with the
 //! cursors: an input counts for one call whose outcome is stored, exactly once.
 
-use super::buildset::{Composed, complete, compose};
+use super::buildset::{Composed, Wish, complete, compose};
 use super::functions::{Failed, Functions, blocking};
-use super::{Decided, Shown, bad};
+use super::pass::{Decided, PAGE, Shown, bad};
 use crate::app::App;
 use crate::policies::Host;
+use crate::schedulers::{micros, moment};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use sqlx::PgConnection;
@@ -61,6 +62,7 @@ pub async fn decide(
         next_at: before.next_at,
         buildsets: Vec::new(),
         failed: Some(failed),
+        ran: true,
     };
     let mut buildsets = Vec::new();
     let mut next_at = before.next_at;
@@ -85,13 +87,14 @@ pub async fn decide(
         next_at,
         buildsets,
         failed: None,
+        ran: true,
     })
 }
 
 /// One that failed is shown half as much, and again half: what was too much for
 /// its limits at once passes in parts.
 fn shorten(shown: &mut Shown) {
-    let most = (super::PAGE as usize >> shown.scheduler.failures.clamp(0, 16)).max(1);
+    let most = (PAGE as usize >> shown.scheduler.failures.clamp(0, 16)).max(1);
     if shown.changes.len() > most {
         shown.changes.truncate(most);
         shown.cursor = shown.changes[most - 1].0;
@@ -164,7 +167,7 @@ fn buildset(
     };
     let priority = new.priority.unwrap_or_else(|| functions.priority(&builders, &changes));
     let changes: Vec<&Change> = changes.iter().collect();
-    let mut composed = compose(functions.def(), &changes, builders, priority);
+    let mut composed = compose(functions.def(), Wish { changes: &changes, ..Wish::default() }, builders, priority);
     let set = &mut composed.new;
     for stamp in new.sourcestamps {
         set.sourcestamps.retain(|s| s.codebase != stamp.codebase);
@@ -183,9 +186,5 @@ fn next_call(state: &State, custom: &CustomSchedulerDef, now: OffsetDateTime) ->
     let at = [state.wake_at_us, interval].into_iter().flatten().min()?;
     // Who asks for a time of before now, or again and again for now, is called a few times a second.
     let at = at.clamp(micros(now) + 250_000, micros(now) + FAR_US);
-    OffsetDateTime::from_unix_timestamp_nanos(i128::from(at) * 1000).ok()
-}
-
-fn micros(t: OffsetDateTime) -> i64 {
-    (t.unix_timestamp_nanos() / 1000) as i64
+    moment(at)
 }

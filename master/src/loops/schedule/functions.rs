@@ -63,7 +63,9 @@ impl Functions {
     pub fn classify(&self, change: &Change) -> Option<bool> {
         let (def, codebase) = (&*self.def, &change.new.codebase);
         let declared = if def.codebases.is_empty() { codebase.is_empty() } else { def.codebases.contains(codebase) };
-        if !declared {
+        // Beside the filter, as those that the clock sets off have both.
+        let branch = def.timed().is_none_or(|t| !t.branch_given || t.branch == change.new.branch);
+        if !declared || !branch {
             return None;
         }
         let otherwise = |policy, error: EvalError| {

@@ -133,6 +133,8 @@ async fn change(args: &Arguments, api: &Api, pull: &Pull, whitelist: &GlobSet) -
     };
     properties(&mut change, "bitbucket", document, whitelist);
     property(&mut change, "pullrequesturl", text(document, "/links/html/href"));
-    property(&mut change, OUTSIDER, source.is_none() || source != destination);
+    let outsider = source.is_none() || source != destination;
+    property(&mut change, OUTSIDER, outsider);
+    change.outsider = outsider.then(|| super::from(source.as_deref()));
     Ok(change)
 }

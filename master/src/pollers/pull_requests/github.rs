@@ -148,7 +148,9 @@ async fn change(args: &Arguments, api: &Api, pull: &Pull, whitelist: &GlobSet) -
     };
     properties(&mut change, "github", document, whitelist);
     property(&mut change, "pullrequesturl", text(document, "/html_url"));
-    property(&mut change, OUTSIDER, head.is_none() || head != base);
+    let outsider = head.is_none() || head != base;
+    property(&mut change, OUTSIDER, outsider);
+    change.outsider = outsider.then(|| super::from(head.as_deref()));
     Ok(change)
 }
 

@@ -3,8 +3,8 @@
 //! poll only records them.
 //!
 //! Whoever may open a pull request writes its documents: everything in them is
-//! data. A change carries [`OUTSIDER`], and the fields that tell where it comes
-//! from; what a change of an outsider may do is decided by who schedules it.
+//! data. One from another repository is an outsider's: its builds get no
+//! secrets. A property, [`OUTSIDER`], says the same to filters of schedulers.
 
 pub mod bitbucket;
 pub mod github;
@@ -64,6 +64,12 @@ fn moved(pulls: Vec<Pull>, cursor: Option<Value>) -> Moved {
         }
     }
     Moved { pulls: moved, cursor: serde_json::to_value(seen).unwrap_or_default(), more }
+}
+
+/// Why its author is not trusted: who pushed to another repository is not said,
+/// so whoever it was counts as somebody from outside.
+fn from(repository: Option<&str>) -> String {
+    format!("a pull request from {}", repository.unwrap_or("a repository that is gone"))
 }
 
 /// Title and text of a pull request as a message.

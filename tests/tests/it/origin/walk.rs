@@ -21,7 +21,6 @@ c-05-merge-on-same-branch
   nightlies success: shell success
 c-06-merge-on-same-reason
   ! c["mergeRequests"] is an old name of c["collapseRequests"]
-  ! schedulers.ForceScheduler is accepted but not run by this release
   linux success: shell success
 c-07-merge-on-fetched-facts
   all success: shell success
@@ -51,7 +50,6 @@ c-107-package
 c-12-release-first
   ship success: shell success
 c-13-smallest-number-first
-  ! schedulers.ForceScheduler is accepted but not run by this release
   shared success: shell success
 c-15-svn-one-trunk
   ! changes.SVNPoller is accepted but not run by this release

@@ -9,25 +9,18 @@
 mod args;
 mod tree;
 
+use super::source::{self, Call, Flow, Halt, Ran, SHORT, Show, Tool, patch};
 use super::step::{Done, StepError, StepRun};
-use crate::exec::env::{Environment, Layer};
-use crate::exec::run::{How, Launch, Limits};
-use crate::order::Order;
-use crate::steplog::StepLog;
+use crate::exec::env::Environment;
 use args::{check_branch, check_revision, check_url, is_full_id, redacted, refspec};
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tidemill_lang::plan::{Git, GitMode};
-use tidemill_model::Results;
 use tidemill_model::wire::LogKind;
 use tokio::time::Instant;
 
 /// Name under which properties are set.
 const SOURCE: &str = "Git";
-
-/// Git removes its lock files when it gets TERM.
-const GRACE: Duration = Duration::from_secs(5);
 
 /// Settings for every call: no processes in the background, no chatter.
 const CONFIG: [&str; 6] =
@@ -39,9 +32,9 @@ pub(super) async fn run(step: &mut StepRun<'_>, git: Git) -> Result<Done, StepEr
     }
     let stamp = step.context.sourcestamps.iter().find(|s| s.codebase == git.codebase).cloned().unwrap_or_default();
     let some = |text: Option<String>| text.filter(|t| !t.is_empty());
-    let url = if git.repourl.is_empty() { stamp.repository } else { git.repourl.clone() };
-    let branch = some(stamp.branch).or(some(git.branch.clone()));
-    let revision = some(stamp.revision).filter(|_| !git.always_use_latest);
+    let url = if git.repourl.is_empty() { stamp.repository.clone() } else { git.repourl.clone() };
+    let branch = some(stamp.branch.clone()).or(some(git.branch.clone()));
+    let revision = some(stamp.revision.clone()).filter(|_| !git.always_use_latest);
     check_url(&url).map_err(StepError::Other)?;
     branch.as_deref().map_or(Ok(()), check_branch).map_err(StepError::Other)?;
     revision.as_deref().map_or(Ok(()), check_revision).map_err(StepError::Other)?;
@@ -51,48 +44,22 @@ pub(super) async fn run(step: &mut StepRun<'_>, git: Git) -> Result<Done, StepEr
     let mut log = step.open_log("stdio", LogKind::Stdio);
     log.header(&format!("update {}\n from {}\n", dir.display(), redacted(&url)));
     let begun = Instant::now();
-    let mut checkout = Checkout { step, log, env, dir, git: &git, url, branch, revision };
-    let end = checkout.update().await;
-    let mut log = checkout.log;
+    let timeout = git.timeout_us.map(Duration::from_micros);
+    let mut checkout = Checkout { tool: Tool { step, log, env, dir, timeout }, git: &git, url, branch, revision };
+    let mut end = checkout.update().await;
+    if let (Ok(_), Some(patch)) = (&end, &stamp.patch)
+        && let Err(halt) = checkout.tool.apply(patch, patch::Tree::Git).await
+    {
+        end = Err(halt);
+    }
+    let mut log = checkout.tool.log;
     log.header(&format!("elapsedTime={:.6}\n", begun.elapsed().as_secs_f64()));
     log.finish();
-    finish(step, &git, end)
-}
-
-/// What the end of the update makes of the step.
-fn finish(step: &mut StepRun<'_>, git: &Git, end: Flow<String>) -> Result<Done, StepError> {
-    let id = match end {
-        Ok(id) => id,
-        Err(Halt::Failed(note) | Halt::Missing(note)) => {
-            if step.disk_is_full() {
-                return Ok(Done::Results { results: Results::Exception, note: "the worker's disk is full".into() });
-            }
-            return Ok(Done::Results { results: Results::Failure, note });
-        }
-        Err(Halt::Stopped) => return Ok(Done::Stopped),
-        Err(Halt::Over) => return Ok(Done::Over),
-        Err(Halt::Error(error)) => return Err(error),
-    };
-    let value = got_revision(step, &git.codebase, id);
-    step.set_property("got_revision", value, SOURCE)?;
-    Ok(Done::with(Results::Success))
-}
-
-/// With named codebases the property holds one entry for each.
-fn got_revision(step: &StepRun<'_>, codebase: &str, id: String) -> serde_json::Value {
-    if codebase.is_empty() {
-        return id.into();
-    }
-    let mut all = match step.context.properties.get("got_revision") {
-        Some(serde_json::Value::Object(map)) => map.clone(),
-        _ => serde_json::Map::new(),
-    };
-    all.insert(codebase.to_owned(), id.into());
-    all.into()
+    source::finish(step, &git.codebase, SOURCE, end)
 }
 
 fn environment(step: &StepRun<'_>, dir: &Path) -> Result<Environment, StepError> {
-    let mut env = step.environment(&Layer::new())?;
+    let mut env = source::environment(step)?;
     // A build's variables must not lead git to another repository.
     for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE"] {
         env.remove(std::ffi::OsStr::new(name));
@@ -100,7 +67,6 @@ fn environment(step: &StepRun<'_>, dir: &Path) -> Result<Environment, StepError>
     env.insert("GIT_TERMINAL_PROMPT".into(), "0".into());
     env.insert("GIT_ALLOW_PROTOCOL".into(), args::PROTOCOLS.join(":").into());
     env.insert("GIT_CEILING_DIRECTORIES".into(), dir.parent().unwrap_or(dir).into());
-    env.insert("SSH_ASKPASS_REQUIRE".into(), "never".into());
     if !env.contains_key(std::ffi::OsStr::new("GIT_SSH")) {
         // Nobody is there to answer a question about a host key.
         env.entry("GIT_SSH_COMMAND".into()).or_insert("ssh -oBatchMode=yes".into());
@@ -108,31 +74,8 @@ fn environment(step: &StepRun<'_>, dir: &Path) -> Result<Environment, StepError>
     Ok(env)
 }
 
-/// Why the update does not go on.
-#[derive(Debug)]
-enum Halt {
-    /// A command failed.
-    Failed(String),
-    /// The repository does not have what is wanted; trying again changes nothing.
-    Missing(String),
-    Stopped,
-    Over,
-    Error(StepError),
-}
-
-impl From<StepError> for Halt {
-    fn from(error: StepError) -> Self {
-        Halt::Error(error)
-    }
-}
-
-type Flow<T> = Result<T, Halt>;
-
 struct Checkout<'a, 'b> {
-    step: &'a mut StepRun<'b>,
-    log: StepLog,
-    env: Environment,
-    dir: PathBuf,
+    tool: Tool<'a, 'b>,
     git: &'a Git,
     url: String,
     branch: Option<String>,
@@ -143,16 +86,16 @@ impl Checkout<'_, '_> {
     /// Gives the full id of what is checked out.
     async fn update(&mut self) -> Flow<String> {
         if self.git.mode == GitMode::FullClobber {
-            self.clear().await?;
+            self.tool.clear().await?;
         }
-        let was_there = self.dir.join(".git").exists();
+        let was_there = self.tool.dir.join(".git").exists();
         match self.update_once().await {
             Err(Halt::Failed(note)) if was_there => {
                 if !self.remote_has_it().await? {
                     return Err(Halt::Failed(note));
                 }
-                self.log.header("the repository in this folder is broken; making it anew\n");
-                self.clear().await?;
+                self.tool.log.header("the repository in this folder is broken; making it anew\n");
+                self.tool.clear().await?;
                 self.update_once().await
             }
             other => other,
@@ -160,7 +103,7 @@ impl Checkout<'_, '_> {
     }
 
     async fn update_once(&mut self) -> Flow<String> {
-        if self.dir.join(".git").exists() {
+        if self.tool.dir.join(".git").exists() {
             self.remove_locks().await?;
         } else {
             self.must(&["init", "--quiet", "."]).await?;
@@ -209,7 +152,7 @@ impl Checkout<'_, '_> {
             return self.resolve(&revision).await?.ok_or_else(|| self.missing(&revision));
         }
         if let Some(id) = self.resolve(&revision).await? {
-            self.log.header("the revision is here already\n");
+            self.tool.log.header("the revision is here already\n");
             return Ok(id);
         }
         // The branch may be gone while its revision is still to be had.
@@ -225,8 +168,8 @@ impl Checkout<'_, '_> {
         } else {
             fetched?;
         }
-        if self.dir.join(".git/shallow").exists() {
-            self.log.header("the revision is older than the shallow history; fetching all of it\n");
+        if self.tool.dir.join(".git/shallow").exists() {
+            self.tool.log.header("the revision is older than the shallow history; fetching all of it\n");
             let (spec, _) = refspec(self.branch.as_deref());
             let url = self.url.clone();
             self.must(&["fetch", "--progress", "--force", "--unshallow", "--", &url, &spec]).await?;
@@ -256,25 +199,11 @@ impl Checkout<'_, '_> {
         loop {
             match self.must(&args).await {
                 Err(Halt::Failed(_)) if left > 0 => {
-                    self.log.header(&format!("trying again in {} s\n", pause as f64 / 1e6));
-                    self.pause(Duration::from_micros(pause)).await?;
+                    self.tool.log.header(&format!("trying again in {} s\n", pause as f64 / 1e6));
+                    self.tool.pause(Duration::from_micros(pause)).await?;
                     left -= 1;
                 }
                 other => return other,
-            }
-        }
-    }
-
-    /// A pause that ends with the build.
-    async fn pause(&mut self, time: Duration) -> Flow<()> {
-        self.log.show();
-        // An order given before this step began does not concern it.
-        tokio::select! {
-            () = tokio::time::sleep(time) => Ok(()),
-            _ = self.step.orders.changed() => match &*self.step.orders.borrow() {
-                Order::Run => Ok(()),
-                Order::Stop(_) => Err(Halt::Stopped),
-                Order::Lost | Order::Quit => Err(Halt::Over),
             }
         }
     }
@@ -285,46 +214,34 @@ impl Checkout<'_, '_> {
         let (spec, _) = refspec(self.branch.as_deref());
         let remote = spec.trim_start_matches('+').split(':').next().unwrap_or("HEAD").to_owned();
         let url = self.url.clone();
-        let parent = self.dir.parent().unwrap_or(&self.dir).to_owned();
-        let ran = self.git(&["ls-remote", "--", &url, &remote], &parent, Show::Nothing).await?;
+        let parent = self.tool.dir.parent().unwrap_or(&self.tool.dir).to_owned();
+        let ran = self.git(&["ls-remote", "--", &url, &remote], &parent, SHORT).await?;
         Ok(ran.code == 0 && !ran.out.is_empty())
     }
 
     /// The full id of a commit, if it is there.
     async fn resolve(&mut self, revision: &str) -> Flow<Option<String>> {
         let commit = format!("{revision}^{{commit}}");
-        let dir = self.dir.clone();
-        let ran =
-            self.git(&["rev-parse", "--verify", "--quiet", "--end-of-options", &commit], &dir, Show::Nothing).await?;
+        let dir = self.tool.dir.clone();
+        let ran = self.git(&["rev-parse", "--verify", "--quiet", "--end-of-options", &commit], &dir, SHORT).await?;
         // Some versions print the option itself.
         let id = ran.out.lines().last().unwrap_or_default().trim().to_owned();
         Ok((ran.code == 0 && is_full_id(&id)).then_some(id))
     }
 
-    /// Empties the work folder.
-    async fn clear(&mut self) -> Flow<()> {
-        self.log.header(&format!("removing everything in {}\n", self.dir.display()));
-        let dir = self.dir.clone();
-        let cleared = tokio::task::spawn_blocking(move || clear(&dir)).await;
-        cleared
-            .map_err(std::io::Error::other)
-            .and_then(|r| r)
-            .map_err(|e| Halt::Error(StepError::Other(format!("cannot empty {}: {e}", self.dir.display()))))
-    }
-
     /// Lock files of a git that was killed: no other git works here, as the
     /// folder belongs to this build alone.
     async fn remove_locks(&mut self) -> Flow<()> {
-        let git = self.dir.join(".git");
+        let git = self.tool.dir.join(".git");
         let removed = tokio::task::spawn_blocking(move || remove_locks(&git)).await.unwrap_or_default();
         for path in removed {
-            self.log.header(&format!("removed the stale lock file {}\n", path.display()));
+            self.tool.log.header(&format!("removed the stale lock file {}\n", path.display()));
         }
         Ok(())
     }
 
     async fn must(&mut self, args: &[&str]) -> Flow<()> {
-        let dir = self.dir.clone();
+        let dir = self.tool.dir.clone();
         let ran = self.git(args, &dir, Show::All).await?;
         match ran.code {
             0 => Ok(()),
@@ -333,81 +250,10 @@ impl Checkout<'_, '_> {
     }
 
     async fn git(&mut self, args: &[&str], dir: &Path, show: Show) -> Flow<Ran> {
-        let all = matches!(show, Show::All);
-        if all {
-            let shown: Vec<_> = args.iter().map(|a| if *a == self.url { redacted(a) } else { a.to_string() }).collect();
-            self.log.header(&format!("git {}\n", shown.join(" ")));
-        }
-        let launch = Launch {
-            argv: std::iter::once("git").chain(CONFIG).chain(args.iter().copied()).map(OsString::from).collect(),
-            dir: dir.to_owned(),
-            env: self.env.clone(),
-            stdin: None,
-            limits: Limits {
-                timeout: self.git.timeout_us.map(Duration::from_micros),
-                sigterm: Some(GRACE),
-                ..Default::default()
-            },
-            want: (all, all),
-            capture: if all { 0 } else { 4096 },
-            pty: false,
-        };
-        let ended = self.step.exec(launch, &mut self.log).await.map_err(StepError::from)?;
-        let code = match ended.how {
-            How::Exit(code) => code,
-            How::Signal(signal) => {
-                self.log.header(&format!("git was ended by signal {signal}\n"));
-                -1
-            }
-            How::Limit(text) => return Err(Halt::Failed(text)),
-            How::Stopped => return Err(Halt::Stopped),
-            How::Over => return Err(Halt::Over),
-        };
-        if all && code > 0 {
-            self.log.header(&format!("program finished with exit code {code}\n"));
-        }
-        Ok(Ran { code, out: String::from_utf8_lossy(&ended.captured).into_owned() })
-    }
-}
-
-enum Show {
-    All,
-    Nothing,
-}
-
-struct Ran {
-    code: i32,
-    out: String,
-}
-
-fn clear(dir: &Path) -> std::io::Result<()> {
-    for entry in std::fs::read_dir(dir)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            remove_tree(&entry.path())?;
-        } else {
-            std::fs::remove_file(entry.path())?;
-        }
-    }
-    Ok(())
-}
-
-/// Removes a folder, also one with write-protected folders inside.
-fn remove_tree(dir: &Path) -> std::io::Result<()> {
-    if std::fs::remove_dir_all(dir).is_ok() {
-        return Ok(());
-    }
-    make_writable(dir);
-    std::fs::remove_dir_all(dir)
-}
-
-fn make_writable(dir: &Path) {
-    use std::os::unix::fs::PermissionsExt;
-    let _ = std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700));
-    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|t| t.is_dir()) {
-            make_writable(&entry.path());
-        }
+        let shown: Vec<_> = args.iter().map(|a| if *a == self.url { redacted(a) } else { a.to_string() }).collect();
+        let words = format!("git {}", shown.join(" "));
+        let argv = std::iter::once("git").chain(CONFIG).chain(args.iter().copied()).collect();
+        self.tool.run(Call { argv, dir: Some(dir), stdin: None, show, words }).await
     }
 }
 

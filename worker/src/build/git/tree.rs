@@ -2,7 +2,8 @@
 //! tree is looked at and left as it is.
 
 use super::args::is_full_id;
-use super::{Checkout, Flow, Halt, Show, environment, finish};
+use super::{Checkout, SOURCE, environment};
+use crate::build::source::{self, Flow, Halt, SHORT, Tool};
 use crate::build::step::{Done, StepError, StepRun};
 use std::path::PathBuf;
 use tidemill_lang::plan::Git;
@@ -22,13 +23,15 @@ pub(super) async fn run(step: &mut StepRun<'_>, git: &Git, dir: PathBuf) -> Resu
     env.insert("GIT_OPTIONAL_LOCKS".into(), "0".into());
     let mut log = step.open_log("stdio", LogKind::Stdio);
     log.header(&format!("the working tree as it is: {}\n", dir.display()));
-    let mut checkout = Checkout { step, log, env, dir, git, url: String::new(), branch: None, revision: None };
+    let timeout = git.timeout_us.map(std::time::Duration::from_micros);
+    let tool = Tool { step, log, env, dir, timeout };
+    let mut checkout = Checkout { tool, git, url: String::new(), branch: None, revision: None };
     let looked = checkout.look().await;
-    checkout.log.finish();
+    checkout.tool.log.finish();
     let (results, note) = match looked {
-        Ok(Seen { commit: Some(id), note }) => (finish(step, git, Ok(id))?, note),
+        Ok(Seen { commit: Some(id), note }) => (source::finish(step, &git.codebase, SOURCE, Ok(id))?, note),
         Ok(Seen { commit: None, note }) => (Done::with(Results::Success), note),
-        Err(halt) => return finish(step, git, Err(halt)),
+        Err(halt) => return source::finish(step, &git.codebase, SOURCE, Err(halt)),
     };
     match results {
         Done::Results { results, .. } => Ok(Done::Results { results, note: note.into() }),
@@ -44,22 +47,22 @@ struct Seen {
 
 impl Checkout<'_, '_> {
     async fn look(&mut self) -> Flow<Seen> {
-        let dir = self.dir.clone();
+        let dir = self.tool.dir.clone();
         let commit = ["rev-parse", "--verify", "--quiet", "HEAD^{commit}"];
-        let ran = self.git(&[&TRUST[..], &commit].concat(), &dir, Show::Nothing).await?;
+        let ran = self.git(&[&TRUST[..], &commit].concat(), &dir, SHORT).await?;
         let id = ran.out.trim().to_owned();
         if ran.code != 0 || !is_full_id(&id) {
-            self.log.header("it is no git repository with a commit: got_revision is not set\n");
+            self.tool.log.header("it is no git repository with a commit: got_revision is not set\n");
             return Ok(Seen { commit: None, note: "the working tree, without a commit" });
         }
         // Of a long list the beginning is enough.
-        let ran = self.git(&[&TRUST[..], &["status", "--porcelain"]].concat(), &dir, Show::Nothing).await?;
+        let ran = self.git(&[&TRUST[..], &["status", "--porcelain"]].concat(), &dir, SHORT).await?;
         let (text, note) = match (ran.code, ran.out.is_empty()) {
             (0, true) => ("clean: just as that commit", "the working tree, clean"),
             (0, false) => ("dirty: with changes that are not committed", "the working tree, dirty"),
             _ => return Err(Halt::Failed("git status failed".into())),
         };
-        self.log.header(&format!("HEAD is {id}\n{text}\n"));
+        self.tool.log.header(&format!("HEAD is {id}\n{text}\n"));
         Ok(Seen { commit: Some(id), note })
     }
 }

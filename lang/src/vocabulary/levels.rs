@@ -1,0 +1,45 @@
+//! Which level of the vocabulary a project needs: that of the newest word that
+//! its files mention, wherever it stands, a comment included. Too much is
+//! asked rather than too little: a worker that lacks the level is offered
+//! nothing of the revision.
+
+use std::collections::BTreeSet;
+use tidemill_model::revision::Files;
+
+/// What every worker knows that speaks the protocol.
+const FIRST: u32 = 2;
+
+/// Words that came later, or mean something on the worker only since then: with
+/// each level of `model::wire::VOCABULARY` those that are new in it. A new
+/// constructor, argument, method or native is named here with its release. With
+/// hooks come changes of outsiders, and a worker must know what a claim of one means.
+const NEWER: &[(u32, &[&str])] =
+    &[(3, &["Mercurial", "SVN", "Trigger", "change_hook_dialects", "locks", "secretsProviders", "trigger"])];
+
+/// The level that these files need.
+pub(crate) fn needed(files: &Files) -> u32 {
+    let words: BTreeSet<&str> = files.0.values().flat_map(|text| crate::names::words(text)).collect();
+    let newest = NEWER.iter().filter(|(_, new)| new.iter().any(|word| words.contains(word))).map(|(level, _)| *level);
+    newest.max().unwrap_or(FIRST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidemill_model::wire::VOCABULARY;
+
+    #[test]
+    fn the_newest_word_that_is_mentioned_says_which_level_is_needed() {
+        let of = |text: &str| needed(&Files::single(text));
+        assert_eq!(of("c = {\"title\": \"nothing new\"}\n"), FIRST);
+        assert_eq!(of("s = steps.Trigger(schedulerNames = [\"x\"])\n"), 3);
+        assert_eq!(of("s = steps.ShellCommand(command = \"make\", locks = [l.access(\"exclusive\")])\n"), 3);
+        assert_eq!(of("Triggers = 1\n"), FIRST);
+    }
+
+    #[test]
+    fn this_release_has_every_level_that_it_may_ask_for() {
+        assert_eq!(NEWER.iter().map(|(level, _)| *level).max(), Some(VOCABULARY));
+        assert!(NEWER.is_sorted_by_key(|(level, _)| *level) && NEWER[0].0 > FIRST);
+    }
+}

@@ -2,7 +2,8 @@
 
 use crate::commands::{
     builders, builds, cancel, checkconfig, completion, config, doc, force, init, locks, log, lsp, master, migrate,
-    pause, plan, reconfig, requests, run, schedulers, sendchange, settings, try_builds, user, watch, worker, workers,
+    pause, plan, reconfig, requests, run, schedulers, sendchange, settings, sources, try_builds, user, watch, worker,
+    workers,
 };
 use crate::project::apart;
 use crate::{exit, up};
@@ -43,6 +44,7 @@ pub enum Command {
     Builders(builders::Builders),
     Builds(builds::Builds),
     Workers(workers::Workers),
+    Sources(sources::Sources),
     Locks(locks::Locks),
     Schedulers(schedulers::Schedulers),
     Watch(watch::Watch),

@@ -98,6 +98,7 @@ async fn simple(command: Command, layers: Layers, out: Output) -> Result<Exit> {
         Command::Builders(args) => commands::builders::run(args, out).await,
         Command::Builds(args) => commands::builds::run(args, out).await,
         Command::Workers(args) => commands::workers::run(args, out).await,
+        Command::Sources(args) => commands::sources::run(args, out).await,
         Command::Locks(args) => commands::locks::run(args, out).await,
         Command::Schedulers(args) => commands::schedulers::run(args, out).await,
         Command::Watch(args) => commands::watch::run(args, out).await,

@@ -121,6 +121,8 @@ fn a_whole_project_becomes_its_definition() {
                 project: "example".into(),
                 codebase: "lib".into(),
                 category: Some("push".into()),
+                use_timestamps: true,
+                ..GitPollerDef::default()
             }),
             location: "master.star:41".into(),
         }]

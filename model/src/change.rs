@@ -38,6 +38,9 @@ pub struct NewChange {
     pub when: Option<OffsetDateTime>,
     #[serde(default)]
     pub properties: Properties,
+    /// Revisions that this commit was made from, its own branch's first; empty where unknown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parents: Vec<String>,
     /// Why its author is not trusted: a pull request of somebody who may not write to
     /// the repository. Builds of it get no secrets. None: it is trusted as any other.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -278,17 +278,21 @@ create table change_sources (
     active     boolean not null default true,
     definition jsonb not null,
     cursor     jsonb,
-    next_at    timestamptz not null default tidemill_now(),
+    next_at    timestamptz default tidemill_now(),
     poll_now   boolean not null default false,
+    hold       bigint not null default 0,
     holder     bigint references masters on delete set null,
     held_until timestamptz,
     polled_at  timestamptz,
+    good_at    timestamptz,
     error      text,
     errors     int not null default 0
 );
 comment on table change_sources is 'Pollers. A poll runs under the row''s lease (holder, held_until); its changes and the new cursor commit together.';
+comment on column change_sources.cursor is 'What was seen; its shape is the poller''s. For git: {branch: last seen revision}. Null before the first poll, which emits nothing (D-38).';
+comment on column change_sources.next_at is 'Null: nothing polls it, because it is one that others push to or that this release does not run.';
 comment on column change_sources.poll_now is 'Somebody asked for a poll: of one that runs at that moment, for another after it.';
-comment on column change_sources.cursor is 'For git: {branch: last seen revision}. Null before the first poll, which emits nothing (D-38).';
+comment on column change_sources.hold is 'Rises with each poll: what a poll stores counts only while it is the newest.';
 
 create table changes (
     id               bigint generated always as identity primary key,
@@ -307,6 +311,8 @@ create table changes (
     revlink          text,
     when_at          timestamptz,
     properties       jsonb not null default '{}',
+    parents          text[] not null default '{}',
+    parent_ids       bigint[] not null default '{}',
     sourcestamp_id   bigint not null references sourcestamps,
     change_source_id bigint references change_sources on delete set null,
     idempotency_key  text unique,
@@ -317,6 +323,49 @@ comment on column changes.outsider is
 comment on table changes is 'What came in, in the order of (xid, id). Text of authors is data and grants nothing.';
 create index changes_cursor on changes (xid, id);
 create index changes_sourcestamp on changes (sourcestamp_id);
+comment on column changes.parents is 'Revisions that its commit was made from, as far as the source says.';
+comment on column changes.parent_ids is 'The changes of those revisions; where none is known, the change before it on the same line. Smaller than its own id: a walk by falling id meets children first.';
+
+-- A branch of a repository, and a commit of it, as a number that an index takes
+-- whatever the length of the texts; who looks compares those too.
+create function change_line(codebase text, repository text, project text, branch text) returns bigint
+language sql immutable
+as $$
+    select hashtextextended(coalesce(branch, ''),
+           hashtextextended(project, hashtextextended(repository, hashtextextended(codebase, 0))))
+$$;
+create function change_commit(codebase text, repository text, revision text) returns bigint
+language sql immutable
+as $$
+    select hashtextextended(revision, hashtextextended(repository, hashtextextended(codebase, 1)))
+$$;
+create index changes_line on changes (change_line(codebase, repository, project, branch), id);
+create index changes_commit on changes (change_commit(codebase, repository, revision), id) where revision is not null;
+
+-- The newest change of a line, and of a commit. Written as the last row up to a
+-- place of the index: by equality and order of id, the planner could walk back
+-- over all changes to find one of a line that nobody touched for a year.
+create function change_before(codebase text, repository text, project text, branch text) returns bigint
+language sql stable
+as $$
+    select n.id
+      from (select p.* from changes p
+             where (change_line(p.codebase, p.repository, p.project, p.branch), p.id)
+                   <= (change_line($1, $2, $3, $4), 9223372036854775807)
+             order by change_line(p.codebase, p.repository, p.project, p.branch) desc, p.id desc limit 1) n
+     where n.codebase = $1 and n.repository = $2 and n.project = $3 and n.branch is not distinct from $4
+$$;
+create function change_of_commit(codebase text, repository text, revision text) returns bigint
+language sql stable
+as $$
+    select n.id
+      from (select p.* from changes p
+             where p.revision is not null
+               and (change_commit(p.codebase, p.repository, p.revision), p.id)
+                   <= (change_commit($1, $2, $3), 9223372036854775807)
+             order by change_commit(p.codebase, p.repository, p.revision) desc, p.id desc limit 1) n
+     where n.codebase = $1 and n.repository = $2 and n.revision = $3
+$$;
 
 create table schedulers (
     id         bigint generated always as identity primary key,

@@ -15,6 +15,9 @@ pub struct Cursor {
     pub id: i64,
 }
 
+/// Most parents of a commit that are kept: the most that git merges at once, by far.
+const PARENTS_MAX: usize = 100;
+
 /// Stores changes in this transaction, in order; with their `changes.new`
 /// events. A NUL byte, which Postgres text cannot hold, becomes U+FFFD.
 pub async fn changes_insert(
@@ -65,8 +68,14 @@ async fn insert(
     let id = sqlx::query_scalar!(
         r#"with made as (
              insert into changes (author, committer, comments, files, branch, revision, repository, project, codebase,
-                                  category, revlink, when_at, properties, sourcestamp_id, change_source_id, idempotency_key, outsider)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+                                  category, revlink, when_at, properties, sourcestamp_id, change_source_id, idempotency_key,
+                                  outsider, parents, parent_ids)
+             select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
+                    case when cardinality(known.ids) > 0 then known.ids
+                         else array_remove(array[change_before($9, $7, $8, $5)], null) end
+               from (select array(select p.id from unnest($18::text[]) u(revision)
+                                   cross join lateral (select change_of_commit($9, $7, u.revision) as id) p
+                                   where p.id is not null) as ids) known
              returning id
          ), told as (
              insert into events (kind, data) select 'changes.new', jsonb_build_object('changeid', id) from made
@@ -89,6 +98,7 @@ async fn insert(
         source.map(|s| s.0),
         key,
         change.outsider,
+        &change.parents,
     )
     .fetch_one(&mut *c)
     .await?;
@@ -103,7 +113,7 @@ pub async fn changes_get(c: &mut PgConnection, ids: &[i64]) -> Result<Vec<Change
     let rows = sqlx::query_as!(
         Row,
         r#"select xid, id, received_at, author, committer, comments, files, branch, revision, repository, project,
-                  codebase, category, revlink, when_at, outsider, properties as "properties: Json<Properties>"
+                  codebase, category, revlink, when_at, outsider, properties as "properties: Json<Properties>", parents
              from changes where id = any($1)"#,
         ids
     )
@@ -126,7 +136,7 @@ pub async fn changes_after(c: &mut PgConnection, after: Cursor, limit: i64) -> R
     let rows = sqlx::query_as!(
         Row,
         r#"select xid, id, received_at, author, committer, comments, files, branch, revision, repository, project,
-                  codebase, category, revlink, when_at, outsider, properties as "properties: Json<Properties>"
+                  codebase, category, revlink, when_at, outsider, properties as "properties: Json<Properties>", parents
              from changes
             where (xid, id) > ($1, $2) and xid < $3
             order by xid, id limit $4"#,
@@ -162,6 +172,7 @@ struct Row {
     revlink: Option<String>,
     when_at: Option<OffsetDateTime>,
     properties: Json<Properties>,
+    parents: Vec<String>,
     outsider: Option<String>,
 }
 
@@ -181,6 +192,7 @@ impl Row {
             revlink: self.revlink,
             when: self.when_at,
             properties: self.properties.0,
+            parents: self.parents,
             outsider: self.outsider,
         };
         (Cursor { xid: self.xid, id: self.id }, Change { id: ChangeId(self.id), received_at: self.received_at, new })
@@ -222,6 +234,7 @@ pub(crate) fn cleaned(change: &NewChange) -> NewChange {
         revlink: clean_option(&change.revlink),
         when: change.when,
         properties: serde_json::from_value(clean_json(&properties)).unwrap_or_default(),
+        parents: change.parents.iter().take(PARENTS_MAX).map(|p| clean(p)).collect(),
         outsider: clean_option(&change.outsider),
     }
 }

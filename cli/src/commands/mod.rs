@@ -25,6 +25,7 @@ pub mod run;
 pub mod schedulers;
 pub mod sendchange;
 pub mod settings;
+pub mod sources;
 pub mod token;
 pub mod try_builds;
 pub mod user;

@@ -114,6 +114,7 @@ pub async fn run(args: SendChange, out: Output) -> Result<Exit> {
         revlink: args.revlink,
         when,
         properties,
+        parents: vec![],
         outsider: None,
     };
     let answer: Value = client.post_once("changes", &change, args.idempotency_key.as_deref()).await?;

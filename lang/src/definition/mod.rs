@@ -23,7 +23,10 @@ pub use force::{Field, FieldKind, ForceDef};
 pub use hooks::{HookDef, HookDialect, HookUser, Outsiders, PullRequestRef, SecretText};
 pub use locks::{AccessMode, LockAccess, LockDef, LockKind};
 pub use schedulers::{CodebaseDef, CustomSchedulerDef, NightlyDef, SchedulerDef, SchedulerKind, TimedDef};
-pub use sources::{Branches, ChangeSourceDef, ChangeSourceKind, CustomPollerDef, Declared, GitPollerDef, RevlinkDef};
+pub use sources::{
+    Branches, ChangeSourceDef, ChangeSourceKind, CustomPollerDef, Declared, GitCredentials, GitPollerDef, Login,
+    RevlinkDef,
+};
 pub use workers::WorkerDef;
 
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,6 @@
 //! Change sources, and the shape of what is only declared.
 
+use super::SecretText;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -53,7 +54,7 @@ pub struct Declared {
     pub location: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct GitPollerDef {
     pub repourl: String,
     pub branches: Branches,
@@ -61,22 +62,72 @@ pub struct GitPollerDef {
     /// Emit nothing at first but remember the heads, unless this is set (D-38).
     #[serde(default)]
     pub build_pushes_with_no_commits: bool,
+    /// Tags instead of branches.
+    #[serde(default)]
+    pub only_tags: bool,
+    /// A change carries the commit's time; else that of its arrival.
+    #[serde(default = "yes")]
+    pub use_timestamps: bool,
+    /// Added to each pause, drawn between the two.
+    #[serde(default)]
+    pub random_delay_min_us: u64,
+    #[serde(default)]
+    pub random_delay_max_us: u64,
     #[serde(default)]
     pub project: String,
     #[serde(default)]
     pub codebase: String,
     #[serde(default)]
     pub category: Option<String>,
+    /// The file has a function for it: [`crate::policies::Policies::source_project`].
+    #[serde(default)]
+    pub project_function: bool,
+    /// The same: [`crate::policies::Policies::source_category`].
+    #[serde(default)]
+    pub category_function: bool,
+    #[serde(default)]
+    pub credentials: GitCredentials,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// How a poller proves itself (CS-06).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GitCredentials {
+    #[serde(default)]
+    pub ssh_private_key: Option<SecretText>,
+    /// A line of known_hosts without its first word: the key of the URL's host.
+    #[serde(default)]
+    pub ssh_host_key: Option<SecretText>,
+    /// The whole text of a known_hosts file.
+    #[serde(default)]
+    pub ssh_known_hosts: Option<SecretText>,
+    /// For HTTP, by the beginning of addresses; without one, for the repository's own.
+    #[serde(default)]
+    pub logins: Vec<Login>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Login {
+    #[serde(default)]
+    pub url: Option<String>,
+    pub username: SecretText,
+    pub password: SecretText,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Branches {
     /// The remote's HEAD.
+    #[default]
     Default,
     All,
     /// Names; `*` and `?` match as in a shell.
     Named(Vec<String>),
+    /// Those of which a function says so: [`crate::policies::Policies::branches_wanted`].
+    Function,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

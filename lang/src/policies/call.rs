@@ -101,8 +101,20 @@ impl Function {
         limits: &Limits,
         host: &dyn PolicyHost,
         count: usize,
-        mut args: impl for<'v, 'a, 'e> FnMut(usize, &mut Evaluator<'v, 'a, 'e>) -> Vec<Value<'v>>,
+        args: impl for<'v, 'a, 'e> FnMut(usize, &mut Evaluator<'v, 'a, 'e>) -> Vec<Value<'v>>,
     ) -> Result<Vec<bool>, EvalError> {
+        self.call_many(limits, host, count, args, |answer| Ok(answer.to_bool()))
+    }
+
+    /// The same with answers that `read` takes apart while they live.
+    pub fn call_many<R>(
+        &self,
+        limits: &Limits,
+        host: &dyn PolicyHost,
+        count: usize,
+        mut args: impl for<'v, 'a, 'e> FnMut(usize, &mut Evaluator<'v, 'a, 'e>) -> Vec<Value<'v>>,
+        read: impl for<'v> Fn(Value<'v>) -> Result<R, String>,
+    ) -> Result<Vec<R>, EvalError> {
         let extra = &Asking { host, outside: None, asked: Cell::new(0) };
         let answers = limits.run_with(&extra, |eval| {
             let function = eval.heap().access_owned_frozen_value(&self.function);
@@ -110,7 +122,7 @@ impl Function {
             for i in 0..count {
                 let args = args(i, eval);
                 let answer = eval.eval_function(function, &args, &[]).map_err(EvalError::from)?;
-                answers.push(answer.to_bool());
+                answers.push(read(answer).map_err(|why| self.error(why))?);
             }
             Ok(answers)
         });

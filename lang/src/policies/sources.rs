@@ -75,14 +75,21 @@ impl Policies<'_> {
     /// What `split_file` of a change source makes of a path; None is a file of no
     /// interest (C-17). Without a splitter every file is on the trunk (C-22).
     pub fn split_file(&self, source: &str, path: &str) -> Result<Option<SplitFile>, EvalError> {
+        Ok(self.split_files(source, &[path])?.pop().flatten())
+    }
+
+    /// The same for many paths, all in one call's time.
+    pub fn split_files(&self, source: &str, paths: &[&str]) -> Result<Vec<Option<SplitFile>>, EvalError> {
         let Some(function) = self.source(source).and_then(|s| s.split_file.as_ref()) else {
-            return Ok(Some(SplitFile { path: path.to_owned(), ..SplitFile::default() }));
+            let same = |p: &&str| Some(SplitFile { path: (*p).to_owned(), ..SplitFile::default() });
+            return Ok(paths.iter().map(same).collect());
         };
-        function.call(
+        function.call_many(
             &self.limits(),
             &NoHost,
-            |eval| vec![eval.heap().alloc(path)],
-            |answer, _| {
+            paths.len(),
+            |i, eval| vec![eval.heap().alloc(paths[i])],
+            |answer| {
                 let expected = "a dict with `path`, a pair (branch, path), or None";
                 split(&Tree::of(answer)).ok_or_else(|| function.wrong(expected, answer))
             },
@@ -97,6 +104,34 @@ impl Policies<'_> {
             &NoHost,
             |eval| vec![dict(change, eval.heap())],
             |answer, _| optional_text(&Tree::of(answer)).ok_or_else(|| function.wrong("a text or None", answer)),
+        )
+    }
+
+    /// The project of a change by the source's function; None where it has none.
+    pub fn source_project(&self, source: &str, change: &NewChange) -> Result<Option<String>, EvalError> {
+        let Some(function) = self.source(source).and_then(|s| s.project.as_ref()) else { return Ok(None) };
+        function.call(
+            &self.limits(),
+            &NoHost,
+            |eval| vec![dict(change, eval.heap())],
+            |answer, _| text(&Tree::of(answer)).map(Some).ok_or_else(|| function.wrong("a text", answer)),
+        )
+    }
+
+    /// Which of these refs, by their full names, the source's function wants. None: it has no such function.
+    pub fn branches_wanted(&self, source: &str, refs: &[&str]) -> Result<Option<Vec<bool>>, EvalError> {
+        let Some(function) = self.source(source).and_then(|s| s.branches.as_ref()) else { return Ok(None) };
+        function.call_each(&self.limits(), &NoHost, refs.len(), |i, eval| vec![eval.heap().alloc(refs[i])]).map(Some)
+    }
+
+    /// Whether the source's `pullrequest_filter` takes a pull request, a document of its forge; true without a filter.
+    pub fn pull_request_wanted(&self, source: &str, document: &serde_json::Value) -> Result<bool, EvalError> {
+        let Some(function) = self.source(source).and_then(|s| s.pullrequest_filter.as_ref()) else { return Ok(true) };
+        function.call(
+            &self.limits(),
+            &NoHost,
+            |eval| vec![json(document, eval.heap())],
+            |answer, _| Ok(answer.to_bool()),
         )
     }
 }

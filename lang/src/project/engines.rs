@@ -10,19 +10,8 @@ pub(super) const PLAIN_WORKERS: [&str; 2] = ["Worker", "LocalWorker"];
 const SCHEDULERS: &[&str] = &[];
 
 /// Change sources without an engine.
-const SOURCES: &[&str] = &[
-    "BitbucketPullrequestPoller",
-    "BzrLaunchpadEmailMaildirSource",
-    "BzrPoller",
-    "CVSMaildirSource",
-    "GerritChangeSource",
-    "GerritEventLogPoller",
-    "GitHubPullrequestPoller",
-    "HgPoller",
-    "P4Source",
-    "SVNCommitEmailMaildirSource",
-    "SVNPoller",
-];
+const SOURCES: &[&str] =
+    &["BzrLaunchpadEmailMaildirSource", "BzrPoller", "CVSMaildirSource", "P4Source", "SVNCommitEmailMaildirSource"];
 
 /// Steps that need something of a master which none does yet.
 const STEPS: &[&str] = &["steps.DirectoryUpload", "steps.FileDownload", "steps.FileUpload", "steps.MultipleFileUpload"];

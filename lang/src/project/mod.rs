@@ -91,6 +91,9 @@ pub(crate) struct Scheduler {
 pub(crate) struct Source {
     pub split_file: Option<Function>,
     pub category: Option<Function>,
+    pub project: Option<Function>,
+    pub branches: Option<Function>,
+    pub pullrequest_filter: Option<Function>,
     pub poll: Option<Function>,
 }
 

@@ -348,8 +348,32 @@ pub(crate) const CODEBASES: Type = plain("a list of names, or a dict by name", |
     Tree::Dict(entries) => entries.iter().all(|(k, _)| text(k).is_some()),
     other => texts(other).is_some(),
 });
-pub(crate) const BRANCHES: Type =
-    plain("True (all branches) or a list of names", |t| matches!(t, Tree::Bool(true)) || texts(t).is_some());
+pub(crate) const BRANCHES: Type = plain("True (all branches), a list of names, or a function of a ref's name", |t| {
+    matches!(t, Tree::Bool(true) | Tree::Function | Tree::None) || texts(t).is_some()
+});
+pub(crate) const TEXT_OR_FUNCTION: Type =
+    plain("a string or a function", |t| matches!(t, Tree::Function) || text(t).is_some());
+pub(crate) const BOOL_OR_FUNCTION: Type =
+    plain("True, False or a function", |t| matches!(t, Tree::Function) || boolean(t).is_some());
+/// What may be secret: a string or a util.Secret, which a master looks up when it needs it.
+pub(crate) const SECRET: Type = rendered("a string, a util.Secret or None", |t| optional_text(t).is_some());
+pub(crate) const LOGIN: Type =
+    rendered("a pair (user, password), each a string or a util.Secret, or None", |t| match t {
+        Tree::None => true,
+        Tree::List(pair) => pair.len() == 2 && pair.iter().all(|p| text(p).is_some()),
+        _ => false,
+    });
+pub(crate) const LOGINS: Type =
+    rendered("a list of dicts with `url`, `username` and `password`, or None", |t| match t {
+        Tree::None => true,
+        Tree::List(items) => items.iter().all(|i| match i {
+            Tree::Dict(entries) => entries
+                .iter()
+                .all(|(k, v)| matches!(text(k).as_deref(), Some("url" | "username" | "password")) && text(v).is_some()),
+            _ => false,
+        }),
+        _ => false,
+    });
 pub(crate) const ANY: Type = rendered("a value", |_| true);
 
 // Rendered when the step starts.

@@ -282,14 +282,18 @@ pub async fn change_sources(c: &mut PgConnection, wanted: &[(String, Value)]) ->
     let (names, definitions): (Vec<String>, Vec<Value>) = wanted.iter().cloned().unzip();
     sqlx::query!(
         "with w as (select n, d from unnest($1::text[], $2::jsonb[]) u(n, d)
+         ), place(p) as (
+             values ('$.kind.keyvalue().key'), ('$.kind.declared.kind'), ('$.**.repourl'), ('$.**.args.owner'),
+                    ('$.**.args.repo'), ('$.**.args.slug'), ('$.**.args.baseURL'), ('$.**.args.http_url'),
+                    ('$.**.args.maildir'), ('$.**.only_tags')
          ), changed as (
              update change_sources s
                 set definition = w.d, active = true, next_at = tidemill_now(), error = null, errors = 0,
                     -- A poll that runs now asked by the old definition: what it finds is not stored.
                     holder = null, held_until = null,
-                    -- Another repository begins anew (D-38).
-                    cursor = case when jsonb_path_query_first(s.definition, '$.**.repourl')
-                                       is not distinct from jsonb_path_query_first(w.d, '$.**.repourl')
+                    -- Another kind or another place begins anew (D-38).
+                    cursor = case when array(select jsonb_path_query_array(s.definition, p::jsonpath) from place p)
+                                       = array(select jsonb_path_query_array(w.d, p::jsonpath) from place p)
                                   then s.cursor end
                from w
               where s.name = w.n and (s.definition <> w.d or not s.active)
@@ -304,7 +308,7 @@ pub async fn change_sources(c: &mut PgConnection, wanted: &[(String, Value)]) ->
     // What failed may be repaired by this revision, in a function that no definition shows.
     sqlx::query!(
         "update change_sources set next_at = tidemill_now()
-          where active and errors > 0 and next_at > tidemill_now() and held_until is null"
+          where active and errors > 0 and next_at is not null and next_at > tidemill_now() and held_until is null"
     )
     .execute(&mut *c)
     .await?;

@@ -36,7 +36,11 @@ pub static CHANGES: Resource = Resource {
             "h.outsider",
             "Why its author is not trusted, and its builds get no secrets; null: it is trusted.",
         ),
-        json("parent_changeids", "'[]'::json", "Always empty for now."),
+        json(
+            "parent_changeids",
+            "to_json(h.parent_ids)",
+            "What it was made from: of a commit its parents, else the change before it on the same branch.",
+        ),
         json(
             "sourcestamp",
             concat!("(select ", stamp!(), " from sourcestamps ss where ss.id = h.sourcestamp_id)"),
@@ -55,10 +59,25 @@ pub static CHANGE_SOURCES: Resource = Resource {
         text("name", "p.name", "Unique."),
         json("master", "null::json", "Always null: any replica polls."),
         flag("active", "p.active", "Whether the active revision defines it."),
-        time!("polled_at", "p.polled_at", "When it last polled."),
-        time!("next_at", "p.next_at", "When it polls next."),
+        text(
+            "kind",
+            "coalesce(p.definition #>> '{kind,declared,kind}', \
+                      case when p.definition #> '{kind,git_poller}' is not null then 'GitPoller' \
+                           when p.definition #> '{kind,custom}' is not null then 'PollingChangeSource' end)",
+            "Its name in the project file, such as `GitPoller`.",
+        ),
+        time!("polled_at", "p.polled_at", "When it last polled, well or not."),
+        time!("good_at", "p.good_at", "When it last polled without an error."),
+        time!("next_at", "p.next_at", "When it polls next; null for one that is not polled."),
+        flag("polling", "coalesce(p.held_until > tidemill_now(), false)", "Whether a replica polls it now."),
+        text("holder", "(select m.name from masters m where m.id = p.holder)", "The replica that does."),
         text("error", "p.error", "Why the last poll failed; null if it did not."),
         int("errors", "p.errors", "Failures in a row."),
+        json(
+            "seen",
+            "case when p.definition #> '{kind,custom}' is null then p.cursor end",
+            "What it has seen, in the poller's own shape; null before its first poll and of pollers of the project.",
+        ),
     ],
 };
 
@@ -80,11 +99,16 @@ pub struct Change {
 
 #[derive(Clone, Debug, Deserialize)]
 pub struct ChangeSource {
+    pub changesourceid: i64,
     pub name: String,
     pub active: bool,
+    pub kind: Option<String>,
     pub polled_at: Option<i64>,
+    pub good_at: Option<i64>,
     pub next_at: Option<i64>,
+    pub polling: bool,
     pub error: Option<String>,
+    pub errors: i64,
 }
 
 pub async fn list(c: &mut PgConnection, scope: &[Scope], query: &Query) -> Result<Vec<Change>> {
@@ -102,6 +126,12 @@ pub fn by_id(id: i64) -> Scope {
 /// Those of smaller ids: the next page of a list by falling id.
 pub fn before(id: i64) -> Scope {
     Scope::new("h.id < ", id)
+}
+
+/// What a build brought since the last good one of its builder with the same
+/// sources (D-50); the newest 1000.
+pub fn since_success(build: i64) -> Scope {
+    Scope::within("h.id = any((select build_changes(", build, ", 1000))::bigint[])")
 }
 
 /// The blame list of a build: what its buildset was decided for.

@@ -27,6 +27,7 @@ mod schedule;
 mod scheduler_controls;
 mod schedulers;
 mod secrets;
+mod sources;
 mod trigger;
 mod try_builds;
 mod worker_dies;

@@ -18,7 +18,12 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(describe::one("/builds/{buildid}", &BUILDS, "One build", get(by_id)))
         .routes(describe::list("/builds/{buildid}/steps", &STEPS, "Its steps", get(steps_of)))
         .routes(describe::one("/builds/{buildid}/steps/{number}", &STEPS, "One of its steps", get(step)))
-        .routes(describe::list("/builds/{buildid}/changes", &CHANGES, "What it was built for", get(changes_of)))
+        .routes(describe::list(
+            "/builds/{buildid}/changes",
+            &CHANGES,
+            "What it brought since the last good build of the same sources, at most 1000",
+            get(changes_of),
+        ))
         .routes(describe::list("/builds/{buildid}/triggered_builds", &BUILDS, "What it triggered", get(triggered)))
         .routes(describe::other(
             "/builds/{buildid}/properties",
@@ -49,7 +54,7 @@ async fn step(State(app): State<App>, At((build, number)): At<(i64, i64)>, ops: 
 
 async fn changes_of(State(app): State<App>, At(id): At<i64>, ops: Operators) -> Answer {
     let mut c = connection(&app).await?;
-    answer::rows_of(&mut c, (&BUILDS, builds::by_id(id), "build"), &CHANGES, &[changes::of_build(id)], &ops).await
+    answer::rows_of(&mut c, (&BUILDS, builds::by_id(id), "build"), &CHANGES, &[changes::since_success(id)], &ops).await
 }
 
 async fn triggered(State(app): State<App>, At(id): At<i64>, ops: Operators) -> Answer {

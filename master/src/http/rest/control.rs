@@ -14,8 +14,11 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tidemill_lang::definition::{Branches, ChangeSourceDef, ChangeSourceKind};
 use tidemill_model::problem::kinds;
-use tidemill_model::{BuildId, BuilderId, ChangeId, NewChange, Properties, RequestId, Results, SourceStamp};
+use tidemill_model::{
+    BuildId, BuilderId, ChangeId, ChangeSourceId, NewChange, Properties, RequestId, Results, SourceStamp,
+};
 use tidemill_schema::builds::build_stop;
+use tidemill_schema::change_sources::{Which, change_source_poll_now};
 use tidemill_schema::changes::{change_insert_once, changes_insert};
 use tidemill_schema::read::control::{self, RequestState};
 use tidemill_schema::request_control::{self, CancelledAll, Selection, builder_pause, requests_prioritize};
@@ -284,6 +287,20 @@ async fn change_store(c: &mut PgConnection, change: &NewChange, key: Option<&str
     }
 }
 
+/// Asks a change source for a poll now, by its id or name.
+pub async fn poll(app: &App, source: &str) -> Result<Vec<String>, ApiError> {
+    let which = match source.parse() {
+        Ok(id) => Which::Id(ChangeSourceId(id)),
+        Err(_) => Which::Name(source),
+    };
+    let names = run_tx!(app.people, "change_source.poll_now", |c| change_source_poll_now(c, which).await)?;
+    if names.is_empty() {
+        return Err(ApiError::not_found(format!("there is no change source `{source}` that is polled")));
+    }
+    app.wakes.send(Wake::Poll);
+    Ok(names)
+}
+
 /// The sources of a forced build.
 async fn stamps(c: &mut PgConnection, builder: i64, force: &Force) -> Result<Vec<SourceStamp>, ApiError> {
     let mut stamps = control::latest_stamps(c, builder).await?;
@@ -375,7 +392,7 @@ fn source_stamp(kind: &ChangeSourceKind) -> SourceStamp {
             project: git.project.clone(),
             branch: match &git.branches {
                 Branches::Named(names) => names.first().filter(|n| !n.contains(['*', '?'])).cloned(),
-                Branches::Default | Branches::All => None,
+                Branches::Default | Branches::All | Branches::Function => None,
             },
             revision: None,
             patch: None,

@@ -56,6 +56,7 @@ const CHANGE: &[(&str, &str)] = &[
     ("revlink", "A page about the revision."),
     ("when", "Seconds since 1970."),
     ("properties", "An object: name: [value, source]."),
+    ("parents", "Revisions that its commit was made from."),
 ];
 
 pub fn router() -> OpenApiRouter<App> {

@@ -23,6 +23,7 @@ mod page;
 mod request;
 mod schedulers;
 mod show;
+mod sources;
 mod triggered;
 mod workers;
 
@@ -61,6 +62,8 @@ pub fn router() -> Router<App> {
         .route("/schedulers/{name}/disable", post(schedulers::disable))
         .route("/schedulers/{name}/run", post(schedulers::run))
         .route("/changes", get(changes::page))
+        .route("/changesources", get(sources::page))
+        .route("/changesources/{id}/poll", post(sources::poll))
         .route("/changes/held/{id}/approve", post(forms::approve))
         .route("/changes/held/{id}/refuse", post(forms::refuse))
         .route("/about", get(about::page))

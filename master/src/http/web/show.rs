@@ -31,6 +31,9 @@ impl Badge {
         Badge { class, sign, word }
     }
 
+    pub const GOOD: Badge = Badge { class: "success", sign: "✓", word: "good" };
+    pub const FAILING: Badge = Badge { class: "failure", sign: "✗", word: "failing" };
+    pub const POLLING: Badge = Badge { class: "running", sign: "●", word: "polling" };
     pub const WAITING: Badge = Badge { class: "waiting", sign: "…", word: "waiting" };
     pub const CONNECTED: Badge = Badge { class: "success", sign: "✓", word: "connected" };
     pub const AWAY: Badge = Badge { class: "skipped", sign: "–", word: "away" };
@@ -163,6 +166,28 @@ impl Display for Took {
         }
     }
 }
+
+/// A moment to come: in how long, and exactly when.
+pub struct Due(i64);
+
+pub fn due(at: impl Number) -> Due {
+    Due(at.get())
+}
+
+impl Display for Due {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let Ok(at) = OffsetDateTime::from_unix_timestamp(self.0) else { return f.write_str("some time") };
+        let exact = at.format(&Rfc3339).unwrap_or_default();
+        let left = match self.0 - now() {
+            ..1 => "now".to_owned(),
+            s @ 1..120 => format!("in {s} s"),
+            s @ 120..7200 => format!("in {} min", s / 60),
+            s => format!("in {} h", s / 3600),
+        };
+        write!(f, "<time datetime=\"{exact}\" title=\"{exact}\">{left}</time>")
+    }
+}
+impl HtmlSafe for Due {}
 
 fn ago(seconds: i64, exact: &str) -> String {
     match seconds {

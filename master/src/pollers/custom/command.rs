@@ -3,8 +3,7 @@
 //! the master's environment (database address, tokens) but the search path. It
 //! is a process group of its own, which ends with the program or its time.
 
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use crate::pollers::program::Group;
 use std::process::Stdio;
 use std::time::Duration;
 use tidemill_lang::policies::{PollCommand, PollCommandEnd};
@@ -35,7 +34,7 @@ pub async fn run(command: &PollCommand, within: Duration) -> Result<PollCommandE
         .kill_on_drop(true)
         .spawn()
         .map_err(failed)?;
-    let group = Group(child.id());
+    let group = Group::new(child.id());
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let input = command.stdin.clone();
     let feed = async move {
@@ -73,24 +72,6 @@ async fn read(from: Option<impl AsyncRead + Unpin>, group: &Group) -> Option<Vec
         return None;
     }
     Some(all)
-}
-
-/// The processes of a command; ended when it is dropped.
-struct Group(Option<u32>);
-
-impl Group {
-    fn kill(&self) {
-        if let Some(id) = self.0.and_then(|id| i32::try_from(id).ok()) {
-            // It may have ended by itself.
-            let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
-        }
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        self.kill();
-    }
 }
 
 #[cfg(test)]

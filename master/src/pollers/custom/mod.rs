@@ -3,12 +3,11 @@
 //!
 //! Its state is the source's cursor. It runs on a thread of its own, under the
 //! language's limits, for at most [`LONGEST`]; what it reaches outside is
-//! bounded by [`http`] and [`command`].
+//! bounded by [`super::http`] and [`command`].
 
-pub mod addresses;
 mod command;
-mod http;
 
+use super::http;
 use crate::app::App;
 use crate::policies::Host;
 use std::sync::Arc;

@@ -1,0 +1,50 @@
+//! `/changesources`: who looks for changes, how that goes, and a button to look now.
+
+use super::page::{Page, html};
+use super::show::{self, Badge};
+use crate::app::App;
+use crate::http::ApiError;
+use crate::http::access::Who;
+use crate::http::rest::ask::At;
+use crate::http::rest::control;
+use askama::Template;
+use axum::extract::State;
+use axum::response::{IntoResponse, Redirect, Response};
+use tidemill_schema::read::changes::{self, ChangeSource};
+
+#[derive(Template)]
+#[template(path = "sources.html")]
+struct Sources {
+    page: Page,
+    rows: Vec<Row>,
+}
+
+struct Row {
+    source: ChangeSource,
+    badge: Option<Badge>,
+}
+
+pub async fn page(State(app): State<App>, who: Who) -> Result<Response, ApiError> {
+    let mut c = app.people.pool().acquire().await?;
+    let found = changes::sources(&mut c).await?;
+    drop(c);
+    html(&Sources {
+        page: Page::new(&app, &who, "Change sources", "changes").live("kind=changes"),
+        rows: found.into_iter().filter(|s| s.active).map(row).collect(),
+    })
+}
+
+fn row(source: ChangeSource) -> Row {
+    let badge = match (&source.error, source.polling, source.good_at) {
+        (Some(_), ..) => Some(Badge::FAILING),
+        (_, true, _) => Some(Badge::POLLING),
+        (_, _, Some(_)) => Some(Badge::GOOD),
+        _ => None,
+    };
+    Row { source, badge }
+}
+
+pub async fn poll(State(app): State<App>, At(id): At<i64>) -> Result<Response, ApiError> {
+    control::poll(&app, &id.to_string()).await?;
+    Ok(Redirect::to("/changesources").into_response())
+}

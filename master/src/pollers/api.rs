@@ -1,0 +1,74 @@
+//! Documents of a server that answers in JSON, as pollers of forges ask for
+//! them: bounded, to addresses that [`super::http`] allows, and always below
+//! the base that the project file names. An address that an answer names is
+//! never followed, so no token goes anywhere else.
+
+use super::http::{Http, LONGEST};
+use super::{PollError, World};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+use tidemill_lang::definition::SecretText;
+use tidemill_lang::policies::{HttpReply, HttpRequest};
+use url::Url;
+
+pub struct Api {
+    http: Http,
+    base: Url,
+    headers: Vec<(String, String)>,
+}
+
+impl Api {
+    pub fn new(base: &str, world: &World<'_>) -> Result<Api, PollError> {
+        let base = Url::parse(base)
+            .ok()
+            .filter(|u| matches!(u.scheme(), "http" | "https") && !u.cannot_be_a_base())
+            .ok_or_else(|| PollError::Refused(format!("`{base}` is no address of a server: write https://…")))?;
+        Ok(Api { http: Http::new(world.local), base, headers: vec![] })
+    }
+
+    pub fn header(&mut self, name: &str, value: impl Into<String>) {
+        self.headers.push((name.to_owned(), value.into()));
+    }
+
+    pub fn login(&mut self, user: &SecretText, password: &SecretText, world: &World<'_>) -> Result<(), PollError> {
+        let (user, password) = (world.secrets.resolve(user)?, world.secrets.resolve(password)?);
+        self.header("authorization", format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))));
+        Ok(())
+    }
+
+    /// The text of a document; path and query are data, each part is escaped.
+    pub async fn text(&self, path: &[&str], query: &[(&str, &str)]) -> Result<String, PollError> {
+        Ok(self.ask(path, query).await?.body)
+    }
+
+    pub async fn json(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Value, PollError> {
+        let reply = self.ask(path, query).await?;
+        // Gerrit's guard against being read as a script.
+        let body = reply.body.trim_start().strip_prefix(")]}'").unwrap_or(&reply.body);
+        serde_json::from_str(body).map_err(|e| {
+            PollError::Output(format!("{} answered with something that is no JSON: {e}", self.base.as_str()))
+        })
+    }
+
+    async fn ask(&self, path: &[&str], query: &[(&str, &str)]) -> Result<HttpReply, PollError> {
+        let mut url = self.base.clone();
+        url.path_segments_mut().expect("checked when it was made").pop_if_empty().extend(path);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        let request = HttpRequest {
+            method: "GET".into(),
+            url: url.into(),
+            headers: self.headers.clone(),
+            ..HttpRequest::default()
+        };
+        let reply = self.http.ask(&request, LONGEST).await.map_err(PollError::Output)?;
+        if reply.status == 200 {
+            return Ok(reply);
+        }
+        let shown = Url::parse(&request.url).map(|u| u.path().to_owned()).unwrap_or_default();
+        let said: String = reply.body.chars().filter(|c| !c.is_control()).take(300).collect();
+        Err(PollError::Output(format!("GET {shown}: answer {}: {said}", reply.status)))
+    }
+}

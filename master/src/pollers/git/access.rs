@@ -1,0 +1,149 @@
+//! How git reaches a repository: protocols, addresses, and what proves us (CS-06).
+//!
+//! Keys and passwords stand in files of a folder that only this user can read
+//! and that goes with the poll; no command line and no variable shows them.
+
+use crate::pollers::places::{self, Place};
+use crate::pollers::program::Program;
+use crate::pollers::{PollError, World};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+use tidemill_lang::definition::GitPollerDef;
+use tidemill_model::repository::public_url;
+use url::Url;
+
+const SCHEMES: &[&str] = &["file", "git", "http", "https", "ssh"];
+
+pub(super) struct Access {
+    url: String,
+    /// Options of every run that reaches the remote.
+    config: Vec<String>,
+    ssh: String,
+    /// What no error may show.
+    secret: Vec<String>,
+    // Removed when the poll ends.
+    _folder: Option<TempDir>,
+}
+
+impl Access {
+    pub async fn new(def: &GitPollerDef, world: &World<'_>) -> Result<Access, PollError> {
+        let place = places::check(&def.repourl, SCHEMES, true, world.local).await?;
+        let mut access = Access {
+            url: def.repourl.clone(),
+            config: vec![
+                // Another place would not have been checked.
+                "http.followRedirects=false".into(),
+                "core.hooksPath=/dev/null".into(),
+                "gc.autoDetach=false".into(),
+                "maintenance.autoDetach=false".into(),
+            ],
+            ssh: "ssh -oBatchMode=yes".into(),
+            secret: vec![],
+            _folder: None,
+        };
+        if public_url(&def.repourl) != def.repourl {
+            access.secret.push(def.repourl.clone());
+            let password = Url::parse(&def.repourl).ok().and_then(|u| u.password().map(str::to_owned));
+            access.secret.extend(password);
+        }
+        if let (Some("http" | "https"), Some(host), Some(port), false) =
+            (place.scheme.as_deref(), &place.host, place.port, place.addresses.is_empty())
+        {
+            // What the name meant when it was checked is where git goes.
+            let ips: Vec<String> = place.addresses.iter().map(|a| a.ip().to_string()).collect();
+            access.config.push(format!("http.curloptResolve={host}:{port}:{}", ips.join(",")));
+        }
+        access.prove(def, &place, world)?;
+        Ok(access)
+    }
+
+    fn prove(&mut self, def: &GitPollerDef, place: &Place, world: &World<'_>) -> Result<(), PollError> {
+        let given = &def.credentials;
+        if *given == Default::default() {
+            return Ok(());
+        }
+        let folder = tempfile::Builder::new().prefix("tidemill-poll-").tempdir()?;
+        let write = |name: &str, text: String| -> Result<PathBuf, PollError> {
+            let path = folder.path().join(name);
+            let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+            file.write_all(text.as_bytes())?;
+            Ok(path)
+        };
+        if let Some(key) = &given.ssh_private_key {
+            let key = world.secrets.resolve(key)?;
+            // ssh takes no key without the end of its last line.
+            let path = write("key", format!("{}\n", key.trim_end()))?;
+            self.ssh.push_str(&format!(" -i {} -oIdentitiesOnly=yes", quoted(&path)));
+            self.secret.push(key);
+        }
+        let known = match (&given.ssh_known_hosts, &given.ssh_host_key) {
+            (Some(known), _) => Some(world.secrets.resolve(known)?),
+            (None, Some(key)) => {
+                let host = place.host.as_deref().unwrap_or_default();
+                let named = match place.port {
+                    Some(port) if port != 22 => format!("[{host}]:{port}"),
+                    _ => host.to_owned(),
+                };
+                Some(format!("{named} {}", world.secrets.resolve(key)?))
+            }
+            (None, None) => None,
+        };
+        if let Some(known) = known {
+            let path = write("known_hosts", format!("{}\n", known.trim_end()))?;
+            self.ssh.push_str(&format!(" -oUserKnownHostsFile={} -oStrictHostKeyChecking=yes", quoted(&path)));
+        }
+        let mut store = String::new();
+        for login in &given.logins {
+            let of = login.url.as_deref().unwrap_or(&def.repourl);
+            let wrong = || PollError::Refused(format!("`{}` is no address for a user and password", public_url(of)));
+            let mut url = Url::parse(of).map_err(|_| wrong())?;
+            if !matches!(url.scheme(), "http" | "https") {
+                return Err(wrong());
+            }
+            let (user, password) = (world.secrets.resolve(&login.username)?, world.secrets.resolve(&login.password)?);
+            url.set_username(&user).and(url.set_password(Some(&password))).map_err(|()| wrong())?;
+            url.set_path("");
+            store.push_str(&format!("{}\n", url.as_str().trim_end_matches('/')));
+            self.secret.extend([password, url.password().unwrap_or_default().to_owned()]);
+        }
+        if !store.is_empty() {
+            let path = write("logins", store)?;
+            // None of the machine's own, then ours.
+            self.config.push("credential.helper=".into());
+            self.config.push(format!("credential.helper=store --file={}", quoted(&path)));
+        }
+        self._folder = Some(folder);
+        Ok(())
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub fn secret(&self) -> &[String] {
+        &self.secret
+    }
+
+    /// Git with all of that.
+    pub fn git(&self, copy: Option<&Path>, what: &'static str) -> Program {
+        let options = self.config.iter().flat_map(|c| ["-c", c.as_str()]);
+        let program = Program::new("git", what).args(options);
+        let program = match copy {
+            Some(copy) => program.arg("--git-dir").arg(copy),
+            None => program,
+        };
+        program
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env("GIT_ALLOW_PROTOCOL", SCHEMES.join(":"))
+            .env("GIT_SSH_COMMAND", &self.ssh)
+            .env("GIT_ASKPASS", "")
+            .env("SSH_ASKPASS", "")
+    }
+}
+
+/// For the words that git hands to a shell. The path is ours.
+fn quoted(path: &Path) -> String {
+    format!("'{}'", path.to_string_lossy().replace('\'', "'\\''"))
+}

@@ -1,0 +1,79 @@
+//! Pollers of pull requests (CS-15, CS-16): each new head of an open one is a
+//! change. The cursor maps the numbers of open ones to the heads seen; the first
+//! poll only records them.
+//!
+//! Whoever may open a pull request writes its documents: everything in them is
+//! data. One from another repository is an outsider's: its builds get no
+//! secrets. A property, [`OUTSIDER`], says the same to filters of schedulers.
+
+pub mod bitbucket;
+pub mod github;
+
+use super::Found;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use tidemill_model::NewChange;
+
+/// A property of changes: whether the commits come from another repository than
+/// the one that they are to go into.
+pub const OUTSIDER: &str = "pullrequest_outsider";
+
+/// Changes of one page: each costs some questions.
+const PAGE: usize = 20;
+/// Pages of lists that are read, at most.
+const PAGES_MAX: usize = 100;
+
+/// An open pull request.
+struct Pull {
+    number: String,
+    head: String,
+    document: Value,
+}
+
+/// Those whose head is new.
+struct Moved {
+    pulls: Vec<Pull>,
+    cursor: Value,
+    more: bool,
+}
+
+impl Moved {
+    /// With their changes, in the same order.
+    fn found(self, changes: Vec<NewChange>) -> Found {
+        Found { changes, cursor: self.cursor, more: self.more }
+    }
+}
+
+/// `pulls` is all that are wanted, in the order in which their changes are to come.
+fn moved(pulls: Vec<Pull>, cursor: Option<Value>) -> Moved {
+    let first = cursor.is_none();
+    let mut seen: BTreeMap<String, String> = cursor.and_then(|c| serde_json::from_value(c).ok()).unwrap_or_default();
+    seen.retain(|number, _| pulls.iter().any(|p| p.number == *number));
+    let (mut moved, mut more) = (Vec::new(), false);
+    for pull in pulls {
+        if seen.get(&pull.number) == Some(&pull.head) {
+            continue;
+        }
+        if moved.len() == PAGE {
+            more = true;
+            break;
+        }
+        seen.insert(pull.number.clone(), pull.head.clone());
+        if !first {
+            moved.push(pull);
+        }
+    }
+    Moved { pulls: moved, cursor: serde_json::to_value(seen).unwrap_or_default(), more }
+}
+
+/// Why its author is not trusted: who pushed to another repository is not said,
+/// so whoever it was counts as somebody from outside.
+fn from(repository: Option<&str>) -> String {
+    format!("a pull request from {}", repository.unwrap_or("a repository that is gone"))
+}
+
+/// Title and text of a pull request as a message.
+fn message(title: &str, text: &str) -> String {
+    let (title, text) = (title.trim(), text.trim());
+    if text.is_empty() { title.to_owned() } else { format!("{title}\n\n{text}") }
+}

@@ -2,7 +2,7 @@
 
 use crate::commands::{
     builders, builds, cancel, checkconfig, completion, config, doc, force, init, locks, log, lsp, master, migrate,
-    pause, plan, reconfig, requests, run, sendchange, settings, try_builds, user, watch, worker, workers,
+    pause, plan, reconfig, requests, run, schedulers, sendchange, settings, try_builds, user, watch, worker, workers,
 };
 use crate::project::apart;
 use crate::{exit, up};
@@ -44,6 +44,7 @@ pub enum Command {
     Builds(builds::Builds),
     Workers(workers::Workers),
     Locks(locks::Locks),
+    Schedulers(schedulers::Schedulers),
     Watch(watch::Watch),
     Log(log::LogArgs),
     Force(force::Force),
@@ -57,7 +58,7 @@ pub enum Command {
     /// Let paused builders go on
     Unpause(pause::Pause),
     #[command(name = "sendchange")]
-    SendChange(sendchange::SendChange),
+    SendChange(Box<sendchange::SendChange>),
     Init(init::Init),
     #[command(name = "checkconfig")]
     CheckConfig(checkconfig::CheckConfig),

@@ -21,7 +21,9 @@ mod locks;
 mod log;
 mod page;
 mod request;
+mod schedulers;
 mod show;
+mod triggered;
 mod workers;
 
 use crate::app::App;
@@ -54,6 +56,10 @@ pub fn router() -> Router<App> {
         .route("/logs/{id}/live", get(log::live))
         .route("/workers", get(workers::page))
         .route("/locks", get(locks::page))
+        .route("/schedulers", get(schedulers::page))
+        .route("/schedulers/{name}/enable", post(schedulers::enable))
+        .route("/schedulers/{name}/disable", post(schedulers::disable))
+        .route("/schedulers/{name}/run", post(schedulers::run))
         .route("/changes", get(changes::page))
         .route("/changes/held/{id}/approve", post(forms::approve))
         .route("/changes/held/{id}/refuse", post(forms::refuse))

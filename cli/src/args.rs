@@ -1,8 +1,8 @@
 //! The command line.
 
 use crate::commands::{
-    builders, builds, cancel, checkconfig, completion, config, doc, force, init, log, lsp, master, migrate, pause,
-    plan, reconfig, requests, run, schedulers, sendchange, settings, try_builds, user, watch, worker, workers,
+    builders, builds, cancel, checkconfig, completion, config, doc, force, init, locks, log, lsp, master, migrate,
+    pause, plan, reconfig, requests, run, schedulers, sendchange, settings, try_builds, user, watch, worker, workers,
 };
 use crate::project::apart;
 use crate::{exit, up};
@@ -43,6 +43,7 @@ pub enum Command {
     Builders(builders::Builders),
     Builds(builds::Builds),
     Workers(workers::Workers),
+    Locks(locks::Locks),
     Schedulers(schedulers::Schedulers),
     Watch(watch::Watch),
     Log(log::LogArgs),
@@ -57,7 +58,7 @@ pub enum Command {
     /// Let paused builders go on
     Unpause(pause::Pause),
     #[command(name = "sendchange")]
-    SendChange(sendchange::SendChange),
+    SendChange(Box<sendchange::SendChange>),
     Init(init::Init),
     #[command(name = "checkconfig")]
     CheckConfig(checkconfig::CheckConfig),

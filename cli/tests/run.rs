@@ -156,6 +156,20 @@ fn a_custom_step_runs_with_its_observer_and_adds_steps() {
 }
 
 #[test]
+fn a_trigger_starts_nothing_says_so_and_the_build_goes_on() {
+    let steps = r#"steps.Trigger(schedulerNames = ["package"], waitForFinish = True), sh("after", "echo after")"#;
+    let dir = repository(&[("b", steps)]);
+    let mut text = std::fs::read_to_string(dir.path().join("master.star")).unwrap();
+    text.push_str("c[\"schedulers\"] = [schedulers.Triggerable(name = \"package\", builderNames = [\"b\"])]\n");
+    std::fs::write(dir.path().join("master.star"), text).unwrap();
+    let (code, out, err) = run(dir.path(), &["b"]);
+    assert_eq!(code, Some(0), "{out}{err}");
+    let all = out + &err;
+    assert!(all.contains("`tidemill run` starts no other builds: package would be triggered"), "{all}");
+    assert!(all.contains("skipped") && all.contains("after"), "{all}");
+}
+
+#[test]
 fn nothing_removes_or_replaces_the_tree_not_even_a_step_that_comes_later() {
     let (tree, repository_) =
         (r#"steps.RemoveDirectory(dir = "build")"#, r#"steps.RemoveDirectory(dir = "build/.git")"#);

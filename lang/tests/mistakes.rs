@@ -9,7 +9,7 @@ use tidemill_model::revision::Files;
 /// A name for the mistake, and the file. `B` is a good builder, on one line.
 const B: &str = "b = util.BuilderConfig(name = \"linux\", workernames = [\"*\"], factory = util.BuildFactory([steps.ShellCommand(command = \"make\")]))";
 
-const MISTAKES: [(&str, &str); 55] = [
+const MISTAKES: [(&str, &str); 56] = [
     ("pythons_first_line", "c = BuildmasterConfig = {}\n"),
     ("an_import", "from buildbot.plugins import *\nc = {}\n"),
     ("no_configuration", "config = {}\n"),
@@ -96,6 +96,10 @@ const MISTAKES: [(&str, &str); 55] = [
     ("a_name_that_is_not_defined", "c = {}\nc['builders'] = [bulider]\n"),
     ("a_growing_assignment", "c = {}\nx = 'x'\nx *= 2000000000\n"),
     ("a_text_too_large", "c = {}\nx = 'x' * 2000000000\n"),
+    (
+        "a_lock_of_the_build_and_of_its_step",
+        "db = util.MasterLock('db')\nf = util.BuildFactory([steps.ShellCommand(command = 'x', locks = [db.access('exclusive')])])\nc = {'builders': [util.BuilderConfig(name = 'b', workernames = ['w'], factory = f, locks = [db.access('counting')])], 'workers': [worker.Worker('w')]}\n",
+    ),
     ("two_locks_of_one_name", "c = {}\nc['locks'] = [util.MasterLock('l'), util.MasterLock('l', maxCount = 2)]\n"),
     (
         "a_custom_step_without_its_argument",

@@ -6,6 +6,7 @@ use crate::loops::claim::Polls;
 use crate::loops::ingest::Ingest;
 use crate::policies::failures::Failures;
 use crate::projects::Projects;
+use crate::secrets::Secrets;
 use crate::settings::Settings;
 use std::net::SocketAddr;
 use std::ops::Deref;
@@ -35,6 +36,8 @@ pub struct Shared {
     pub life: Lifecycle,
     /// Evaluated revisions.
     pub projects: Projects,
+    /// Values that a master itself needs, or gives to workers.
+    pub secrets: Secrets,
     /// Functions of the project that failed.
     pub failures: Failures,
     pub known_workers: KnownWorkers,
@@ -77,6 +80,7 @@ impl App {
         drop(c);
         let live = Live::start(people.clone(), wakes.clone(), life.clone());
         let watched = Watched::start(wakes.clone(), life.clone());
+        let secrets = Secrets::new(settings.secrets_dir.clone());
         Ok(App(Arc::new(Shared {
             settings,
             address,
@@ -87,6 +91,7 @@ impl App {
             wakes,
             life,
             projects: Projects::default(),
+            secrets,
             failures: Failures::default(),
             known_workers: KnownWorkers::default(),
             polls: Polls::default(),

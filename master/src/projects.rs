@@ -13,10 +13,14 @@ use std::collections::HashMap;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tidemill_lang::definition::{ChangeSourceDef, ChangeSourceKind, Declared, Definition, SchedulerDef, SchedulerKind};
+use tidemill_lang::definition::{
+    ChangeSourceDef, ChangeSourceKind, Declared, Definition, LockKind, SchedulerDef, SchedulerKind,
+};
 use tidemill_lang::{Diagnostic, Limits, Project};
 use tidemill_model::revision::Files;
-use tidemill_schema::config::{Wanted, WantedBuilder, WantedScheduler, revision_active, revision_active_key};
+use tidemill_schema::config::{
+    Wanted, WantedBuilder, WantedLock, WantedScheduler, WantedWorker, revision_active, revision_active_key,
+};
 use tidemill_schema::wake::Wake;
 use tidemill_schema::{Db, Error};
 use tidemill_service::reconcile::{self, Next};
@@ -259,26 +263,39 @@ pub fn wanted(definition: &Definition) -> Wanted {
                     properties,
                     default_properties: named("Builder", &b.default_properties),
                     max_attempts: b.max_attempts.map(|n| n.clamp(1, 1000) as i32),
+                    requires: b.requires.clone(),
                     expires_after: b.expires_after_us.map(Duration::from_micros),
                     steps: b.steps.clone(),
+                    locks: b.locks.clone(),
+                    lock_rule: b.policies.locks,
                 }
             })
             .collect(),
+        worker_labels: definition.workers.iter().map(|w| (w.name.clone(), w.labels.clone())).collect(),
         schedulers: definition.schedulers.iter().map(wanted_scheduler).collect(),
         change_sources: definition.change_sources.iter().map(|s| (s.name.clone(), json(&source(s)))).collect(),
+        locks: definition
+            .locks
+            .iter()
+            .map(|l| WantedLock {
+                name: l.name.clone(),
+                of_workers: l.kind == LockKind::Worker,
+                capacity: l.max_count,
+                capacities: l.max_count_for_worker.clone(),
+            })
+            .collect(),
+        workers: definition
+            .workers
+            .iter()
+            .map(|w| WantedWorker { name: w.name.clone(), locks: w.locks.clone(), max_builds: w.max_builds })
+            .collect(),
     }
 }
 
 fn wanted_scheduler(def: &SchedulerDef) -> WantedScheduler {
     let looks = match &def.kind {
         SchedulerKind::Custom(custom) => custom.interval_us.is_some(),
-        kind => !matches!(
-            kind,
-            SchedulerKind::Triggerable
-                | SchedulerKind::NightlyTriggerable { .. }
-                | SchedulerKind::Force(_)
-                | SchedulerKind::Declared(_)
-        ),
+        kind => !matches!(kind, SchedulerKind::Triggerable | SchedulerKind::Force(_) | SchedulerKind::Declared(_)),
     };
     WantedScheduler {
         name: def.name.clone(),

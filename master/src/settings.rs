@@ -26,9 +26,16 @@ pub struct Settings {
     pub cache_dir: PathBuf,
     /// Whether functions that poll may reach addresses of this machine over HTTP.
     pub poll_local_addresses: bool,
+    /// A folder with the values of secrets, a file each.
+    pub secrets_dir: Option<PathBuf>,
+    /// Most bytes of what a hook is sent.
+    pub hook_body_max: usize,
 }
 
 impl Settings {
+    /// Of [`Settings::hook_body_max`], where nothing else is said.
+    pub const HOOK_BODY_MAX: usize = 10 << 20;
+
     /// Pages and REST have a pool of their own: however dear a page, claims keep theirs (F26).
     pub fn people_connections(&self) -> u32 {
         self.max_connections.div_ceil(2).max(4)

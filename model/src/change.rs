@@ -38,6 +38,10 @@ pub struct NewChange {
     pub when: Option<OffsetDateTime>,
     #[serde(default)]
     pub properties: Properties,
+    /// Why its author is not trusted: a pull request of somebody who may not write to
+    /// the repository. Builds of it get no secrets. None: it is trusted as any other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outsider: Option<String>,
 }
 
 impl NewChange {

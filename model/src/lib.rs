@@ -7,10 +7,12 @@
 
 pub mod change;
 pub mod ids;
+pub mod lock;
 pub mod log;
 pub mod problem;
 pub mod properties;
 pub mod repository;
+pub mod requires;
 pub mod results;
 pub mod revision;
 pub mod sourcestamp;
@@ -18,6 +20,7 @@ pub mod wire;
 
 pub use change::{Change, NewChange};
 pub use ids::*;
+pub use lock::{AccessMode, LockAccess};
 pub use properties::{Properties, Property};
 pub use results::Results;
 pub use sourcestamp::{NewPatch, PATCH_MAX, Patch, SourceStamp};

@@ -12,11 +12,18 @@
 //! count, and no others.
 
 use crate::log::{Chunk, LogSum};
-use crate::{NewChange, Properties, Results, SourceStamp};
+use crate::{LockAccess, NewChange, Properties, Results, SourceStamp};
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
+
+mod trigger;
+
+pub use trigger::{
+    Fired, TRIGGER_DEPTH_MAX, TRIGGER_TARGETS_MAX, TriggerCall, TriggerReply, TriggerState, TriggerTarget,
+    TriggerWatch, TriggeredBuild, TriggeredRequest, TriggeredSet,
+};
 
 /// The protocol version of this release, and the oldest that it still speaks.
 pub const PROTOCOL: u32 = 1;
@@ -45,6 +52,9 @@ pub struct Hello {
     /// Host facts for people: `host`, `system`, `arch`.
     #[serde(default)]
     pub info: BTreeMap<String, String>,
+    /// What builders may require of it, as its own settings say.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: crate::requires::Labels,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -126,6 +136,9 @@ pub struct Claim {
     /// The changes that led to it, oldest first; of very many the newest (`CLAIM_CHANGES_MAX`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<NewChange>,
+    /// Whether its steps may use secrets: not those of what an outsider announced (A14).
+    #[serde(default = "yes")]
+    pub trusted: bool,
     /// Address of the build's page.
     #[serde(default)]
     pub url: String,
@@ -139,6 +152,25 @@ pub struct PatchRequest {
     pub token: String,
     /// [`crate::Patch::id`].
     pub patch: i64,
+}
+
+/// `POST /worker/v1/secret`: the value of a secret that a step of a held build
+/// needs. Under the lease's token: `lease-lost` without it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SecretRequest {
+    pub build: i64,
+    pub token: String,
+    pub name: String,
+}
+
+/// Never logged, so it shows nothing.
+#[derive(Serialize, Deserialize)]
+pub struct SecretReply {
+    pub value: String,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Most changes in a claim.
@@ -188,6 +220,9 @@ pub enum Event {
         summary: String,
         #[serde(default)]
         hidden: bool,
+        /// It asked for locks (or gave up asking) and waited so long; they are given back.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lock_wait_us: Option<u64>,
         at_us: i64,
     },
     /// Live text of a running step, or of the build where `step` is none.
@@ -274,6 +309,32 @@ pub struct BatchReply {
     #[serde(default)]
     pub drain: bool,
 }
+
+/// `POST /worker/v1/locks`: a step asks for its locks, all or none, before it
+/// runs. Sent again, with the same content, until they are granted; it keeps its
+/// place in the line meanwhile. They are given back with `StepFinished`, the
+/// build's end, or the lease's.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LocksAsk {
+    pub build: i64,
+    pub token: String,
+    pub step: u32,
+    pub locks: Vec<LockAccess>,
+    /// How long the master may wait before it answers that they are not to be had yet.
+    pub wait_us: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LocksReply {
+    pub granted: bool,
+    /// For people: what it waits for, such as «lock db held by build b/#7»; or, granted, what is
+    /// to be known of it.
+    #[serde(default)]
+    pub says: String,
+}
+
+/// Most locks of a step.
+pub const LOCKS_MAX: usize = 100;
 
 /// `GET /worker/v1/revisions/{hash}`.
 #[derive(Clone, Debug, Serialize, Deserialize)]

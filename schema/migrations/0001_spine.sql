@@ -141,15 +141,23 @@ create table builders (
     description  text not null default '',
     project      text not null default '',
     any_worker   boolean not null default false,
+    requires     text,
+    requires_of  text[],
     settings_id  bigint not null references builder_settings,
     max_attempts int not null default 5 check (max_attempts > 0),
     expires_after interval,
     steps        text[] not null default '{}',
+    locks        jsonb check (jsonb_array_length(locks) > 0),
+    lock_rule    boolean not null default false,
     created_at   timestamptz not null default tidemill_now()
 );
+comment on column builders.locks is 'Locks that each of its builds holds, as in lang::definition; null without.';
+comment on column builders.lock_rule is 'They come from a function of the build: only a replica that asked it may claim.';
 comment on table builders is 'One row for each name ever defined; `active` says whether the active revision defines it. Build numbers come from the sequence build_number_<id>.';
 
 comment on column builders.paused is 'By people: its requests stay in the queue and none is claimed. No revision changes it.';
+comment on column builders.requires is 'An expression over labels of workers (model::requires). Then builder_workers holds those that fit, and any_worker is false.';
+comment on column builders.requires_of is 'Of which workers: names, or null for any.';
 comment on column builders.expires_after is 'A request ends with EXCEPTION after no worker that may build it was heard for so long; null: it waits for ever.';
 
 create table builder_workers (
@@ -198,9 +206,12 @@ create table workers (
     name        text not null unique,
     token_hash  bytea unique,
     paused      boolean not null default false,
+    labels      jsonb not null default '{}',
     enrolled_at timestamptz not null default tidemill_now()
 );
 comment on table workers is 'Enrolled workers. The token is shown once and stored as SHA-256.';
+
+comment on column workers.labels is 'What it said of itself at its last hello; the project may say otherwise (worker_labels).';
 
 create table worker_sessions (
     id         bigint generated always as identity primary key,
@@ -268,6 +279,7 @@ create table change_sources (
     definition jsonb not null,
     cursor     jsonb,
     next_at    timestamptz not null default tidemill_now(),
+    poll_now   boolean not null default false,
     holder     bigint references masters on delete set null,
     held_until timestamptz,
     polled_at  timestamptz,
@@ -275,6 +287,7 @@ create table change_sources (
     errors     int not null default 0
 );
 comment on table change_sources is 'Pollers. A poll runs under the row''s lease (holder, held_until); its changes and the new cursor commit together.';
+comment on column change_sources.poll_now is 'Somebody asked for a poll: of one that runs at that moment, for another after it.';
 comment on column change_sources.cursor is 'For git: {branch: last seen revision}. Null before the first poll, which emits nothing (D-38).';
 
 create table changes (
@@ -296,8 +309,11 @@ create table changes (
     properties       jsonb not null default '{}',
     sourcestamp_id   bigint not null references sourcestamps,
     change_source_id bigint references change_sources on delete set null,
-    idempotency_key  text unique
+    idempotency_key  text unique,
+    outsider         text
 );
+comment on column changes.outsider is
+    'Why its author is not trusted, as the forge said; null: trusted. Builds of it get no secrets: buildset_trusted().';
 comment on table changes is 'What came in, in the order of (xid, id). Text of authors is data and grants nothing.';
 create index changes_cursor on changes (xid, id);
 create index changes_sourcestamp on changes (sourcestamp_id);
@@ -537,10 +553,12 @@ create table steps (
     hidden       boolean not null default false,
     urls         jsonb not null default '[]',
     progress     jsonb not null default '{}',
+    lock_wait    interval,
     unique (build_id, number),
     check ((complete_at is null) = (results is null))
 ) with (fillfactor = 70);
 comment on table steps is 'Steps in the order in which they started.';
+comment on column steps.lock_wait is 'How long it waited for its locks before it ran; null without locks.';
 comment on column steps.progress is 'How far the step has come, {metric: number}; a hint.';
 
 create table step_statistics (

@@ -14,6 +14,12 @@
 -- where (p_picks_…): exactly those pairs are claimed that are still there, if the
 -- revision by which it decided is still the active one.
 --
+-- Locks (0003_locks.sql). A builder with locks, or a worker whose definition has
+-- some, is claimed for one request at a time, each with all of its locks or not at
+-- all; who does not get them leaves a waiter and stays in the queue. Where neither
+-- has locks nothing of that is looked at. Locks that a function of the project
+-- decides come with the pick (p_picks_locks); without one such a builder is left alone.
+--
 -- Only numbers come back: what a build starts with is immutable, and replicas
 -- keep it in memory (schema::claims::payloads).
 --
@@ -45,10 +51,13 @@ create type claim_row as (
 -- ticket from which to look. p_term: term of the new leases.
 -- p_picks_…: for each pair the place in the queue and the number of the poll, in
 -- the order of importance; then p_lanes is empty. p_revision: by which was decided.
+-- p_picks_locks: for each pair the locks of its builder, null where it has none; or
+-- empty, if no builder of the revision has any.
 create function claim_builds(
     p_sessions bigint[], p_polls bigint[], p_free int[], p_newest bigint[],
     p_tokens text[], p_lanes bigint[], p_lows bigint[], p_term interval,
-    p_revision bigint, p_picks_lane bigint[], p_picks_ticket bigint[], p_picks_slot int[]
+    p_revision bigint, p_picks_lane bigint[], p_picks_ticket bigint[], p_picks_slot int[],
+    p_picks_locks jsonb[]
 ) returns setof claim_row
 language plpgsql
 -- One plan a connection: it does not change with the arrays.
@@ -62,6 +71,11 @@ declare
     v_slots     int[] := '{}';  -- free slots in random order, each as the number of its poll
     v_may       int[];          -- those of them that may build the lane,
     v_places    int[];          -- and where they stand in v_slots
+    v_most      int[] := array_fill(null::int, array[cardinality(p_sessions)]);    -- max_builds, less what runs
+    v_guards    jsonb[] := array_fill(null::jsonb, array[cardinality(p_sessions)]);  -- locks of the worker's definition
+    v_guarded   boolean := false;  -- any of them
+    v_limited   boolean := false;  -- any max_builds
+    v_locked    boolean := false;  -- the rows of all locks that this claim may take
     v_left      int;
     v_revision  bigint;
     v_level     int;
@@ -73,11 +87,19 @@ declare
     t_lane bigint[] := '{}';    t_ticket bigint[] := '{}';   t_request bigint[] := '{}';
     t_attempt int[] := '{}';    t_builder bigint[] := '{}';  t_settings bigint[] := '{}';
     t_number regclass[] := '{}'; t_slot int[] := '{}';      t_buildset bigint[] := '{}';
+    t_build bigint[] := '{}';    -- where it had to be known before: it holds locks
+    -- one lane, or pick, with locks
+    v_own       jsonb;
+    v_before    bigint;
+    v_build     bigint;
+    v_tried     bigint[];  -- workers on which its locks are not to be had
+    v_places_taken int[];
 begin
     -- The row locks come first, in id order; what is read after them is current.
     for r in
-        select s.id, s.worker_id, w.name, w.paused, s.vocabulary, s.state
+        select s.id, s.worker_id, w.name, w.paused, s.vocabulary, s.state, d.locks, d.max_builds
           from worker_sessions s join workers w on w.id = s.worker_id
+          left join worker_definitions d on d.worker_name = w.name
          where s.id = any(p_sessions)
          order by s.id
            for update of s
@@ -88,6 +110,15 @@ begin
             v_names[v_n] := r.name;
         end if;
         v_levels[v_n] := r.vocabulary;
+        if r.locks is not null then
+            v_guards[v_n] := r.locks;
+            v_guarded := true;
+        end if;
+        if r.max_builds is not null then
+            v_most[v_n] := r.max_builds - (select count(*) from leases l join builds b on b.id = l.build_id
+                                            where b.worker_id = r.worker_id);
+            v_limited := true;
+        end if;
         if r.state <> 'open' or r.paused then
             v_free[v_n] := 0;
         end if;
@@ -134,11 +165,18 @@ begin
         end if;
     end loop;
 
+    if v_limited then
+        for i in 1 .. cardinality(v_free) loop
+            v_free[i] := greatest(0, least(v_free[i], v_most[i]));
+        end loop;
+    end if;
+
     if cardinality(p_picks_lane) > 0 then
         if v_revision = p_revision then
             with wanted as materialized (
                 select p.lane, p.ticket, p.slot, n.builder_id, b.settings_id,
-                       row_number() over (partition by p.slot order by p.ord) as nth
+                       row_number() over (partition by p.slot order by p.ord) as nth,
+                       b.locks is not null or b.lock_rule or v_guards[p.slot] is not null as locks
                   from unnest(p_picks_lane, p_picks_ticket, p_picks_slot) with ordinality p(lane, ticket, slot, ord)
                   join lanes n on n.id = p.lane
                   join builders b on b.id = n.builder_id and b.active and not b.paused
@@ -154,7 +192,7 @@ begin
                               select k.ctid as here from request_queue k
                                where k.lane = x.lane and k.ticket = x.ticket
                                  for update skip locked) q
-                        where x.nth <= v_free[x.slot]))
+                        where x.nth <= v_free[x.slot] and not x.locks))
                 returning lane, ticket, request_id, buildset_id, attempt
             )
             select coalesce(array_agg(g.lane), '{}'), coalesce(array_agg(g.ticket), '{}'),
@@ -164,6 +202,56 @@ begin
                    coalesce(array_agg(('build_number_' || x.builder_id)::regclass), '{}')
               into t_lane, t_ticket, t_request, t_buildset, t_attempt, t_builder, t_settings, t_slot, t_number
               from gone g join wanted x on x.lane = g.lane and x.ticket = g.ticket;
+            t_build := array_fill(null::bigint, array[cardinality(t_request)]);
+            if cardinality(p_picks_locks) > 0 or v_guarded then
+                perform locks_lock(p_picks_locks || v_guards);
+                for r in
+                    select p.lane, p.ticket, p.slot, n.builder_id, b.settings_id, b.lock_rule, k.request_id,
+                           case when b.lock_rule then p_picks_locks[p.ord] else b.locks end as own
+                      from unnest(p_picks_lane, p_picks_ticket, p_picks_slot) with ordinality p(lane, ticket, slot, ord)
+                      join lanes n on n.id = p.lane
+                      join builders b on b.id = n.builder_id and b.active and not b.paused
+                      join active_revision a on a.revision_id = p_revision
+                      join request_queue k on k.lane = p.lane and k.ticket = p.ticket
+                     where (b.locks is not null or b.lock_rule or v_guards[p.slot] is not null)
+                       and (b.any_worker
+                            or exists (select from builder_workers w
+                                        where w.builder_id = b.id and w.worker_name = v_names[p.slot]))
+                     order by p.ord
+                loop
+                    continue when r.lock_rule and r.own is null
+                          or v_free[r.slot] <= (select count(*) from unnest(t_slot) s where s = r.slot);
+                    v_own := coalesce(r.own, '[]');
+                    select w.ticket into v_before from lock_waiters w
+                     where w.builder_id = r.builder_id
+                       and w.request_id is not distinct from case when r.lock_rule then r.request_id end;
+                    v_build := nextval('builds_id_seq');
+                    if not lock_take(v_own, v_workers[r.slot], v_build, 0, v_before) then
+                        perform lock_wait(r.builder_id, case when r.lock_rule then r.request_id end, null, null, null,
+                                          v_own, v_guards[r.slot]);
+                        continue;
+                    end if;
+                    delete from request_queue
+                     where ctid = (select k.ctid from request_queue k
+                                    where k.lane = r.lane and k.ticket = r.ticket for update skip locked)
+                    returning request_id, buildset_id, attempt into took;
+                    if not found then
+                        delete from lock_holds where build_id = v_build;
+                        continue;
+                    end if;
+                    delete from lock_waiters where ticket = v_before;
+                    t_lane := t_lane || r.lane;
+                    t_ticket := t_ticket || r.ticket;
+                    t_request := t_request || took.request_id;
+                    t_buildset := t_buildset || took.buildset_id;
+                    t_attempt := t_attempt || took.attempt;
+                    t_builder := t_builder || r.builder_id;
+                    t_settings := t_settings || r.settings_id;
+                    t_slot := t_slot || r.slot;
+                    t_number := t_number || ('build_number_' || r.builder_id)::regclass;
+                    t_build := t_build || v_build;
+                end loop;
+            end if;
         end if;
     elsif v_revision is not null then
         v_slots := array(select i from generate_subscripts(v_free, 1) i, generate_series(1, v_free[i]) order by random());
@@ -172,7 +260,7 @@ begin
 
     if v_left > 0 then
         for r in
-            select l.lane, l.low, n.builder_id, b.any_worker, b.settings_id,
+            select l.lane, l.low, n.builder_id, b.any_worker, b.settings_id, b.locks, b.lock_rule,
                    (select a.revision_id from active_revision a) as revision_id,
                    case when not b.any_worker then array(
                        select w.worker_name from builder_workers w
@@ -189,6 +277,7 @@ begin
                       n.priority desc
         loop
             exit when v_left = 0 or r.revision_id is distinct from v_revision;
+            continue when r.lock_rule;
             if r.any_worker then
                 v_may := v_slots;
             else
@@ -197,6 +286,60 @@ begin
                   from unnest(v_slots) with ordinality u(i, place)
                  where v_names[u.i] = any(r.workers);
                 continue when v_may is null;
+            end if;
+            if r.locks is not null or v_guarded then
+                if not v_locked then
+                    perform locks_lock(v_guards || array(select b.locks from unnest(p_lanes) l join lanes n on n.id = l
+                                                           join builders b on b.id = n.builder_id));
+                    v_locked := true;
+                end if;
+                v_own := coalesce(r.locks, '[]');
+                v_tried := '{}';
+                v_places_taken := '{}';
+                select w.ticket into v_before from lock_waiters w
+                 where w.builder_id = r.builder_id and w.request_id is null;
+                for i in 1 .. cardinality(v_may) loop
+                    continue when v_workers[v_may[i]] = any(v_tried);
+                    v_build := nextval('builds_id_seq');
+                    if not lock_take(v_own, v_workers[v_may[i]], v_build, 0, v_before) then
+                        v_tried := v_tried || v_workers[v_may[i]];
+                        exit when not v_guarded and not locks_of_workers(v_own);
+                        continue;
+                    end if;
+                    delete from request_queue
+                     where ctid = (select c.ctid from request_queue c
+                                    where c.lane = r.lane and c.ticket >= r.low
+                                    order by c.ticket limit 1 for update skip locked)
+                    returning ticket, request_id, buildset_id, attempt into took;
+                    if not found then
+                        delete from lock_holds where build_id = v_build;
+                        exit;
+                    end if;
+                    delete from lock_waiters where ticket = v_before;
+                    v_before := null;
+                    t_ticket := t_ticket || took.ticket;
+                    t_request := t_request || took.request_id;
+                    t_buildset := t_buildset || took.buildset_id;
+                    t_attempt := t_attempt || took.attempt;
+                    t_lane := t_lane || r.lane;
+                    t_builder := t_builder || r.builder_id;
+                    t_settings := t_settings || r.settings_id;
+                    t_number := t_number || ('build_number_' || r.builder_id)::regclass;
+                    t_slot := t_slot || v_may[i];
+                    t_build := t_build || v_build;
+                    v_places_taken := v_places_taken || case when r.any_worker then i else v_places[i] end;
+                end loop;
+                v_left := v_left - cardinality(v_places_taken);
+                v_slots := array(select u.i from unnest(v_slots) with ordinality u(i, place)
+                                  where u.place <> all(v_places_taken) order by u.place);
+                if cardinality(v_tried) > 0
+                   and (select c.ticket from request_queue c where c.lane = r.lane and c.ticket >= r.low limit 1) is not null
+                then
+                    perform lock_wait(r.builder_id, null, null, null, null, v_own,
+                                      (select jsonb_agg(g) from unnest(v_workers, v_guards) k(worker, guards)
+                                        cross join jsonb_array_elements(k.guards) g where k.worker = any(v_tried)));
+                end if;
+                continue;
             end if;
             with gone as (
                 delete from request_queue
@@ -221,6 +364,7 @@ begin
             t_settings := t_settings || array_fill(r.settings_id, array[took.n]);
             t_number := t_number || array_fill(v_number, array[took.n]);
             t_slot := t_slot || v_may[1:took.n];
+            t_build := t_build || array_fill(null::bigint, array[took.n]);
             v_left := v_left - took.n;
             if r.any_worker then
                 v_slots := v_slots[took.n + 1:];
@@ -234,11 +378,12 @@ begin
     if cardinality(t_request) > 0 then
         return query
         with made as materialized (
-            select nextval('builds_id_seq') as id, nextval(t.number) as number, t.request_id, t.attempt, t.builder_id,
+            select coalesce(t.build, nextval('builds_id_seq')) as id, nextval(t.number) as number, t.request_id, t.attempt, t.builder_id,
                    t.settings_id, t.buildset_id, t.slot, t.lane, t.ticket, t.ord::int as token
-              from unnest(t_request, t_attempt, t_builder, t_settings, t_buildset, t_number, t_slot, t_lane, t_ticket)
+              from unnest(t_request, t_attempt, t_builder, t_settings, t_buildset, t_number, t_slot, t_lane, t_ticket,
+                          t_build)
                    with ordinality
-                   as t(request_id, attempt, builder_id, settings_id, buildset_id, number, slot, lane, ticket, ord)
+                   as t(request_id, attempt, builder_id, settings_id, buildset_id, number, slot, lane, ticket, build, ord)
         ), stored as (
             insert into builds (id, builder_id, number, request_id, worker_id, session_id, poll,
                                 attempt, token, revision_id, settings_id)

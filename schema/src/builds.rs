@@ -29,8 +29,9 @@ pub struct Finish {
 /// its ctid. The leases go, the requests are
 /// completed, or for RETRY wait for their next attempt with a back-off, up to
 /// the builder's limit; then they end with EXCEPTION (P-16). The result RETRY
-/// never completes a request (D-15).
-pub async fn builds_finish(c: &mut PgConnection, finishes: &[Finish]) -> Result<()> {
+/// never completes a request (D-15). Returns the locks of which something was given
+/// back: for [`crate::locks::locks_turns`] after the commit.
+pub async fn builds_finish(c: &mut PgConnection, finishes: &[Finish]) -> Result<Vec<i64>> {
     finish(c, finishes, Totals::Count).await
 }
 
@@ -42,9 +43,9 @@ enum Totals {
     Leave,
 }
 
-async fn finish(c: &mut PgConnection, finishes: &[Finish], totals: Totals) -> Result<()> {
+async fn finish(c: &mut PgConnection, finishes: &[Finish], totals: Totals) -> Result<Vec<i64>> {
     if finishes.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let ids: Vec<i64> = finishes.iter().map(|f| f.build.0).collect();
     let results: Vec<i16> = finishes.iter().map(|f| f.results.code()).collect();
@@ -62,6 +63,10 @@ async fn finish(c: &mut PgConnection, finishes: &[Finish], totals: Totals) -> Re
              delete from leases where build_id = any($1) returning build_id
          ), unbatched as (
              delete from build_batches where build_id = any($1)
+         ), unlocked as (
+             delete from lock_holds where build_id = any($1) returning lock_id
+         ), unwaited as (
+             delete from lock_waiters where build_id = any($1)
          ), done as (
              update builds b
                 set state = 'finished', state_string = u.summary, last_batch = u.batch,
@@ -77,7 +82,8 @@ async fn finish(c: &mut PgConnection, finishes: &[Finish], totals: Totals) -> Re
                from done
          )
          select d.id, d.request_id, d.attempt, d.results, bu.max_attempts,
-                (select count(*) from unleased) as "unleased!"
+                (select count(*) from unleased) as "unleased!",
+                array(select distinct lock_id from unlocked) as "unlocked!"
            from done d join builders bu on bu.id = d.builder_id
           order by d.id"#,
         &ids,
@@ -109,7 +115,7 @@ async fn finish(c: &mut PgConnection, finishes: &[Finish], totals: Totals) -> Re
     logs_close(c, &ids, totals).await?;
     requests_retry(c, &again).await?;
     requests_complete(c, &closing, "").await?;
-    Ok(())
+    Ok(rows.into_iter().next().map(|r| r.unlocked).unwrap_or_default())
 }
 
 /// Steps that a lost or cut build left open.
@@ -184,12 +190,12 @@ const TRIES_FREE: i64 = 20;
 
 /// Ends the builds of workers that were silent for a term, in a transaction
 /// that holds their leases' locks.
-pub async fn builds_lost(c: &mut PgConnection, expired: &[Expired]) -> Result<()> {
+pub async fn builds_lost(c: &mut PgConnection, expired: &[Expired]) -> Result<Vec<i64>> {
     finish(c, &lost(expired), Totals::Count).await
 }
 
 /// The same without a look into logs: the last resort for a build that cannot be ended otherwise.
-pub async fn builds_lost_bare(c: &mut PgConnection, expired: &[Expired]) -> Result<()> {
+pub async fn builds_lost_bare(c: &mut PgConnection, expired: &[Expired]) -> Result<Vec<i64>> {
     finish(c, &lost(expired), Totals::Leave).await
 }
 

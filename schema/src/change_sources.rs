@@ -32,7 +32,7 @@ pub async fn change_source_take(
     custom: bool,
 ) -> Result<Option<Due>> {
     let row = sqlx::query!(
-        r#"update change_sources s set holder = $1, held_until = tidemill_now() + $2::interval
+        r#"update change_sources s set holder = $1, held_until = tidemill_now() + $2::interval, poll_now = false
           where id = (select id from change_sources
                        where active and next_at <= tidemill_now()
                          and (held_until is null or held_until <= tidemill_now())
@@ -80,7 +80,8 @@ pub async fn change_source_polled(
 ) -> Result<()> {
     let held = sqlx::query!(
         "update change_sources
-            set cursor = $3, next_at = tidemill_now() + $4::interval, holder = null, held_until = null,
+            set cursor = $3, holder = null, held_until = null,
+                next_at = case when poll_now then tidemill_now() else tidemill_now() + $4::interval end,
                 polled_at = tidemill_now(), error = null, errors = 0
           where id = $1 and holder = $2 and held_until > tidemill_now()",
         source.0,

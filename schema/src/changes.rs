@@ -65,8 +65,8 @@ async fn insert(
     let id = sqlx::query_scalar!(
         r#"with made as (
              insert into changes (author, committer, comments, files, branch, revision, repository, project, codebase,
-                                  category, revlink, when_at, properties, sourcestamp_id, change_source_id, idempotency_key)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+                                  category, revlink, when_at, properties, sourcestamp_id, change_source_id, idempotency_key, outsider)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
              returning id
          ), told as (
              insert into events (kind, data) select 'changes.new', jsonb_build_object('changeid', id) from made
@@ -88,6 +88,7 @@ async fn insert(
         stamp.0,
         source.map(|s| s.0),
         key,
+        change.outsider,
     )
     .fetch_one(&mut *c)
     .await?;
@@ -102,7 +103,7 @@ pub async fn changes_get(c: &mut PgConnection, ids: &[i64]) -> Result<Vec<Change
     let rows = sqlx::query_as!(
         Row,
         r#"select xid, id, received_at, author, committer, comments, files, branch, revision, repository, project,
-                  codebase, category, revlink, when_at, properties as "properties: Json<Properties>"
+                  codebase, category, revlink, when_at, outsider, properties as "properties: Json<Properties>"
              from changes where id = any($1)"#,
         ids
     )
@@ -125,7 +126,7 @@ pub async fn changes_after(c: &mut PgConnection, after: Cursor, limit: i64) -> R
     let rows = sqlx::query_as!(
         Row,
         r#"select xid, id, received_at, author, committer, comments, files, branch, revision, repository, project,
-                  codebase, category, revlink, when_at, properties as "properties: Json<Properties>"
+                  codebase, category, revlink, when_at, outsider, properties as "properties: Json<Properties>"
              from changes
             where (xid, id) > ($1, $2) and xid < $3
             order by xid, id limit $4"#,
@@ -161,6 +162,7 @@ struct Row {
     revlink: Option<String>,
     when_at: Option<OffsetDateTime>,
     properties: Json<Properties>,
+    outsider: Option<String>,
 }
 
 impl Row {
@@ -179,6 +181,7 @@ impl Row {
             revlink: self.revlink,
             when: self.when_at,
             properties: self.properties.0,
+            outsider: self.outsider,
         };
         (Cursor { xid: self.xid, id: self.id }, Change { id: ChangeId(self.id), received_at: self.received_at, new })
     }
@@ -203,7 +206,7 @@ pub(crate) fn clean_json(value: &Value) -> Value {
     }
 }
 
-fn cleaned(change: &NewChange) -> NewChange {
+pub(crate) fn cleaned(change: &NewChange) -> NewChange {
     let properties = serde_json::to_value(&change.properties).unwrap_or_default();
     NewChange {
         author: clean(&change.author),
@@ -219,5 +222,6 @@ fn cleaned(change: &NewChange) -> NewChange {
         revlink: clean_option(&change.revlink),
         when: change.when,
         properties: serde_json::from_value(clean_json(&properties)).unwrap_or_default(),
+        outsider: clean_option(&change.outsider),
     }
 }

@@ -6,12 +6,15 @@
 //! history. Each activation leaves a row in `activations`, so that going back
 //! is seen as what it was. Activations go one after the other, whoever asks.
 
+mod locks;
 mod rows;
 
 use crate::{Error, Result};
 use serde_json::Value;
 use sqlx::PgConnection;
 use sqlx::types::Json;
+use std::collections::BTreeMap;
+use tidemill_model::LockAccess;
 use tidemill_model::revision::Files;
 use tidemill_model::{Properties, RevisionId};
 use time::OffsetDateTime;
@@ -21,9 +24,32 @@ use time::OffsetDateTime;
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
     pub builders: Vec<WantedBuilder>,
+    /// Labels by the name of the worker.
+    pub worker_labels: Vec<(String, tidemill_model::requires::Labels)>,
     pub schedulers: Vec<WantedScheduler>,
     /// Name and definition.
     pub change_sources: Vec<(String, Value)>,
+    pub locks: Vec<WantedLock>,
+    /// Workers of which a claim must know something.
+    pub workers: Vec<WantedWorker>,
+}
+
+#[derive(Clone, Debug)]
+pub struct WantedLock {
+    pub name: String,
+    /// One on each worker, instead of one for the cluster.
+    pub of_workers: bool,
+    pub capacity: u32,
+    /// Of a worker lock: other capacities for some workers.
+    pub capacities: BTreeMap<String, u32>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct WantedWorker {
+    pub name: String,
+    /// Locks that each of its builds holds.
+    pub locks: Vec<LockAccess>,
+    pub max_builds: Option<u32>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -37,9 +63,15 @@ pub struct WantedBuilder {
     pub properties: Properties,
     pub default_properties: Properties,
     pub max_attempts: Option<i32>,
+    /// Only workers whose labels fit.
+    pub requires: Option<String>,
     /// None: its requests wait for a worker for ever.
     pub expires_after: Option<std::time::Duration>,
     pub steps: Vec<String>,
+    /// Locks that each of its builds holds.
+    pub locks: Vec<LockAccess>,
+    /// They come from a function of the build.
+    pub lock_rule: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -140,7 +172,11 @@ pub async fn revision_activate_by(c: &mut PgConnection, id: RevisionId, wanted: 
     sqlx::query!("select pg_advisory_xact_lock(hashtext('config.activate'))").execute(&mut *c).await?;
     // Held to the end: schedule loops, which share it, decide before or after, never between.
     let old = sqlx::query_scalar!("select revision_id from active_revision for update").fetch_optional(&mut *c).await?;
+    crate::labels::worker_labels_store(c, &wanted.worker_labels).await?;
     rows::builders(c, &wanted.builders).await?;
+    locks::locks(c, &wanted.locks).await?;
+    locks::workers(c, &wanted.workers).await?;
+    locks::waiters(c).await?;
     rows::schedulers(c, &wanted.schedulers).await?;
     rows::change_sources(c, &wanted.change_sources).await?;
     if old == Some(id.0) {

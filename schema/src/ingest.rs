@@ -11,6 +11,7 @@ mod steps;
 
 use crate::builds::{Finish, builds_finish};
 use crate::changes::{clean, clean_json};
+use crate::locks::steps_unlock;
 use crate::log_chunks::{NewChunk, chunks_insert};
 use crate::statistics::{self, Statistics, statistics_upsert};
 use crate::{Db, Result, run_tx};
@@ -46,6 +47,8 @@ pub struct Report {
     pub logs: Vec<i64>,
     /// Builds that became final.
     pub finished: Vec<i64>,
+    /// Locks of which something was given back.
+    pub unlocked: Vec<i64>,
     /// Events were appended.
     pub events: bool,
 }
@@ -75,7 +78,8 @@ async fn store(c: &mut PgConnection, batches: &[Batch]) -> Result<Report> {
     statistics_upsert(c, &rows.statistics).await?;
     rows.builds_progress(c).await?;
     let finished = rows.finishes.iter().map(|f| f.build.0).collect();
-    builds_finish(c, &rows.finishes).await?;
+    let mut unlocked = steps_unlock(c, &rows.unlocking()).await?;
+    unlocked.extend(builds_finish(c, &rows.finishes).await?);
 
     // A build that is final has no lease; its last batch may be repeated once more.
     let again = finals_repeated(c, batches, &leases).await?;
@@ -87,7 +91,7 @@ async fn store(c: &mut PgConnection, batches: &[Batch]) -> Result<Report> {
             None => Outcome::LeaseLost,
         })
         .collect();
-    Ok(Report { outcomes, logs, finished, events: !fresh.is_empty() })
+    Ok(Report { outcomes, logs, finished, unlocked, events: !fresh.is_empty() })
 }
 
 /// Leases that stand, each with a wish to stop.
@@ -191,6 +195,9 @@ struct Rows {
     finishes: Vec<Finish>,
 }
 
+/// A year: what a worker says beyond is not believed.
+const LOCK_WAIT_MAX: u64 = 366 * 86_400_000_000;
+
 #[derive(Default)]
 struct LogRow {
     opened: Option<(u32, String, String, &'static str)>,
@@ -221,12 +228,13 @@ impl Rows {
                     row.name = Some(clean(name));
                     row.started_at = Some(time(*at_us));
                 }
-                Event::StepFinished { step, results, summary, hidden, at_us } => {
+                Event::StepFinished { step, results, summary, hidden, lock_wait_us, at_us } => {
                     let row = self.steps.entry((build, *step)).or_default();
                     row.complete_at = Some(time(*at_us));
                     row.results = Some(*results);
                     row.summary = Some(clean(summary));
                     row.hidden = *hidden;
+                    row.lock_wait_us = lock_wait_us.map(|us| us.min(LOCK_WAIT_MAX) as i64);
                 }
                 Event::Summary { step: Some(step), text } => {
                     self.steps.entry((build, *step)).or_default().summary = Some(clean(text));
@@ -272,6 +280,12 @@ impl Rows {
         if !ended {
             self.progress.entry(build).or_default();
         }
+    }
+
+    /// Steps that ended and had asked for locks.
+    fn unlocking(&self) -> Vec<(i64, i32)> {
+        let asked = self.steps.iter().filter(|(_, s)| s.lock_wait_us.is_some() && s.results.is_some());
+        asked.map(|((build, step), _)| (*build, *step as i32)).collect()
     }
 
     async fn logs_upsert(&self, c: &mut PgConnection) -> Result<()> {

@@ -42,6 +42,8 @@ pub enum Wake {
     Logs(Vec<i64>),
     /// Somebody watches these logs for the next seconds.
     Watch(Vec<i64>),
+    /// Steps of these builds may get their locks now.
+    Locks(Vec<i64>),
     /// Another revision, or the set of builders and workers changed.
     Config,
     /// Change sources are to poll now.
@@ -56,6 +58,7 @@ struct Dirty {
     stop: BTreeSet<i64>,
     logs: BTreeSet<i64>,
     watch: BTreeSet<i64>,
+    locks: BTreeSet<i64>,
     config: bool,
     poll: bool,
 }
@@ -102,6 +105,7 @@ impl Wakes {
                 Wake::Stop(ids) => dirty.stop.extend(ids),
                 Wake::Logs(ids) => dirty.logs.extend(ids),
                 Wake::Watch(ids) => dirty.watch.extend(ids),
+                Wake::Locks(ids) => dirty.locks.extend(ids),
                 Wake::Config => dirty.config = true,
                 Wake::Poll => dirty.poll = true,
             }
@@ -227,7 +231,7 @@ impl Dirty {
         if let Some(lanes) = &self.work {
             out.push(ids('w', lanes));
         }
-        for (letter, set) in [('s', &self.stop), ('l', &self.logs), ('h', &self.watch)] {
+        for (letter, set) in [('s', &self.stop), ('l', &self.logs), ('h', &self.watch), ('k', &self.locks)] {
             if !set.is_empty() {
                 out.push(ids(letter, set));
             }
@@ -253,6 +257,7 @@ fn parse(payload: &str, own: &str) -> Option<Wake> {
         "s" => Wake::Stop(ids()),
         "l" => Wake::Logs(ids()),
         "h" => Wake::Watch(ids()),
+        "k" => Wake::Locks(ids()),
         "c" => Wake::Changes,
         "e" => Wake::Events,
         "f" => Wake::Config,

@@ -43,7 +43,7 @@ async fn beating(t: &TestDb, from: i64, to: i64) {
 async fn reap(t: &TestDb) -> usize {
     run_tx!(t.db, "test", |c| {
         let expired = leases_expired(c, TERM, 100).await?;
-        builds::builds_lost(c, &expired).await.map(|()| expired.len())
+        builds::builds_lost(c, &expired).await.map(|_| expired.len())
     })
     .unwrap()
 }
@@ -101,7 +101,14 @@ async fn a_batch_sent_twice_counts_once_and_so_does_the_last_one() {
         &c,
         2,
         vec![
-            Event::StepFinished { step: 1, results: Success, summary: "ok".into(), hidden: false, at_us: 1_000 },
+            Event::StepFinished {
+                step: 1,
+                results: Success,
+                summary: "ok".into(),
+                hidden: false,
+                lock_wait_us: None,
+                at_us: 1_000,
+            },
             finished(Success),
         ],
     );

@@ -103,6 +103,7 @@ fn large(n: usize, marked: usize) -> Wanted {
         change_sources: (0..n / 10)
             .map(|i| (format!("c{i}"), json!({ "kind": { "git_poller": { "repourl": i } } })))
             .collect(),
+        ..Wanted::default()
     }
 }
 

@@ -25,7 +25,14 @@ fn started(step: u32, name: &str) -> Event {
 }
 
 fn ended(step: u32) -> Event {
-    Event::StepFinished { step, results: Success, summary: "ok".into(), hidden: false, at_us: 1_000 }
+    Event::StepFinished {
+        step,
+        results: Success,
+        summary: "ok".into(),
+        hidden: false,
+        lock_wait_us: None,
+        at_us: 1_000,
+    }
 }
 
 async fn steps_of(t: &TestDb, build: i64) -> Vec<Step> {
@@ -144,6 +151,7 @@ async fn a_claim_brings_the_changes_also_when_it_is_delivered_again() {
         revlink: Some("https://example.org/abc".into()),
         when: Some(time::OffsetDateTime::from_unix_timestamp(1_700_000_000).unwrap()),
         properties,
+        outsider: None,
     };
     submitted_with(&t, std::slice::from_ref(&whole)).await;
     let claims = claim(&t.db, session, 1, 1, 0).await;

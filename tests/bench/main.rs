@@ -1,6 +1,7 @@
 //! `./bench`: what things cost, each as a ratio to a floor or a peer measured
 //! in the same run. One JSON object a line on stdout, talk on stderr.
 
+mod cancel;
 mod change_latency;
 mod claim;
 mod config_scale;
@@ -79,6 +80,12 @@ const BENCHES: &[(&str, &str, Run)] = &[
     }),
     ("nightly-burst", "10,000 Nightly schedulers of one minute: how long, and claims meanwhile", |s| {
         Box::pin(nightly::run(s))
+    }),
+    ("cancel-branch", "all of one branch cancelled with 1 M pending: seconds, and claims after", |s| {
+        Box::pin(cancel::branch(s))
+    }),
+    ("big-change", "100,000 requests of one change, while builds are claimed and finished", |s| {
+        Box::pin(cancel::big_change(s))
     }),
     ("idle-workers", "1,000 idle workers: transactions, master memory", |s| Box::pin(idle_workers::run(s))),
 ];

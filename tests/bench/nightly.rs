@@ -134,6 +134,7 @@ impl Claims {
             vocabulary: tidemill_model::wire::VOCABULARY,
             slots: 1_000_000,
             info: BTreeMap::new(),
+            labels: BTreeMap::new(),
         };
         let said = client.post(format!("{url}/worker/v1/hello")).bearer_auth(&token).json(&hello).send().await;
         let hello: HelloReply = said.expect("the master answers").json().await.expect("hello is accepted");

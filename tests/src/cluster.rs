@@ -21,6 +21,8 @@ pub struct Cluster {
     pub token: String,
     /// The role that masters use, if not the owner.
     pub master_role: Option<String>,
+    /// More of the environment of masters that start after this.
+    pub master_env: Vec<(String, String)>,
     lease_seconds: u64,
     dir: tempfile::TempDir,
 }
@@ -53,7 +55,17 @@ impl Cluster {
         migrate::migrate(&db).await.expect("migrations run");
         let token = tidemill_service::token::generate(tidemill_service::token::Kind::Local);
         std::fs::write(dir.path().join("token"), &token).expect("the test's folder is writable");
-        Cluster { masters: Vec::new(), workers: Vec::new(), postgres, db, token, master_role: None, lease_seconds, dir }
+        Cluster {
+            masters: Vec::new(),
+            workers: Vec::new(),
+            postgres,
+            db,
+            token,
+            master_role: None,
+            master_env: Vec::new(),
+            lease_seconds,
+            dir,
+        }
     }
 
     pub fn dir(&self) -> &Path {
@@ -96,6 +108,16 @@ impl Cluster {
         n
     }
 
+    /// A secret that masters know.
+    pub fn secret(&self, name: &str, value: &str) {
+        write_secret(&self.dir().join("secrets"), name, value);
+    }
+
+    /// A secret that worker `n` has for its builds.
+    pub fn worker_secret(&self, n: usize, name: &str, value: &str) {
+        write_secret(&self.workers[n].base.join("secrets"), name, value);
+    }
+
     fn master_process(&self, n: usize, address: SocketAddr) -> Process {
         let mut command = Command::new(program("tidemill"));
         command
@@ -106,7 +128,9 @@ impl Cluster {
             .env("TIDEMILL_MASTER_LEASE_SECONDS", self.lease_seconds.to_string())
             .env("TIDEMILL_MASTER_LOCAL_TOKEN_FILE", self.dir().join("token"))
             .env("TIDEMILL_MASTER_POLL_LOCAL_ADDRESSES", "true")
+            .env("TIDEMILL_MASTER_SECRETS_DIR", self.dir().join("secrets"))
             .env("TIDEMILL_MASTER_CACHE_DIR", self.dir().join(format!("cache{n}")))
+            .envs(self.master_env.iter().cloned())
             .envs(self.path().map(|path| ("PATH", path)));
         Process::start(&format!("master{n}"), command, &self.dir().join(format!("master{n}.log")))
     }
@@ -262,6 +286,14 @@ impl Cluster {
         let path = format!("builds/{build}/steps/{step}/logs/{name}/raw");
         api.bytes(&path).await.expect("the log can be read")
     }
+}
+
+fn write_secret(folder: &Path, name: &str, value: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::create_dir_all(folder).expect("the test's folder is writable");
+    std::fs::write(folder.join(name), value).expect("the test's folder is writable");
+    std::fs::set_permissions(folder.join(name), std::fs::Permissions::from_mode(0o600))
+        .expect("the file is the test's own");
 }
 
 /// Postgres may run as another user, who must reach its folder.

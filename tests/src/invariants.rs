@@ -66,6 +66,19 @@ const BROKEN: &[(&str, &str)] = &[
         "a log marked incomplete of a build that was not lost",
         "select l.id from logs l join builds b on b.id = l.build_id where l.incomplete and b.results <> 5",
     ),
+    ("a delivery of a hook without an answer", "select id from hook_deliveries where answer is null"),
+    (
+        "a lock that holds more than there is of it, or an exclusive holder beside others",
+        "select l.id from lock_holds h join locks l on l.id = h.lock_id left join workers w on w.id = h.worker_id group by l.id, h.worker_id, w.name having sum(h.units) > coalesce((l.capacities ->> w.name)::int, l.capacity) or (bool_or(h.mode = 'exclusive') and count(*) > 1)",
+    ),
+    (
+        "a lock held by a build without a lease",
+        "select h.build_id from lock_holds h where not exists (select 1 from leases l where l.build_id = h.build_id)",
+    ),
+    (
+        "a step in line for a lock that its build holds",
+        "select w.build_id from lock_waiters w join lock_waits t on t.ticket = w.ticket join lock_holds h on h.lock_id = t.lock_id and h.build_id = w.build_id",
+    ),
     (
         "an event of a build's end twice",
         "select build_id from events where kind = 'builds.finished' group by 1 having count(*) > 1",

@@ -12,7 +12,10 @@ use serde::de::DeserializeOwned;
 use std::time::Duration;
 use tidemill_model::problem::Problem;
 use tidemill_model::wire::{
-    BATCH_CONTENT_TYPE, BatchReply, Goodbye, Hello, HelloReply, PatchRequest, Poll, RevisionReply,
+    BATCH_CONTENT_TYPE, BatchReply, Goodbye, Hello, HelloReply, LocksAsk, LocksReply, PatchRequest, Poll,
+    RevisionReply, TriggerCall, TriggerReply, TriggerState, TriggerWatch,
+    BATCH_CONTENT_TYPE, BatchReply, Goodbye, Hello, HelloReply, LocksAsk, LocksReply, PatchRequest, Poll,
+    RevisionReply, SecretReply, SecretRequest,
 };
 
 /// Most bytes read of an answer: a project's files are the largest.
@@ -83,11 +86,28 @@ impl Client {
         heard(&body(request).await?).map_err(not_ours)
     }
 
+    /// Waits as long as it says, and some more for the network.
+    pub async fn locks(&self, ask: &LocksAsk) -> Result<LocksReply, CallError> {
+        let patience = Duration::from_micros(ask.wait_us) + Duration::from_secs(15);
+        self.post_json("/worker/v1/locks", ask, patience).await
+    }
+
     pub async fn batch(&self, body: Bytes) -> Result<BatchReply, CallError> {
         // A batch is fixed once it was sent, so even the slowest line must be able to carry it.
         let patience = Duration::from_secs(30 + body.len() as u64 / (16 << 10));
         let request = self.http.post(self.url("/worker/v1/batches")).header(CONTENT_TYPE, BATCH_CONTENT_TYPE);
         answer(request.timeout(patience).body(body)).await
+    }
+
+    /// Starts other builds.
+    pub async fn trigger(&self, call: &TriggerCall) -> Result<TriggerReply, CallError> {
+        self.post_json("/worker/v1/triggers", call, Duration::from_secs(60)).await
+    }
+
+    /// Waits for them as long as the watch says, and some more for the network.
+    pub async fn trigger_wait(&self, watch: &TriggerWatch) -> Result<TriggerState, CallError> {
+        let patience = Duration::from_micros(watch.wait_us) + Duration::from_secs(15);
+        self.post_json("/worker/v1/triggers/wait", watch, patience).await
     }
 
     pub async fn revision(&self, hash: &str) -> Result<RevisionReply, CallError> {
@@ -103,6 +123,11 @@ impl Client {
     pub async fn patch(&self, wanted: &PatchRequest) -> Result<Vec<u8>, CallError> {
         let request = self.http.post(self.url("/worker/v1/patch")).json(wanted);
         body(request.timeout(Duration::from_secs(300))).await
+    }
+
+    /// The value of a secret.
+    pub async fn secret(&self, wanted: &SecretRequest) -> Result<SecretReply, CallError> {
+        self.post_json("/worker/v1/secret", wanted, Duration::from_secs(30)).await
     }
 
     async fn post_json<T: Serialize, R: DeserializeOwned>(

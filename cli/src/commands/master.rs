@@ -60,6 +60,8 @@ pub async fn run(args: Master, mut layers: Layers) -> Result<Exit> {
         loops: true,
         cache_dir,
         poll_local_addresses: master.poll_local_addresses,
+        secrets_dir: master.secrets_dir,
+        hook_body_max: usize::try_from(master.hook_body_max_bytes).unwrap_or(usize::MAX),
     };
     let life = Lifecycle::new();
     life.watch_signals(GRACE).doing(|| "listen for signals".into())?;

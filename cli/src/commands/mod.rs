@@ -11,6 +11,7 @@ pub mod doc;
 pub mod follow;
 pub mod force;
 pub mod init;
+pub mod locks;
 pub mod log;
 pub mod logstream;
 pub mod lsp;

@@ -67,7 +67,7 @@ impl Events {
                 self.steps.insert(*step, (name.clone(), *at_us));
                 json!({ "event": "step_started", "step": step, "name": name })
             }
-            Event::StepFinished { step, results, summary, hidden, at_us } => {
+            Event::StepFinished { step, results, summary, hidden, at_us, .. } => {
                 let (name, begun) = self.steps.remove(step).unwrap_or_default();
                 json!({
                     "event": "step_finished", "step": step, "name": name, "results": results,

@@ -17,8 +17,8 @@ use std::time::Duration;
 use tidemill_model::problem::{Problem, kinds};
 use tidemill_model::revision::Files;
 use tidemill_model::wire::{
-    BATCH_MAX, BatchReply, Claim, Event, Frame, Hello, HelloReply, PROTOCOL, Poll, PollReply, RevisionReply, Stop,
-    decode_batch,
+    BATCH_MAX, BatchReply, Claim, Event, Frame, Hello, HelloReply, LocksAsk, LocksReply, PROTOCOL, Poll, PollReply,
+    RevisionReply, Stop, TriggerCall, TriggerReply, decode_batch,
 };
 use tokio::sync::{Notify, mpsc};
 
@@ -63,8 +63,10 @@ impl Master {
             .route("/worker/v1/hello", post(hello))
             .route("/worker/v1/goodbye", post(async || Json(serde_json::json!({}))))
             .route("/worker/v1/poll", post(poll))
+            .route("/worker/v1/locks", post(locks))
             .route("/worker/v1/batches", post(batch))
             .route("/worker/v1/revisions/{hash}", get(revision))
+            .route("/worker/v1/triggers", post(trigger))
             .fallback(elsewhere)
             .layer(DefaultBodyLimit::max(BATCH_MAX))
             .layer(middleware::from_fn_with_state(state.clone(), guard))
@@ -123,6 +125,13 @@ fn problem(status: StatusCode, kind: &str, detail: &str) -> Response {
 async fn elsewhere() -> Response {
     let detail = "`tidemill run` has no master: what needs one is left to `tidemill up` and masters";
     problem(StatusCode::NOT_FOUND, kinds::NOT_FOUND, detail)
+}
+
+/// A run is one build and starts no other.
+async fn trigger(Json(call): Json<TriggerCall>) -> Json<TriggerReply> {
+    let names: Vec<&str> = call.targets.iter().map(|t| t.scheduler.as_str()).collect();
+    let skipped = format!("`tidemill run` starts no other builds: {} would be triggered by a master", names.join(", "));
+    Json(TriggerReply { skipped: Some(skipped), ..TriggerReply::default() })
 }
 
 async fn hello(State(state): Shared, Json(hello): Json<Hello>) -> Json<HelloReply> {
@@ -194,6 +203,16 @@ async fn batch(State(state): Shared, body: Bytes) -> Response {
     Json(BatchReply { acked: progress.acked, stop, drain }).into_response()
 }
 
+/// One build alone shares nothing with others.
+async fn locks(State(state): Shared, Json(ask): Json<LocksAsk>) -> Response {
+    if ask.build != state.claim.build || ask.token != state.claim.token {
+        return problem(StatusCode::CONFLICT, kinds::LEASE_LOST, "this is not the build");
+    }
+    let names: Vec<String> = ask.locks.iter().map(|l| crate::sanitize::line(&l.lock)).collect();
+    eprintln!("step {} goes on without its locks ({}): `tidemill run` takes none", ask.step, names.join(", "));
+    Json(LocksReply { granted: true, says: String::new() }).into_response()
+}
+
 async fn revision(State(state): Shared, Path(hash): Path<String>) -> Response {
     if hash != state.claim.revision {
         return problem(StatusCode::NOT_FOUND, kinds::NOT_FOUND, "this master knows one revision");
@@ -221,6 +240,7 @@ mod tests {
             sourcestamps: vec![],
             reason: String::new(),
             changes: vec![],
+            trusted: true,
             url: String::new(),
         }
     }

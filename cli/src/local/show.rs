@@ -150,7 +150,7 @@ impl Show {
                 self.steps.insert(*step, Step { name: name.clone(), at_us: *at_us, told: false });
                 Ok(())
             }
-            Event::StepFinished { step, results, summary, hidden, at_us } => {
+            Event::StepFinished { step, results, summary, hidden, at_us, .. } => {
                 self.finished(*step, *results, summary, *hidden, *at_us)
             }
             Event::StepUrl { step, name, url } => {

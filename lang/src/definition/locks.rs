@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+pub use tidemill_model::{AccessMode, LockAccess};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LockDef {
@@ -22,21 +23,4 @@ pub enum LockKind {
     Master,
     /// One counter for each worker (`util.WorkerLock`).
     Worker,
-}
-
-/// How a builder, worker or step holds a lock (LK-03).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LockAccess {
-    /// Name of a [`LockDef`].
-    pub lock: String,
-    pub mode: AccessMode,
-    /// Units taken; 1 for exclusive.
-    pub count: u32,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AccessMode {
-    Counting,
-    Exclusive,
 }

@@ -5,18 +5,22 @@
 //! [`crate::Project`] and are called by name and position.
 
 mod builders;
+mod cancellers;
 mod cron;
 mod diff;
 mod force;
+mod hooks;
 mod locks;
 mod schedulers;
 mod sources;
 mod workers;
 
 pub use builders::{BuilderDef, Collapse, FolderDef, PolicyNames, ProjectDef, StepDef};
+pub use cancellers::{CancelRule, CancellerDef, CancellerKind};
 pub use cron::{Cron, CronDef, Day, Fault as CronFault};
 pub use diff::{Changed, Changes, FieldChange, Group};
 pub use force::{Field, FieldKind, ForceDef};
+pub use hooks::{HookDef, HookDialect, HookUser, Outsiders, PullRequestRef, SecretText};
 pub use locks::{AccessMode, LockAccess, LockDef, LockKind};
 pub use schedulers::{CodebaseDef, CustomSchedulerDef, NightlyDef, SchedulerDef, SchedulerKind, TimedDef};
 pub use sources::{Branches, ChangeSourceDef, ChangeSourceKind, CustomPollerDef, Declared, GitPollerDef, RevlinkDef};
@@ -75,12 +79,20 @@ pub struct Definition {
     /// Reporters and other services: declared data, in the order of the file.
     #[serde(default)]
     pub services: Vec<Declared>,
+    /// Services that cancel builds.
+    #[serde(default)]
+    pub cancellers: Vec<CancellerDef>,
     /// Where secrets come from. References only, never a value.
     #[serde(default)]
     pub secrets_providers: Vec<Declared>,
     /// Names of the secrets that the project mentions.
     #[serde(default)]
     pub secrets: Vec<String>,
+    /// Dialects of hooks that are allowed; no other is.
+    #[serde(default)]
+    pub hooks: Vec<HookDef>,
+    #[serde(default)]
+    pub hook_users: Vec<HookUser>,
     /// `logMaxSize` and `logMaxTailSize` for commands that do not say, in bytes.
     #[serde(default)]
     pub log_max_size: Option<u64>,

@@ -7,9 +7,11 @@
 //! between calls, and any number of threads may call at once.
 
 mod call;
+mod cancellers;
 mod collapse;
 mod compatible;
 mod context;
+mod hooks;
 mod host;
 mod latent;
 mod order;
@@ -20,7 +22,10 @@ mod values;
 mod views;
 
 pub(crate) use call::Function;
+pub(crate) use cancellers::Canceller;
 pub(crate) use collapse::CollapseRule;
+pub(crate) use hooks::HookRules;
+pub use hooks::{HookInput, HookOutput};
 pub use host::{
     HttpReply, HttpRequest, NoHost, PolicyHost, PollCommand, PollCommandEnd, PollHost, QUERIES_MAX, QUERY_MAX, Query,
     Resource,
@@ -36,6 +41,7 @@ use crate::definition::{Definition, SchedulerDef};
 use crate::host::diagnostics::{Diagnostic, EvalError};
 use crate::host::limits::Limits;
 use crate::project::{Builder, Inner, Scheduler, Source, Worker};
+use std::collections::BTreeMap;
 
 /// A project's policies.
 #[derive(Clone, Copy)]
@@ -61,6 +67,8 @@ pub(crate) struct Global {
     pub select_next_worker: Option<Function>,
     pub codebase_generator: Option<Function>,
     pub revlinks: Vec<RevlinkRule>,
+    /// By the dialect's name.
+    pub hooks: BTreeMap<String, HookRules>,
 }
 
 /// Locks that depend on the build.

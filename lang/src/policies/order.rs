@@ -139,9 +139,21 @@ impl Policies<'_> {
         on: &WorkerView,
         of: &RequestView,
     ) -> Result<Vec<LockAccess>, EvalError> {
+        let mut locks = self.build_locks(view, on, of)?;
+        let worker = self.definition().workers.iter().find(|w| w.name == on.name);
+        locks.extend(worker.map(|w| w.locks.clone()).unwrap_or_default());
+        Ok(locks)
+    }
+
+    /// Those of its builder alone.
+    pub fn build_locks(
+        &self,
+        view: &BuilderView,
+        on: &WorkerView,
+        of: &RequestView,
+    ) -> Result<Vec<LockAccess>, EvalError> {
         let definition = self.definition();
-        let worker_locks = definition.workers.iter().find(|w| w.name == on.name).map(|w| w.locks.clone());
-        let mut locks = match self.builder(&view.name).and_then(|b| b.locks.as_ref()) {
+        Ok(match self.builder(&view.name).and_then(|b| b.locks.as_ref()) {
             None => {
                 let found = definition.builders.iter().find(|b| b.name == view.name);
                 found.map(|b| b.locks.clone()).unwrap_or_default()
@@ -171,8 +183,6 @@ impl Policies<'_> {
                     },
                 )?
             }
-        };
-        locks.extend(worker_locks.unwrap_or_default());
-        Ok(locks)
+        })
     }
 }

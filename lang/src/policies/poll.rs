@@ -59,7 +59,7 @@ impl Policies<'_> {
 }
 
 /// A change from the arguments of `addChange`, with what the source sets on its changes.
-fn change(args: Vec<(String, Tree)>, poller: &CustomPollerDef) -> Result<NewChange, String> {
+pub(super) fn change(args: Vec<(String, Tree)>, poller: &CustomPollerDef) -> Result<NewChange, String> {
     let mut new = NewChange {
         project: poller.project.clone(),
         codebase: poller.codebase.clone(),

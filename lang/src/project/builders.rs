@@ -2,13 +2,14 @@
 
 use super::digest::Sources;
 use super::root::{Config, Entry};
+use super::triggers::Triggers;
 use super::{Builder, dicts, engines};
 use crate::definition::{BuilderDef, FolderDef, LockDef, PolicyNames, StepDef};
 use crate::host::collector::Collector;
 use crate::host::diagnostics::Diagnostic;
 use crate::host::limits::Limits;
 use crate::policies::{CollapseRule, Function, LocksRule};
-use crate::steps::{Step, git};
+use crate::steps::{Step, git, sources};
 use crate::values::convert::{boolean, optional_text, positive, properties, seconds, text, texts};
 use crate::values::descriptor::Descriptor;
 use crate::values::factory::FrozenFactory;
@@ -17,6 +18,7 @@ use crate::values::tree::Tree;
 use crate::values::{declare, lock};
 use serde_json::Value as Json;
 use starlark::values::{OwnedFrozenValue, Value, ValueLike};
+use tidemill_model::requires::Requires;
 
 pub(super) fn read(
     config: &Config,
@@ -41,15 +43,14 @@ fn builder(
     let optional = |name: &str| trees.get(name, optional_text).flatten();
     let own = |value: Value<'_>| config.own(value);
     let function = |name: &str| Function::of(descriptor, name, &own);
-    let (steps, step_defs) = steps(config, descriptor, limits, locks, collector);
+    let held = lock::held(descriptor, collector);
+    let own_locks: Vec<&str> = held.iter().map(|(access, _)| access.lock.as_str()).collect();
+    let (steps, step_defs, triggers) = steps(config, descriptor, limits, &own_locks, locks, collector);
     let collapse = collapse(descriptor.arg("collapseRequests"), descriptor, &own);
     let mut accesses = vec![];
-    for (access, definition) in descriptor.arg("locks").map(lock::accesses).unwrap_or_default() {
+    for (access, definition) in held {
         accesses.push(access);
         locks.extend(definition);
-    }
-    if !engines::RUNS_LOCKS && descriptor.arg("locks").is_some_and(|v| Tree::of(v).truth()) {
-        collector.report(descriptor.site.place_argument("locks", engines::warning("a lock")));
     }
     for name in engines::BUILDER_ARGUMENTS {
         if descriptor.arg(name).is_some_and(|v| Tree::of(v).truth()) {
@@ -65,6 +66,7 @@ fn builder(
         can_start_build: function("canStartBuild"),
         locks: function("locks").map(LocksRule),
         do_build_if: function("do_build_if"),
+        triggers,
         steps,
     };
     let env = match descriptor.arg("env").map(declare::value) {
@@ -90,6 +92,7 @@ fn builder(
         collapse_requests: trees.get("collapseRequests", boolean),
         collapse: builder.collapse.as_ref().map(CollapseRule::kind),
         max_attempts: trees.get("max_attempts", positive).flatten().and_then(|n| u32::try_from(n).ok()),
+        requires: requires(descriptor, optional("requires"), collector),
         expires_after_us: trees.get("expires_after", seconds).flatten().filter(|us| *us > 0),
         locks: accesses,
         env,
@@ -107,6 +110,17 @@ fn builder(
         location: descriptor.site.location(),
     };
     (Entry { definition, site: descriptor.site.clone(), trees }, builder)
+}
+
+/// An expression over the labels of workers.
+fn requires(builder: &Descriptor<'_>, text: Option<String>, collector: &Collector) -> Option<String> {
+    let text = text.filter(|t| !t.trim().is_empty())?;
+    if let Err(error) = Requires::parse(&text) {
+        let message = format!("`requires` is no requirement that can be read, {error}");
+        let hint = "write it as in \"os == 'linux' and mem >= 8\"";
+        collector.report(builder.site.place_argument("requires", Diagnostic::error(message).hint(hint)));
+    }
+    Some(text)
 }
 
 /// `collapseRequests` as it is given.
@@ -132,9 +146,10 @@ fn steps(
     config: &Config,
     builder: &Descriptor<'_>,
     limits: &Limits,
+    own_locks: &[&str],
     locks: &mut Vec<LockDef>,
     collector: &Collector,
-) -> (Vec<Step>, Vec<StepDef>) {
+) -> (Vec<Step>, Vec<StepDef>, Vec<Triggers>) {
     let Some(value) = builder.arg("factory") else { return Default::default() };
     let Some(factory) = value.downcast_ref::<FrozenFactory>() else { return Default::default() };
     if factory.steps().is_empty() {
@@ -142,11 +157,12 @@ fn steps(
         collector.report(builder.site.place_argument("factory", Diagnostic::warning(message)));
     }
     let workdir = factory.workdir().and_then(|w| config.own(w.to_value()));
-    let (mut steps, mut definitions) = (vec![], vec![]);
+    let (mut steps, mut definitions, mut triggers) = (vec![], vec![], vec![]);
     for step in factory.steps() {
         let value = step.to_value();
         let Some(descriptor) = Descriptor::from_value(value) else { continue };
-        check_step(descriptor, locks, collector);
+        check_step(descriptor, own_locks, locks, collector);
+        triggers.extend(super::triggers::of_step(descriptor, collector));
         let Some(step) = config.own(value).and_then(|owned| Step::new(owned, workdir.clone(), limits)) else {
             continue;
         };
@@ -158,11 +174,11 @@ fn steps(
         });
         steps.push(step);
     }
-    (steps, definitions)
+    (steps, definitions, triggers)
 }
 
 /// What can be told before a build runs.
-fn check_step(step: &Descriptor<'_>, locks: &mut Vec<LockDef>, collector: &Collector) {
+fn check_step(step: &Descriptor<'_>, own_locks: &[&str], locks: &mut Vec<LockDef>, collector: &Collector) {
     let trees = step.trees(collector);
     let report = |argument: &str, message: String| {
         collector.report(step.site.place_argument(argument, Diagnostic::error(message)));
@@ -175,14 +191,31 @@ fn check_step(step: &Descriptor<'_>, locks: &mut Vec<LockDef>, collector: &Colle
     {
         report(argument, message);
     }
+    let beside = match step.kind() {
+        Kind::Step(StepKind::Svn) => Some(true),
+        Kind::Step(StepKind::Mercurial) => Some(false),
+        _ => None,
+    };
+    if let Some(export) = beside
+        && let Err((argument, message)) =
+            sources::check(&step.called(), trees.by_name.get("mode"), trees.by_name.get("method"), export)
+    {
+        report(argument, message);
+    }
     for argument in ["name", "property", "repourl"] {
         if step.spec.type_of(argument).is_some() && trees.get(argument, text).is_some_and(|t| t.trim().is_empty()) {
             report(argument, format!("`{argument}` of {} is empty", step.called()));
         }
     }
-    let held = step.arg("locks").map(lock::accesses).unwrap_or_default();
-    if !held.is_empty() && !engines::RUNS_LOCKS {
-        collector.report(step.site.place_argument("locks", engines::warning("a lock")));
+    let held = lock::held(step, collector);
+    for (access, _) in held.iter().filter(|(a, _)| own_locks.contains(&a.lock.as_str())) {
+        // D-11, LK-04.
+        let message = format!(
+            "the builder holds the lock `{}` for the whole build, so its step would wait for it for ever",
+            access.lock
+        );
+        let hint = "name the lock in one place only: in `locks` of the builder or of the step";
+        collector.report(step.site.place_argument("locks", Diagnostic::error(message).hint(hint)));
     }
     locks.extend(held.into_iter().filter_map(|(_, definition)| definition));
 }

@@ -7,7 +7,7 @@ use crate::values::spec::{Kind, Spec};
 pub(super) const PLAIN_WORKERS: [&str; 2] = ["Worker", "LocalWorker"];
 
 /// Schedulers without an engine.
-const SCHEDULERS: &[&str] = &["NightlyTriggerable", "Triggerable"];
+const SCHEDULERS: &[&str] = &[];
 
 /// Change sources without an engine.
 const SOURCES: &[&str] = &[
@@ -25,8 +25,7 @@ const SOURCES: &[&str] = &[
 ];
 
 /// Steps that need something of a master which none does yet.
-const STEPS: &[&str] =
-    &["steps.DirectoryUpload", "steps.FileDownload", "steps.FileUpload", "steps.MultipleFileUpload", "steps.Trigger"];
+const STEPS: &[&str] = &["steps.DirectoryUpload", "steps.FileDownload", "steps.FileUpload", "steps.MultipleFileUpload"];
 
 pub(super) fn runs_step(name: &str) -> bool {
     !STEPS.contains(&name)
@@ -47,14 +46,14 @@ pub(super) const RUNS_SERVICES: bool = false;
 pub(super) const RUNS_LATENT: bool = false;
 
 /// Where secrets come from.
-pub(super) const RUNS_SECRETS: bool = false;
+const PROVIDERS: &[&str] = &["HashiCorpVaultKvSecretProvider", "SecretInPass", "SecretInVault"];
 
-/// Locks of builders, workers and steps.
-pub(super) const RUNS_LOCKS: bool = false;
+pub(super) fn runs_provider(kind: &str) -> bool {
+    !PROVIDERS.contains(&kind)
+}
 
 /// Arguments of words that run and keys of the configuration on which nothing acts yet, with a warning.
 pub(super) const BUILDER_ARGUMENTS: [&str; 2] = ["builddir", "workerbuilddir"];
-pub(super) const WORKER_ARGUMENTS: [&str; 1] = ["max_builds"];
 pub(super) const PROJECT_KEYS: [&str; 2] = ["logMaxSize", "logMaxTailSize"];
 
 /// The same of what only describes: nobody is misled, so the reference alone says it.
@@ -75,9 +74,8 @@ pub(crate) fn accepted_only(spec: &Spec) -> bool {
         Kind::ChangeSource(_) => !runs_source(spec.short()),
         Kind::Worker => !PLAIN_WORKERS.contains(&spec.short()) && !RUNS_LATENT,
         Kind::Reporter => !RUNS_SERVICES,
-        Kind::SecretsProvider => !RUNS_SECRETS,
+        Kind::SecretsProvider => !runs_provider(spec.short()),
         Kind::Part if spec.name.starts_with("reporters.") => !RUNS_SERVICES,
-        Kind::Lock | Kind::LockAccess => !RUNS_LOCKS,
         _ => false,
     }
 }
@@ -85,9 +83,8 @@ pub(crate) fn accepted_only(spec: &Spec) -> bool {
 /// The same of an argument of a word that runs.
 pub(crate) fn argument_accepted_only(spec: &Spec, name: &str) -> bool {
     match spec.kind {
-        Kind::Builder | Kind::Worker | Kind::Step(_) if name == "locks" => !RUNS_LOCKS,
         Kind::Worker if ["notify_on_missing", "missing_timeout"].contains(&name) => !RUNS_SERVICES,
-        Kind::Worker => WORKER_ARGUMENTS.contains(&name) || WORKER_WORDS.contains(&name),
+        Kind::Worker => WORKER_WORDS.contains(&name),
         Kind::Builder => BUILDER_ARGUMENTS.contains(&name) || BUILDER_WORDS.contains(&name),
         _ => false,
     }
@@ -96,8 +93,6 @@ pub(crate) fn argument_accepted_only(spec: &Spec, name: &str) -> bool {
 /// The same of a key of the configuration.
 pub(crate) fn key_accepted_only(key: &str) -> bool {
     match key {
-        "locks" => !RUNS_LOCKS,
-        "secretsProviders" => !RUNS_SECRETS,
         "services" => !RUNS_SERVICES,
         key => PROJECT_KEYS.contains(&key) || PROJECT_WORDS.contains(&key),
     }

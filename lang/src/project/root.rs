@@ -16,7 +16,7 @@ use starlark::values::dict::DictRef;
 use starlark::values::{OwnedFrozenValue, Value};
 
 /// Keys, and what they hold.
-pub(crate) const KEYS: [(&str, &str); 21] = [
+pub(crate) const KEYS: [(&str, &str); 22] = [
     (
         "workers",
         "List of `worker.Worker`. If it has any, builders may name only these; without it, every enrolled worker.",
@@ -58,6 +58,10 @@ pub(crate) const KEYS: [(&str, &str); 21] = [
     ("secretsProviders", "List of `secrets.…`: where secrets come from."),
     ("logMaxSize", "Bytes of a log that are kept at its head, for commands that do not say."),
     ("logMaxTailSize", "Bytes of a log that are kept at its tail, for commands that do not say."),
+    (
+        "www",
+        "Dict of `change_hook_dialects`, the hooks that may announce changes, and `change_hook_auth`, who may use them; see docs/hooks.md.",
+    ),
     ("machines", "No effect: workers are started as their own definitions say."),
 ];
 const OLD_KEYS: [(&str, &str); 4] = [
@@ -69,7 +73,7 @@ const OLD_KEYS: [(&str, &str); 4] = [
 /// Buildbot's keys that come later.
 const LATER_KEYS: [&str; 4] = ["changeHorizon", "codebases", "configurators", "validation"];
 /// Buildbot's keys that are no matter of the project file here: they may stay, without an effect.
-const FOREIGN_KEYS: [(&str, &str); 14] = [
+const FOREIGN_KEYS: [(&str, &str); 13] = [
     ("multiMaster", "masters are always many"),
     ("user_managers", "people are managed by `tidemill user`"),
     ("buildbotNetUsageData", "Tidemill reports to nobody"),
@@ -83,7 +87,6 @@ const FOREIGN_KEYS: [(&str, &str); 14] = [
     ("metrics", "there is nothing of it to set"),
     ("mq", "masters meet in the database alone"),
     ("protocols", "workers connect to the master's own address"),
-    ("www", "the master's own settings say where its pages are"),
 ];
 
 /// The configuration's dict, frozen.

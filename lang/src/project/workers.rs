@@ -7,13 +7,13 @@ use crate::host::collector::Collector;
 use crate::policies::Function;
 use crate::values::convert::{positive, properties, seconds, text, values};
 use crate::values::spec::Kind;
-use crate::values::tree::Tree;
 use crate::values::{declare, lock};
 use starlark::values::Value;
 
 /// Arguments of every worker; others are those of the one who starts it.
-const COMMON: [&str; 8] = [
+const COMMON: [&str; 9] = [
     "name",
+    "labels",
     "max_builds",
     "properties",
     "defaultProperties",
@@ -36,17 +36,10 @@ pub(super) fn read(
         if !plain && !engines::RUNS_LATENT {
             collector.report(descriptor.site.place(engines::warning(descriptor.spec.name)));
         }
-        let given = |name: &&&str| descriptor.arg(name).is_some_and(|v| Tree::of(v).truth());
-        for name in engines::WORKER_ARGUMENTS.iter().filter(|_| plain).filter(given) {
-            collector.report(descriptor.site.place_argument(name, engines::warning(&format!("`{name}` of a worker"))));
-        }
         let mut accesses = vec![];
-        for (access, definition) in descriptor.arg("locks").map(lock::accesses).unwrap_or_default() {
+        for (access, definition) in lock::held(descriptor, collector) {
             accesses.push(access);
             locks.extend(definition);
-        }
-        if !accesses.is_empty() && !engines::RUNS_LOCKS {
-            collector.report(descriptor.site.place_argument("locks", engines::warning("a lock")));
         }
         let notify = trees.get("notify_on_missing", values).unwrap_or_default();
         let definition = WorkerDef {
@@ -54,6 +47,7 @@ pub(super) fn read(
             max_builds: trees.get("max_builds", positive).flatten().and_then(|n| u32::try_from(n).ok()),
             properties: trees.get("properties", properties).unwrap_or_default(),
             default_properties: trees.get("defaultProperties", properties).unwrap_or_default(),
+            labels: trees.get("labels", properties).unwrap_or_default(),
             locks: accesses,
             notify_on_missing: notify.into_iter().flatten().collect(),
             missing_timeout_us: trees.get("missing_timeout", seconds).flatten(),

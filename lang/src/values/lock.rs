@@ -5,6 +5,8 @@ use super::descriptor::{Descriptor, DescriptorGen};
 use super::spec::{Kind, Param, Spec, Type, required};
 use super::tree::{self, Tree};
 use crate::definition::{AccessMode, LockAccess, LockDef, LockKind};
+use crate::host::collector::Collector;
+use crate::host::diagnostics::Diagnostic;
 use crate::host::site::Site;
 use starlark::collections::SmallMap;
 use starlark::eval::Evaluator;
@@ -43,6 +45,23 @@ pub(super) fn access<'v>(
         .map(|(k, v)| (k.to_owned(), v))
         .collect();
     Ok(heap.alloc(DescriptorGen { spec: &ACCESS, site: Site::of(eval), rule: vec![], args, refused: vec![] }))
+}
+
+/// The accesses of a descriptor's argument `locks`, with a warning where more is asked for than there is.
+pub(crate) fn held(of: &Descriptor<'_>, collector: &Collector) -> Vec<(LockAccess, Option<LockDef>)> {
+    let held = of.arg("locks").map(accesses).unwrap_or_default();
+    for (access, lock) in &held {
+        let Some(lock) = lock else { continue };
+        let most = lock.max_count_for_worker.values().copied().max().unwrap_or(0).max(lock.max_count);
+        if access.count > most {
+            let message = format!(
+                "{} units of the lock `{}` are more than the {most} that there are: all of them are taken",
+                access.count, lock.name
+            );
+            collector.report(of.site.place_argument("locks", Diagnostic::warning(message)));
+        }
+    }
+    held
 }
 
 /// The accesses of a checked list, each with its lock. A lock alone is held exclusively.

@@ -13,11 +13,12 @@ use sqlx::PgConnection;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
-use tidemill_lang::Project;
 use tidemill_lang::policies::RequestView;
+use tidemill_lang::{Definition, Project};
 use tidemill_model::{BuilderId, RequestId, SessionId};
 use tidemill_schema::active::Eligibility;
 use tidemill_schema::claims::{Pick, Waiting};
+use tidemill_schema::locks::locks_blocked;
 use tidemill_schema::policy_failures::Subject;
 use tidemill_schema::window::{Look, Queued, builders_building, candidates, queue_windows, requests_facts};
 use tidemill_schema::{Error, Result};
@@ -55,6 +56,8 @@ pub struct Chosen {
     /// For each lane the first ticket that was there.
     pub first: HashMap<i64, i64>,
     pub more: bool,
+    /// Builders and requests that wait for locks.
+    pub waiting: usize,
 }
 
 impl Chooser {
@@ -67,7 +70,9 @@ impl Chooser {
         };
         self.active = found.and_then(|(revision, project)| {
             let definition = project.definition();
-            let own = |p: &tidemill_lang::definition::PolicyNames| p.next_build || p.next_worker || p.can_start_build;
+            let own = |p: &tidemill_lang::definition::PolicyNames| {
+                p.next_build || p.next_worker || p.can_start_build || p.locks
+            };
             let builders: HashSet<String> =
                 definition.builders.iter().filter(|b| own(&b.policies)).map(|b| b.name.clone()).collect();
             let all = definition.prioritize_builders || definition.select_next_worker;
@@ -125,7 +130,8 @@ impl Chooser {
             .filter(|w| w.view.free > 0)
             .collect();
         let building = builders_building(c).await?;
-        let by_builder = windows(queued, eligible);
+        let mut by_builder = windows(queued, eligible);
+        let (blocked, waiting) = without_blocked(c, definition, &mut by_builder).await?;
         let viewed = by_builder.values().filter(|(name, _)| active.all || active.builders.contains(name));
         self.views_load(c, viewed.flat_map(|(_, queue)| queue.iter())).await?;
 
@@ -163,8 +169,8 @@ impl Chooser {
         // A lane that holds nothing is settled; so is one whose builder wants nothing started.
         let took: HashSet<i64> = picks.iter().map(|p| p.lane).collect();
         let empty = lanes.iter().map(|(lane, _)| *lane).filter(|lane| !first.contains_key(lane));
-        let settled = done.into_iter().filter(|lane| !took.contains(lane)).chain(empty).collect();
-        Ok(Some(Chosen { revision, picks, settled, first, more }))
+        let settled = done.into_iter().filter(|lane| !took.contains(lane)).chain(empty).chain(blocked).collect();
+        Ok(Some(Chosen { revision, picks, settled, first, more, waiting }))
     }
 
     async fn views_load(&mut self, c: &mut PgConnection, queued: impl Iterator<Item = &Queued>) -> Result<()> {
@@ -190,6 +196,45 @@ impl Chooser {
 fn own(active: &Active, eligible: &Eligibility, lane: i64) -> bool {
     let name = eligible.lanes.get(&lane).and_then(|builder| eligible.names.get(builder));
     name.is_some_and(|name| active.builders.contains(name))
+}
+
+/// Leaves out what waits for locks and whose turn it is not: the lanes of builders that are left
+/// out, and how much waits. Locks are looked at once more by the claim.
+async fn without_blocked(
+    c: &mut PgConnection,
+    definition: &Definition,
+    windows: &mut BTreeMap<i64, (String, Vec<Queued>)>,
+) -> Result<(Vec<i64>, usize)> {
+    let own: HashSet<&str> = definition
+        .builders
+        .iter()
+        .filter(|b| !b.locks.is_empty() || b.policies.locks)
+        .map(|b| b.name.as_str())
+        .collect();
+    // Of a worker's definition, they are of all builders.
+    let all = definition.workers.iter().any(|w| !w.locks.is_empty());
+    let concerned: Vec<i64> =
+        windows.iter().filter(|(_, (name, _))| all || own.contains(name.as_str())).map(|(id, _)| *id).collect();
+    if concerned.is_empty() {
+        return Ok(Default::default());
+    }
+    let blocked = locks_blocked(c, &concerned).await?;
+    let mut lanes = vec![];
+    for (builder, request) in &blocked {
+        match request {
+            None => lanes.extend(windows.remove(builder).iter().flat_map(|(_, queue)| queue.iter().map(|q| q.lane))),
+            Some(request) => {
+                let Some((_, queue)) = windows.get_mut(builder) else { continue };
+                let before = queue.first().map(|q| q.lane);
+                queue.retain(|q| q.request.0 != *request);
+                if queue.is_empty() {
+                    lanes.extend(before);
+                    windows.remove(builder);
+                }
+            }
+        }
+    }
+    Ok((lanes, blocked.len()))
 }
 
 /// By builder, each in the built-in order and no longer than the window.

@@ -214,6 +214,8 @@ struct ClaimLoop {
     settled: HashSet<i64>,
     /// Rounds in a row in which all that was picked had gone.
     missed: u32,
+    /// What waited for locks at the last pick.
+    lines: usize,
     generation: u64,
     turn: usize,
     eligible: Eligibility,
@@ -233,6 +235,7 @@ impl ClaimLoop {
             chooser: Chooser::default(),
             settled: HashSet::new(),
             missed: 0,
+            lines: 0,
             generation: 1,
             turn: 0,
             eligible: Eligibility::default(),
@@ -467,6 +470,10 @@ impl ClaimLoop {
         }
         if picked.picks.is_empty() {
             return Ok(chosen.more);
+        }
+        // What it had to leave for want of locks stands in line now, and is not picked again.
+        if std::mem::replace(&mut self.lines, chosen.waiting) != chosen.waiting {
+            self.missed = 0;
         }
         // All had gone: another replica was faster, or the revision is no longer the active one.
         self.missed += 1;

@@ -3,12 +3,14 @@
 use crate::app::App;
 use std::sync::Arc;
 use std::time::Duration;
-use tidemill_schema::{Error, events, log_chunks};
+use tidemill_schema::{Error, events, hooks, log_chunks};
 use tidemill_service::reconcile::{self, Next};
 use tokio::sync::Notify;
 
 /// How long the event stream is kept, whatever the cursors.
 const EVENT_DAYS: i32 = 14;
+/// How long a delivery of a hook is known again.
+const DELIVERY_DAYS: i32 = 30;
 
 pub fn start(app: &App) {
     let this = app.clone();
@@ -20,6 +22,7 @@ pub fn start(app: &App) {
                 tracing::error!(ahead, "too few log partitions lie ahead; inserts of log chunks will fail soon");
             }
             events::events_prune(&app.db, EVENT_DAYS).await?;
+            hooks::deliveries_prune(&app.db, DELIVERY_DAYS).await?;
             Ok::<_, Error>(Next::Idle)
         }
     });

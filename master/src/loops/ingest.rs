@@ -71,6 +71,7 @@ async fn store(app: &App, taken: Vec<(Batch, oneshot::Sender<Answer>)>) {
             if !watched.is_empty() {
                 app.wakes.send(Wake::Logs(watched));
             }
+            super::locks::given_back(app, report.unlocked).await;
             return;
         }
         Ok(Err(error)) => error,

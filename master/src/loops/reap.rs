@@ -6,6 +6,7 @@
 //! ended without a look into its logs. Neither task waits for the other's success.
 
 use crate::app::App;
+use crate::loops::locks;
 use std::sync::Arc;
 use std::time::Duration;
 use tidemill_model::BuildId;
@@ -49,12 +50,12 @@ async fn reap(app: &App) -> Result<Next> {
     let term = app.settings.lease;
     let pass = run_tx!(app.db, "reap", |c| {
         let expired = leases_expired(c, term, BATCH).await?;
-        builds_lost(c, &expired).await.map(|()| expired)
+        builds_lost(c, &expired).await.map(|unlocked| (expired, unlocked))
     });
-    let (lost, next) = match pass {
-        Ok(lost) => {
+    let ((lost, unlocked), next) = match pass {
+        Ok((lost, unlocked)) => {
             let next = if lost.len() as i64 == BATCH { Next::Again } else { Next::Idle };
-            (lost, next)
+            ((lost, unlocked), next)
         }
         Err(error) if error.is_unavailable() => return Err(error),
         Err(error) => {
@@ -68,16 +69,23 @@ async fn reap(app: &App) -> Result<Next> {
     if !lost.is_empty() {
         app.wakes.send(Wake::Events);
     }
+    locks::given_back(app, unlocked).await;
     Ok(next)
 }
 
-async fn reap_singly(app: &App) -> Result<Vec<Expired>> {
+/// Lost builds, and the locks that they gave back.
+type Lost = (Vec<Expired>, Vec<i64>);
+
+async fn reap_singly(app: &App) -> Result<Lost> {
     let term = app.settings.lease;
     let found = run_tx!(app.db, "reap.look", |c| leases_expired(c, term, SINGLY).await)?;
-    let mut lost = Vec::new();
+    let mut lost = Lost::default();
     for build in found.into_iter().map(|e| e.build) {
         match reap_one(app, build).await {
-            Ok(ended) => lost.extend(ended),
+            Ok((ended, unlocked)) => {
+                lost.0.extend(ended);
+                lost.1.extend(unlocked);
+            }
             Err(error) if error.is_unavailable() => return Err(error),
             Err(error) => tracing::error!(build.id = build.0, %error, "a lost build cannot be ended"),
         }
@@ -85,19 +93,19 @@ async fn reap_singly(app: &App) -> Result<Vec<Expired>> {
     Ok(lost)
 }
 
-/// None if its lease was renewed, or another replica has it.
-async fn reap_one(app: &App, build: BuildId) -> Result<Option<Expired>> {
+/// Nothing if its lease was renewed, or another replica has it.
+async fn reap_one(app: &App, build: BuildId) -> Result<(Option<Expired>, Vec<i64>)> {
     let term = app.settings.lease;
     let whole: Result<_, Error> = run_tx!(app.db, "reap.one", |c| {
         let expired = lease_expired(c, term, build).await?;
-        builds_lost(c, expired.as_slice()).await.map(|()| expired)
+        builds_lost(c, expired.as_slice()).await.map(|unlocked| (expired, unlocked))
     });
     match whole {
         Err(error) if !error.is_unavailable() => {
             tracing::error!(build.id = build.0, %error, "a lost build is ended without a look into its logs");
             run_tx!(app.db, "reap.bare", |c| {
                 let expired = lease_expired(c, term, build).await?;
-                builds_lost_bare(c, expired.as_slice()).await.map(|()| expired)
+                builds_lost_bare(c, expired.as_slice()).await.map(|unlocked| (expired, unlocked))
             })
         }
         whole => whole,

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidemill_lang::policies::{BuilderView, Pick as Choice, PolicyHost, RequestView, WorkerView};
 use tidemill_lang::{EvalError, Project};
-use tidemill_model::SessionId;
+use tidemill_model::{LockAccess, SessionId};
 use tidemill_schema::claims::Pick;
 use tidemill_schema::policy_failures::Subject;
 use tidemill_schema::window::Queued;
@@ -23,6 +23,8 @@ use tidemill_schema::window::Queued;
 const SLICE: Duration = Duration::from_millis(8);
 /// Longest time for one builder that picks nothing.
 const BUILDER: Duration = Duration::from_millis(100);
+/// The function of a builder's locks, as failures name it (0003_locks.sql knows it too).
+const LOCKS: &str = "locks";
 /// Most builds of one round.
 const MOST: usize = 100;
 
@@ -128,6 +130,15 @@ impl Round<'_> {
                 Found::None => {}
                 Found::EndsRound => break,
                 Found::Worker(index) => {
+                    let held = self.locks(&waits, view.as_ref(), index, &own);
+                    let locks = match held {
+                        Ok(locks) => locks,
+                        Err(error) => {
+                            // Nothing starts without its locks: the builder waits until its function is asked again.
+                            decision.failures.extend(error.map(|e| (own.clone(), LOCKS, e)));
+                            break;
+                        }
+                    };
                     let worker = &mut self.workers[index];
                     worker.view.free -= 1;
                     worker.view.building += 1;
@@ -135,7 +146,8 @@ impl Round<'_> {
                     waits.view.pending = waits.view.pending.saturating_sub(1);
                     if worker.here {
                         let session = worker.session;
-                        decision.picks.push(Pick { lane: queued.lane, ticket: queued.ticket, session });
+                        let (lane, ticket) = (queued.lane, queued.ticket);
+                        decision.picks.push(Pick { lane, ticket, session, locks });
                     }
                 }
             }
@@ -211,6 +223,25 @@ impl Round<'_> {
             }
         }
         Found::None
+    }
+
+    /// Locks that the build is to hold. An error, where there is one to tell, ends the builder's turn.
+    fn locks(
+        &self,
+        waits: &Waits,
+        request: Option<&Arc<RequestView>>,
+        worker: usize,
+        own: &Subject,
+    ) -> Result<Option<Vec<LockAccess>>, Option<EvalError>> {
+        let Some(def) = self.project.definition().builders.iter().find(|b| b.name == waits.view.name) else {
+            return Ok(None);
+        };
+        if !def.policies.locks {
+            return Ok((!def.locks.is_empty()).then(|| def.locks.clone()));
+        }
+        let Some(request) = request.filter(|_| !(self.resting)(own, LOCKS)) else { return Err(None) };
+        let on = &self.workers[worker].view;
+        self.project.policies().build_locks(&waits.view, on, request).map(Some).map_err(Some)
     }
 
     fn asks(&self, builder: &str, own: &Subject) -> Asks {

@@ -59,6 +59,8 @@ impl World {
             loops: true,
             cache_dir: self.cache.path().into(),
             poll_local_addresses: true,
+            secrets_dir: Some(self.cache.path().join("secrets")),
+            hook_body_max: Settings::HOOK_BODY_MAX,
         };
         let listener = bind(&settings).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -72,6 +74,15 @@ impl World {
 
     pub fn db(&self) -> &Db {
         &self.test.db
+    }
+
+    /// A secret that the replicas know.
+    pub fn secret(&self, name: &str, value: &str) {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = self.cache.path().join("secrets");
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join(name), value).unwrap();
+        std::fs::set_permissions(dir.join(name), std::fs::Permissions::from_mode(0o600)).unwrap();
     }
 
     pub fn one(&self) -> &Replica {
@@ -258,6 +269,21 @@ impl Sse {
     }
 }
 
+/// A real project file becomes the active revision.
+pub async fn apply(db: &Db, text: &str) {
+    let files = Files::single(text.to_owned());
+    let project =
+        tidemill_lang::Project::evaluate(&files, &tidemill_lang::Limits::default()).unwrap_or_else(|e| panic!("{e}"));
+    let definition = serde_json::to_value(project.definition()).unwrap();
+    let wanted = tidemill_master::projects::wanted(project.definition());
+    run_tx!(db, "test", |c| {
+        let id = revision_insert(c, &files, &definition, 1, "", "test").await?;
+        revision_activate(c, id, &wanted).await
+    })
+    .unwrap();
+    settled(db).await;
+}
+
 /// Builders that any worker may build.
 pub async fn project(db: &Db, builders: &[&str]) {
     let builders = builders
@@ -399,7 +425,14 @@ impl Running {
     pub async fn end(mut self, db: &Db, results: Results) {
         let events = vec![
             Event::LogFinished { log: 0, sum: self.writer.sum() },
-            Event::StepFinished { step: 0, results, summary: results.name().into(), hidden: false, at_us: 900 },
+            Event::StepFinished {
+                step: 0,
+                results,
+                summary: results.name().into(),
+                hidden: false,
+                lock_wait_us: None,
+                at_us: 900,
+            },
             Event::BuildFinished { results, summary: results.name().into(), at_us: 1_000 },
         ];
         self.report(db, events.into_iter().map(Frame::Event).collect()).await;

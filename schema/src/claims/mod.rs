@@ -18,7 +18,7 @@ use sqlx::types::{Json, JsonRawValue};
 use std::collections::HashMap;
 use std::time::Duration;
 use tidemill_model::wire::{CLAIM_CHANGES_MAX, Claim};
-use tidemill_model::{SessionId, SourceStamp};
+use tidemill_model::{LockAccess, SessionId, SourceStamp};
 
 /// A poll that waits in this replica.
 #[derive(Clone, Debug)]
@@ -49,11 +49,13 @@ pub struct Picked {
     pub picks: Vec<Pick>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pick {
     pub lane: i64,
     pub ticket: i64,
     pub session: SessionId,
+    /// Locks that the build is to hold besides its worker's; `None` where its builder has none.
+    pub locks: Option<Vec<LockAccess>>,
 }
 
 /// Claims exactly what was picked, as far as it is still there and its poll may
@@ -99,16 +101,21 @@ async fn claim(
     let mut tokens = tidemill_service::token::random_hexes(slots, 16);
     let (lane_ids, lows): (Vec<i64>, Vec<i64>) = lanes.iter().copied().unzip();
     let place = |p: &Pick| waiting.iter().position(|w| w.session == p.session).map(|i| i as i32 + 1);
-    let picks: Vec<(i64, i64, i32)> = picked.picks.iter().filter_map(|p| Some((p.lane, p.ticket, place(p)?))).collect();
-    let pick_lanes: Vec<i64> = picks.iter().map(|p| p.0).collect();
-    let pick_tickets: Vec<i64> = picks.iter().map(|p| p.1).collect();
-    let pick_slots: Vec<i32> = picks.iter().map(|p| p.2).collect();
+    let picks: Vec<(&Pick, i32)> = picked.picks.iter().filter_map(|p| Some((p, place(p)?))).collect();
+    let pick_lanes: Vec<i64> = picks.iter().map(|(p, _)| p.lane).collect();
+    let pick_tickets: Vec<i64> = picks.iter().map(|(p, _)| p.ticket).collect();
+    let pick_slots: Vec<i32> = picks.iter().map(|(_, slot)| *slot).collect();
+    let locked = picks.iter().any(|(p, _)| p.locks.is_some());
+    let pick_locks: Vec<Option<serde_json::Value>> = match locked {
+        true => picks.iter().map(|(p, _)| p.locks.as_ref().and_then(|l| serde_json::to_value(l).ok())).collect(),
+        false => vec![],
+    };
     let rows = sqlx::query_as!(
         Row,
         r#"select slot as "slot!", build_id as "build!", token, attempt, builder_id as builder, number,
                   request_id as request, buildset_id as buildset, settings_id as settings, revision_id as revision,
                   worker_id as worker, lane, ticket
-             from claim_builds($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"#,
+             from claim_builds($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"#,
         &sessions,
         &polls,
         &free,
@@ -120,7 +127,8 @@ async fn claim(
         picked.revision,
         &pick_lanes,
         &pick_tickets,
-        &pick_slots
+        &pick_slots,
+        &pick_locks as &[Option<serde_json::Value>]
     )
     .fetch_all(&mut *c)
     .await?;
@@ -217,7 +225,8 @@ async fn redelivered(c: &mut PgConnection, builds: &[i64]) -> Result<HashMap<i64
         r#"select b.id, b.token, b.attempt, b.builder_id, u.name as builder, b.number, b.request_id, r.hash as revision,
                   build_started_with(b.id) as "properties!: Json<Box<JsonRawValue>>", s.reason,
                   buildset_stamps(s.id) as "sourcestamps!: Json<Vec<SourceStamp>>",
-                  buildset_blame(s.id, $2) as "changes: Json<Vec<Box<JsonRawValue>>>"
+                  buildset_blame(s.id, $2) as "changes: Json<Vec<Box<JsonRawValue>>>",
+                  buildset_trusted(s.id) as "trusted!"
              from builds b
              join builders u on u.id = b.builder_id
              join config_revisions r on r.id = b.revision_id
@@ -246,6 +255,7 @@ async fn redelivered(c: &mut PgConnection, builds: &[i64]) -> Result<HashMap<i64
                 sourcestamps: r.sourcestamps.0,
                 reason: r.reason,
                 changes: payloads::blame(r.changes).0,
+                trusted: r.trusted,
                 url: String::new(),
             };
             Some((r.id, claim))

@@ -40,6 +40,7 @@ struct Buildset {
     properties: Properties,
     sourcestamps: Vec<SourceStamp>,
     changes: Vec<NewChange>,
+    trusted: bool,
 }
 
 #[derive(Debug)]
@@ -69,7 +70,8 @@ impl Payloads {
             let rows = sqlx::query!(
                 r#"select id, reason, properties as "properties: Json<Box<JsonRawValue>>",
                           buildset_stamps(id) as "sourcestamps!: Json<Vec<SourceStamp>>",
-                          buildset_blame(id, $2) as "changes: Json<Vec<Box<JsonRawValue>>>"
+                          buildset_blame(id, $2) as "changes: Json<Vec<Box<JsonRawValue>>>",
+                          buildset_trusted(id) as "trusted!"
                      from buildsets where id = any($1)"#,
                 &missing,
                 CLAIM_CHANGES_MAX
@@ -84,7 +86,8 @@ impl Payloads {
                 let (changes, bytes) = blame(r.changes);
                 self.changes += bytes;
                 let sourcestamps = r.sourcestamps.0;
-                self.buildsets.insert(r.id, Buildset { reason: r.reason, properties, sourcestamps, changes });
+                self.buildsets
+                    .insert(r.id, Buildset { reason: r.reason, properties, sourcestamps, changes, trusted: r.trusted });
             }
         }
         let missing = lacking(&mut self.settings, keys.clone().map(|k| k.settings));
@@ -160,6 +163,7 @@ impl Payloads {
             sourcestamps: set.sourcestamps.clone(),
             reason: set.reason.clone(),
             changes: set.changes.clone(),
+            trusted: set.trusted,
             url: String::new(),
         })
     }

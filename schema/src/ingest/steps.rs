@@ -18,6 +18,8 @@ pub(super) struct StepRow {
     pub hidden: bool,
     pub urls: Vec<Value>,
     pub progress: Map<String, Value>,
+    /// None: it asked for no locks.
+    pub lock_wait_us: Option<i64>,
 }
 
 impl StepRow {
@@ -33,13 +35,15 @@ pub(super) async fn steps_upsert(c: &mut PgConnection, steps: &BTreeMap<(i64, u3
     if !new.is_empty() {
         let columns = StepColumns::of(&new);
         sqlx::query!(
-            "insert into steps (build_id, number, name, started_at, complete_at, results, state_string, hidden, urls, progress)
+            "insert into steps (build_id, number, name, started_at, complete_at, results, state_string, hidden, urls, progress,
+                                lock_wait)
              select build_id, number, name, started_at,
                     case when complete_at < started_at then started_at else complete_at end, results,
-                    coalesce(summary, ''), hidden, urls, progress
+                    coalesce(summary, ''), hidden, urls, progress, lock_wait_us * interval '1 microsecond'
                from unnest($1::bigint[], $2::int[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::smallint[],
-                           $7::text[], $8::bool[], $9::jsonb[], $10::jsonb[])
-                    u(build_id, number, name, started_at, complete_at, results, summary, hidden, urls, progress)
+                           $7::text[], $8::bool[], $9::jsonb[], $10::jsonb[], $11::bigint[])
+                    u(build_id, number, name, started_at, complete_at, results, summary, hidden, urls, progress,
+                      lock_wait_us)
               order by build_id, number
              on conflict (build_id, number) do nothing",
             &columns.builds,
@@ -52,6 +56,7 @@ pub(super) async fn steps_upsert(c: &mut PgConnection, steps: &BTreeMap<(i64, u3
             &columns.hidden,
             &columns.urls,
             &columns.progress,
+            &columns.lock_waits as &[Option<i64>],
         )
         .execute(&mut *c)
         .await?;
@@ -62,8 +67,8 @@ pub(super) async fn steps_upsert(c: &mut PgConnection, steps: &BTreeMap<(i64, u3
             "with u as materialized (
                  select u.*, k.here
                    from unnest($1::bigint[], $2::int[], $3::timestamptz[], $4::smallint[], $5::text[], $6::bool[],
-                               $7::jsonb[], $8::jsonb[])
-                        u(build_id, number, complete_at, results, summary, hidden, urls, progress)
+                               $7::jsonb[], $8::jsonb[], $9::bigint[])
+                        u(build_id, number, complete_at, results, summary, hidden, urls, progress, lock_wait_us)
                   cross join lateral (
                         select s.ctid as here from steps s
                          where s.build_id = u.build_id and s.number = u.number and s.complete_at is null
@@ -73,7 +78,8 @@ pub(super) async fn steps_upsert(c: &mut PgConnection, steps: &BTreeMap<(i64, u3
                 set complete_at = case when u.complete_at < s.started_at then s.started_at else u.complete_at end,
                     results = u.results,
                     state_string = coalesce(u.summary, s.state_string), hidden = s.hidden or u.hidden,
-                    urls = s.urls || u.urls, progress = s.progress || u.progress
+                    urls = s.urls || u.urls, progress = s.progress || u.progress,
+                    lock_wait = coalesce(u.lock_wait_us * interval '1 microsecond', s.lock_wait)
                from u where s.ctid = u.here",
             &columns.builds,
             &columns.numbers,
@@ -83,6 +89,7 @@ pub(super) async fn steps_upsert(c: &mut PgConnection, steps: &BTreeMap<(i64, u3
             &columns.hidden,
             &columns.urls,
             &columns.progress,
+            &columns.lock_waits as &[Option<i64>],
         )
         .execute(&mut *c)
         .await?;
@@ -102,6 +109,7 @@ struct StepColumns {
     hidden: Vec<bool>,
     urls: Vec<Value>,
     progress: Vec<Value>,
+    lock_waits: Vec<Option<i64>>,
 }
 
 impl StepColumns {
@@ -117,6 +125,7 @@ impl StepColumns {
             hidden: steps.iter().map(|(_, s)| s.hidden).collect(),
             urls: steps.iter().map(|(_, s)| Value::Array(s.urls.clone())).collect(),
             progress: steps.iter().map(|(_, s)| Value::Object(s.progress.clone())).collect(),
+            lock_waits: steps.iter().map(|(_, s)| s.lock_wait_us).collect(),
         }
     }
 }

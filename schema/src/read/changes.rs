@@ -31,6 +31,11 @@ pub static CHANGES: Resource = Resource {
             "When it was committed; of arrival where unknown."
         ),
         json("properties", "h.properties", "Name: [value, source]."),
+        text(
+            "outsider",
+            "h.outsider",
+            "Why its author is not trusted, and its builds get no secrets; null: it is trusted.",
+        ),
         json("parent_changeids", "'[]'::json", "Always empty for now."),
         json(
             "sourcestamp",
@@ -68,6 +73,7 @@ pub struct Change {
     pub repository: String,
     pub project: String,
     pub revlink: Option<String>,
+    pub outsider: Option<String>,
     pub when_timestamp: i64,
     pub received_at: i64,
 }

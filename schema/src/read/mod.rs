@@ -15,7 +15,9 @@ pub mod builds;
 pub mod buildsets;
 pub mod changes;
 pub mod control;
+pub mod held;
 pub mod list;
+pub mod locks;
 pub mod logs;
 pub mod masters;
 pub mod overview;
@@ -28,6 +30,7 @@ pub mod revisions;
 pub mod schedulers;
 pub mod steps;
 pub mod text;
+pub mod triggered;
 pub mod waiting;
 pub mod workers;
 

@@ -19,7 +19,22 @@ pub static STEPS: Resource = Resource {
         text("name", "s.name", "As the factory names it."),
         int("buildid", "s.build_id", "The build."),
         time!("started_at", "s.started_at", "When it started."),
-        time!("locks_acquired_at", "s.started_at", "When it had its locks."),
+        time!(
+            "locks_acquired_at",
+            "case when not exists (select from lock_waiters x where x.build_id = s.build_id and x.step = s.number)
+                  then coalesce(s.started_at + s.lock_wait,
+                                (select max(x.since) from lock_holds x where x.build_id = s.build_id and x.step = s.number),
+                                s.started_at) end",
+            "When it had its locks, or started without any; null while it waits for them."
+        ),
+        int(
+            "locks_waited_ms",
+            "floor(extract(epoch from coalesce(s.lock_wait,
+                (select max(x.since) from lock_holds x where x.build_id = s.build_id and x.step = s.number) - s.started_at,
+                (select tidemill_now() - s.started_at from lock_waiters x
+                  where x.build_id = s.build_id and x.step = s.number))) * 1000)::bigint",
+            "How much of its time it waited for its locks; null without locks.",
+        ),
         time!("complete_at", "s.complete_at", "When it ended; null while it runs."),
         flag("complete", "(s.complete_at is not null)", "Whether it has ended."),
         int("results", "s.results", "As of builds."),
@@ -57,6 +72,7 @@ pub struct Step {
     pub hidden: bool,
     pub urls: Vec<Link>,
     pub duration_ms: Option<i64>,
+    pub locks_waited_ms: Option<i64>,
     pub statistics: BTreeMap<String, f64>,
     pub progress: BTreeMap<String, f64>,
     pub estimated_complete_at: Option<i64>,

@@ -1,6 +1,8 @@
 //! A project with a builder and a worker, and short words for what tests do.
 #![allow(dead_code)] // each test file uses its own part
 
+pub mod locks;
+
 use std::time::Duration;
 use tidemill_model::revision::Files;
 use tidemill_model::wire::{BatchHead, Claim, Event, Frame, Hello};

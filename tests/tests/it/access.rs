@@ -13,6 +13,9 @@ async fn every_changing_route_is_refused_without_a_token_through_a_proxy_and_to_
     let mut t = Cluster::start().await;
     let m = t.master().await;
     let url = t.master_url(m);
+    // A hook is refused for want of a proof, not because it is not there.
+    t.configure(m, "c = {\"www\": {\"change_hook_dialects\": {\"base\": True, \"poller\": True, \"gerrit\": {}}}}")
+        .await;
     let client = reqwest::Client::new();
     let worker_token = workers::worker_enrol(&t.db, "w").await.unwrap();
     let user_token = tokens::user_token_create(&t.db, "ada").await.unwrap();
@@ -28,6 +31,10 @@ async fn every_changing_route_is_refused_without_a_token_through_a_proxy_and_to_
     for (method, path) in [
         ("POST", "/api/v2/config"),
         ("POST", "/change_hook/base"),
+        ("POST", "/change_hook/poller"),
+        ("POST", "/change_hook/gerrit/"),
+        ("POST", "/changes/held/1/approve"),
+        ("POST", "/changes/held/1/refuse"),
         ("POST", "/builders/b/force"),
         ("DELETE", "/api/v2/builders"),
     ] {
@@ -87,6 +94,9 @@ async fn odd_forms_of_a_path_open_nothing() {
         "/worker/v1/../../api/v2/config",
         "/worker/v1/%2e%2e/%2e%2e/api/v2/config",
         "/worker/v1/hello/../../../api/v2/config",
+        "/change_hook/../api/v2/config",
+        "/change_hook/%2e%2e/api/v2/config",
+        "/change_hook/base/../../api/v2/config",
         "/api/v2/config%00",
         "/api/v2/config#x",
         "http://127.0.0.1/api/v2/config",

@@ -383,6 +383,7 @@ async fn a_posted_change_gets_codebase_and_link_from_the_project_and_is_stored_w
         "",
         r#"
 c["codebaseGenerator"] = lambda chdict: {"https://h/lib.git": "lib", "https://h/app.git": "app"}[chdict["repository"]]
+c["www"] = {"change_hook_dialects": {"base": True}}
 c["revlink"] = util.RevlinkMatch(["https://h/(.*)\\.git"], "https://h/\\1/commit/%s")
 c["schedulers"] = [schedulers.SingleBranchScheduler(
     name = "lib", builderNames = ["b"], codebases = {"lib": {"repository": "x"}, "app": {"repository": "https://h/app.git", "branch": "main"}},

@@ -9,6 +9,7 @@
 
 mod command;
 mod git;
+mod locks;
 mod outcome;
 mod properties;
 mod script;
@@ -25,6 +26,7 @@ use crate::secrets::Secrets;
 use crate::shared::Shared;
 use crate::spool::Spool;
 use crate::tree;
+use locks::Got;
 use outcome::{Outcome, StepNames};
 use std::collections::VecDeque;
 use std::path::Path;
@@ -38,6 +40,7 @@ use tidemill_model::Results;
 use tidemill_model::wire::{Claim, Event, Stop};
 use tidemill_service::Backoff;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// What does not change while a build runs.
 pub(crate) struct Site<'a> {
@@ -314,6 +317,7 @@ impl Build<'_> {
         self.unmark(&mut rendered);
         let name = self.names.unique(&rendered.name);
         let number = self.step_started(&name);
+        let mut waited = None;
         let mut ended = match skip {
             Some(reason) => StepResult::plain(Results::Skipped, reason),
             None => {
@@ -322,7 +326,22 @@ impl Build<'_> {
                     self.site.spool.event(Event::Summary { step: Some(number), text: live });
                 }
                 rendered.name.clone_from(&name);
-                match self.act(number, step, &rendered, env).await {
+                let begun = Instant::now();
+                let got = self.locks(number, &rendered).await;
+                waited = (!rendered.locks.is_empty()).then(|| begun.elapsed());
+                let ended = match got {
+                    Got::Locks => self.act(number, step, &rendered, env).await,
+                    Got::Over => None,
+                    Got::Stopped => {
+                        self.look_at_orders();
+                        Some(StepResult::plain(Results::Cancelled, "stopped while it waited for locks".into()))
+                    }
+                    Got::Refused(why) => {
+                        self.step_run(number, env).text_log("err.text", &why);
+                        Some(StepResult::plain(Results::Exception, String::new()))
+                    }
+                };
+                match ended {
                     Some(ended) => ended,
                     None => return Ran::Over,
                 }
@@ -337,7 +356,7 @@ impl Build<'_> {
             }
         };
         let summary = text::done(&rendered, ended.summary.as_deref(), ended.results, &ended.note);
-        self.step_finished(number, ended.results, self.secrets.shown(&summary), hidden);
+        self.step_over(number, ended.results, self.secrets.shown(&summary), hidden, waited);
         let said = ended.build_summary.map(|t| text::line(&self.secrets.shown(&t)));
         let policy = rendered.update_build_summary.as_deref();
         self.outcome.step(&name, ended.results, &rendered.flags, policy, said.as_deref());
@@ -369,15 +388,44 @@ impl Build<'_> {
         self.evaluate(move |context| hidden(context).map_err(|e| e.to_string())).await?
     }
 
+    /// Waits for the step's locks, if it has any. What it waits for shows as its text.
+    async fn locks(&mut self, number: u32, rendered: &RenderedStep) -> Got {
+        if rendered.locks.is_empty() {
+            return Got::Locks;
+        }
+        let (claim, spool) = (self.site.claim, self.site.spool);
+        let ask = locks::Ask {
+            shared: self.shared,
+            build: claim.build,
+            token: &claim.token,
+            step: number,
+            locks: &rendered.locks,
+            always: self.stop.is_some(),
+        };
+        let show = |text: &str| spool.event(Event::Summary { step: Some(number), text: text.to_owned() });
+        let mut waited = false;
+        let got = ask
+            .wait(self.orders, |says| {
+                waited = true;
+                show(says);
+            })
+            .await;
+        if waited && got == Got::Locks {
+            let live = text::running(rendered);
+            show(if live.is_empty() { "running" } else { &live });
+        }
+        got
+    }
+
     /// Runs the step's action; none if nothing of the build counts any more.
     async fn act(&mut self, number: u32, step: &Step, rendered: &RenderedStep, env: &Layer) -> Option<StepResult> {
         let was_stopped = self.stop.is_some();
-        let (mut ended, done) = match &rendered.action {
-            Action::Script(_) => match tree::refuses_step(self.site.folder, rendered) {
-                Some(why) => (StepResult::plain(Results::Exception, String::new()), Err(StepError::Other(why))),
-                None => self.script(number, step, rendered, env).await,
-            },
-            action => {
+        self.secrets.bring(&rendered.action, env).await;
+        let refused = tree::refuses_step(self.site.folder, rendered);
+        let (mut ended, done) = match (&rendered.action, refused) {
+            (_, Some(why)) => (StepResult::plain(Results::Exception, String::new()), Err(StepError::Other(why))),
+            (Action::Script(_), None) => self.script(number, step, rendered, env).await,
+            (action, None) => {
                 let mut run = self.step_run(number, env);
                 let done = run.act(&rendered.name, action.clone()).await;
                 (StepResult::plain(Results::Success, String::new()), done)
@@ -454,7 +502,14 @@ impl Build<'_> {
     }
 
     fn step_finished(&self, step: u32, results: Results, summary: String, hidden: bool) {
-        self.site.spool.event(Event::StepFinished { step, results, summary, hidden, at_us: clock::now_us() });
+        self.step_over(step, results, summary, hidden, None);
+    }
+
+    /// `waited`: for its locks, which are given back.
+    fn step_over(&self, step: u32, results: Results, summary: String, hidden: bool, waited: Option<Duration>) {
+        let lock_wait_us = waited.map(|w| w.as_micros() as u64);
+        let at_us = clock::now_us();
+        self.site.spool.event(Event::StepFinished { step, results, summary, hidden, lock_wait_us, at_us });
     }
 }
 

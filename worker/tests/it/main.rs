@@ -5,11 +5,14 @@
 mod builds;
 mod crash;
 mod git;
+mod hg;
 mod master;
 mod observers;
 mod patches;
 mod processes;
 mod protocol;
 mod scripts;
+mod triggers;
+mod svn;
 mod unreadable;
 mod worker;

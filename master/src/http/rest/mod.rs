@@ -18,8 +18,10 @@ mod describe;
 mod events;
 pub(crate) mod forced;
 mod forceschedulers;
+pub(crate) mod held;
 mod hooks;
 mod jsonrpc;
+mod locks;
 mod log_text;
 mod logs;
 mod requests;
@@ -48,9 +50,11 @@ pub fn router() -> OpenApiRouter<App> {
         .merge(builds::router())
         .merge(requests::router())
         .merge(changes::router())
+        .merge(held::router())
         .merge(steps::router())
         .merge(logs::router())
         .merge(workers::router())
+        .merge(locks::router())
         .merge(schedulers::router())
         .merge(config::router())
         .merge(controls::router())

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use tidemill_schema::read;
 use tidemill_schema::read::Scope;
 use tidemill_schema::read::changes::{self, CHANGES, Change, ChangeSource};
+use tidemill_schema::read::held::{self, HeldChange};
 
 const ROWS: i64 = 50;
 
@@ -21,6 +22,7 @@ struct Changes {
     page: Page,
     rows: Vec<Row>,
     sources: Vec<ChangeSource>,
+    held: Vec<Held>,
     older: Option<i64>,
     first_page: bool,
 }
@@ -31,6 +33,13 @@ struct Row {
     revision: String,
     link: Option<String>,
     files: String,
+}
+
+/// A change that waits for an approval.
+struct Held {
+    change: HeldChange,
+    title: String,
+    link: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -44,6 +53,7 @@ pub async fn page(State(app): State<App>, who: Who, asked: Query<Asked>) -> Resu
     let query = read::Query { limit: ROWS + 1, ..read::Query::newest(&CHANGES) };
     let mut found = changes::list(&mut c, &scope, &query).await?;
     let sources = changes::sources(&mut c).await?.into_iter().filter(|s| s.active).collect();
+    let held = held::waiting(&mut c, ROWS).await?;
     drop(c);
     let more = found.len() as i64 > ROWS;
     found.truncate(ROWS as usize);
@@ -52,8 +62,17 @@ pub async fn page(State(app): State<App>, who: Who, asked: Query<Asked>) -> Resu
         older: found.last().filter(|_| more).map(|h| h.changeid),
         rows: found.into_iter().map(row).collect(),
         sources,
+        held: held.into_iter().map(waiting).collect(),
         first_page: asked.before.is_none(),
     })
+}
+
+fn waiting(change: HeldChange) -> Held {
+    Held {
+        title: change.comments.as_deref().map(first_line).unwrap_or_default(),
+        link: change.revlink.as_deref().and_then(link).map(str::to_owned),
+        change,
+    }
 }
 
 fn row(change: Change) -> Row {

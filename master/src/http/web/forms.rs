@@ -9,6 +9,7 @@ use crate::http::ApiError;
 use crate::http::access::Who;
 use crate::http::rest::ask::{At, body};
 use crate::http::rest::control::{self, Cancelled, Force, Rebuild};
+use crate::http::rest::held;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde_json::Value;
@@ -132,6 +133,22 @@ pub async fn priority(State(app): State<App>, At(id): At<i64>, request: Request)
     let priority = priority.ok_or_else(|| ApiError::field("priority", "give a whole number"))?;
     control::prioritize(&app, id, priority).await?;
     Ok(Redirect::to(&format!("/buildrequests/{id}")).into_response())
+}
+
+pub async fn approve(
+    State(app): State<App>,
+    who: Who,
+    At(id): At<i64>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let revision = Fields::of(request).await?.take("revision").unwrap_or_default();
+    held::approved(&app, id, &revision, &who.name).await?;
+    Ok(Redirect::to("/changes").into_response())
+}
+
+pub async fn refuse(State(app): State<App>, who: Who, At(id): At<i64>) -> Result<Response, ApiError> {
+    held::refused(&app, id, &who.name).await?;
+    Ok(Redirect::to("/changes").into_response())
 }
 
 fn to_request(made: &Submitted) -> Option<Response> {

@@ -17,11 +17,13 @@ mod errors;
 mod force;
 mod forms;
 mod home;
+mod locks;
 mod log;
 mod page;
 mod request;
 mod schedulers;
 mod show;
+mod triggered;
 mod workers;
 
 use crate::app::App;
@@ -53,11 +55,14 @@ pub fn router() -> Router<App> {
         .route("/logs/{id}", get(log::page))
         .route("/logs/{id}/live", get(log::live))
         .route("/workers", get(workers::page))
+        .route("/locks", get(locks::page))
         .route("/schedulers", get(schedulers::page))
         .route("/schedulers/{name}/enable", post(schedulers::enable))
         .route("/schedulers/{name}/disable", post(schedulers::disable))
         .route("/schedulers/{name}/run", post(schedulers::run))
         .route("/changes", get(changes::page))
+        .route("/changes/held/{id}/approve", post(forms::approve))
+        .route("/changes/held/{id}/refuse", post(forms::refuse))
         .route("/about", get(about::page))
         .route("/favicon.ico", get(assets::icon))
         .route("/assets/{hash}/{name}", get(assets::asset))

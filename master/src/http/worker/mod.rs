@@ -2,9 +2,12 @@
 
 pub mod batches;
 pub mod hello;
+pub mod locks;
 pub mod patch;
 pub mod poll;
 pub mod revisions;
+pub mod triggers;
+pub mod secret;
 
 use super::ApiError;
 use super::access::bearer;

@@ -28,7 +28,7 @@ const START: Cursor = Cursor { xid: 0, id: 0 };
 fn wanted(mark: &str, schedulers: Vec<WantedScheduler>, sources: Vec<(String, Value)>) -> Wanted {
     let builder =
         WantedBuilder { name: "b".into(), any_worker: true, description: mark.into(), ..WantedBuilder::default() };
-    Wanted { builders: vec![builder], schedulers, change_sources: sources }
+    Wanted { builders: vec![builder], schedulers, change_sources: sources, ..Wanted::default() }
 }
 
 fn custom(name: &str, upstream: &[&str], interval_us: Option<u64>) -> WantedScheduler {

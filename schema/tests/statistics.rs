@@ -144,6 +144,7 @@ async fn a_claim_brings_the_changes_also_when_it_is_delivered_again() {
         revlink: Some("https://example.org/abc".into()),
         when: Some(time::OffsetDateTime::from_unix_timestamp(1_700_000_000).unwrap()),
         properties,
+        outsider: None,
     };
     submitted_with(&t, std::slice::from_ref(&whole)).await;
     let claims = claim(&t.db, session, 1, 1, 0).await;

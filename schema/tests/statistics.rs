@@ -153,7 +153,6 @@ async fn a_claim_brings_the_changes_also_when_it_is_delivered_again() {
         properties,
         parents: vec![],
         outsider: None,
-        outsider: None,
     };
     submitted_with(&t, std::slice::from_ref(&whole)).await;
     let claims = claim(&t.db, session, 1, 1, 0).await;

@@ -105,7 +105,7 @@ pub async fn builds_running(c: &mut PgConnection, selection: &Selection) -> Resu
     Ok(ids.into_iter().map(BuildId).collect())
 }
 
-/// Asks for builds to be stopped. Returns those that were open: the workers hear of it with their next
+/// Asks for builds to be stopped. Returns those that were not asked before: the workers hear of it with their next
 /// answers. Leases are locked first and in order, as by all who write builds.
 pub async fn builds_stop(
     c: &mut PgConnection,
@@ -119,8 +119,9 @@ pub async fn builds_stop(
         .await?;
     let asked = sqlx::query_scalar!(
         r#"with asked as (
-             update builds set stop_reason = coalesce(stop_reason, $2), stop_results = coalesce(stop_results, $3)
-              where id = any($1) and state in ('claimed', 'running') returning id, builder_id
+             update builds set stop_reason = $2, stop_results = $3
+              where id = any($1) and state in ('claimed', 'running') and stop_reason is null
+             returning id, builder_id
          ), told as (
              insert into events (kind, builder_id, build_id, data)
              select 'builds.stop', builder_id, id, jsonb_build_object('reason', $2::text) from asked

@@ -21,6 +21,7 @@ async fn all(State(app): State<App>, ops: Operators) -> Answer {
 }
 
 async fn by_id(State(app): State<App>, At(lock): At<String>, ops: Operators) -> Answer {
+    ops.query(&LOCKS)?;
     let mut c = connection(&app).await?;
     let id = locks::resolve(&mut c, &lock).await?.ok_or_else(|| {
         ApiError::not_found(format!("there is no lock `{}`", lock.chars().take(200).collect::<String>()))

@@ -147,6 +147,16 @@ fn a_failing_step_shows_its_output_gives_the_exit_code_and_what_always_runs_runs
 }
 
 #[test]
+fn a_step_with_locks_runs_without_them_and_says_so() {
+    let steps = r#"sh("deploy", "echo de-ployed", locks = [util.MasterLock("production").access("exclusive")])"#;
+    let dir = repository(&[("test", steps)]);
+    let (code, out, err) = run(dir.path(), &[]);
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert!(out.contains("de-ployed\n"), "{out}");
+    assert!(err.contains("(production): `tidemill run` takes none"), "{err}");
+}
+
+#[test]
 fn a_custom_step_runs_with_its_observer_and_adds_steps() {
     let dir = repository(&[("test", r#"count_step, sh("skipped", "true", doStepIf = False)"#)]);
     let (code, out, err) = run(dir.path(), &[]);

@@ -311,9 +311,8 @@ fn wanted_scheduler(def: &SchedulerDef) -> WantedScheduler {
 fn scheduler(def: &SchedulerDef) -> SchedulerDef {
     let mut def = def.clone();
     def.location.clear();
-    match &mut def.kind {
-        SchedulerKind::Declared(declared) => nowhere(declared),
-        _ => {}
+    if let SchedulerKind::Declared(declared) = &mut def.kind {
+        nowhere(declared);
     }
     def
 }

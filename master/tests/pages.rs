@@ -61,6 +61,7 @@ async fn each_page_is_there_and_text_of_others_never_becomes_markup() {
         &format!("/logs/{log}"),
         "/buildrequests/2",
         "/workers",
+        "/locks",
         "/schedulers",
         "/changes",
         "/about",

@@ -79,7 +79,7 @@ async fn a_claim_goes_by_who_fits_and_a_request_without_one_says_what_it_needs()
     let session = worker(&t.db, "w").await;
     let request = submit(&t.db, "gpu").await.requests[0];
     assert!(claim(&t.db, session, 1, 1, 0).await.is_empty());
-    let why = waiting(&mut *t.db.pool().acquire().await.unwrap(), request.0).await.unwrap().unwrap();
+    let why = waiting(&mut t.db.pool().acquire().await.unwrap(), request.0).await.unwrap().unwrap();
     assert_eq!(why[0].text, "a worker that may build it: none is connected that fits gpu");
     assert!(says(&t, "w", "gpu").await);
     assert_eq!(claim(&t.db, session, 2, 1, 0).await.len(), 1);

@@ -68,12 +68,12 @@ async fn people_force_by_a_form_see_why_it_waits_pause_and_cancel_on_any_replica
     t.configure(b, &project("{\"gpu\": True, \"mem\": 16}")).await;
     assert_eq!(t.result_of(1).await, 0);
     let build = t.build_of(1, "finished").await;
-    let log = t.log(a, build, 0, "stdio").await;
+    let log = t.log(a, build, 1, "stdio").await;
     assert!(String::from_utf8_lossy(&log).contains("made 1 for local"), "{}", String::from_utf8_lossy(&log));
 
     one.good(&["pause", "plain"]);
     let made = other.good(&["force", "--scheduler", "release", "-p", "version=2"]);
-    assert_eq!(made.trim(), "buildset 2, requests 2, 3");
+    assert!(made.contains("requests 2, 3"), "{made}");
     assert_eq!(t.result_of(2).await, 0, "the worker goes on with the other builder");
     assert!(one.good(&["why", "3"]).contains("waits for its builder, which is paused"));
     other.good(&["priority", "3", "9"]);

@@ -105,5 +105,17 @@ async fn revisions_of_subversion_become_changes_once_though_masters_are_killed()
     seen("6").await;
     let found: Vec<String> = sqlx::query_scalar(stored).fetch_all(t.db.pool()).await.unwrap();
     assert_eq!(found, ["trunk/a", "trunk/b", "branches/x", "branches/x/c", "trunk/d"], "each once, in order");
+
+    // People see how it goes, and ask for a look now.
+    let lives = if dies == a { b } else { a };
+    let api = t.api(lives);
+    let polled = api.post("changesources/svn/poll", serde_json::json!({})).await.unwrap();
+    assert_eq!(polled["polling"], serde_json::json!(["svn"]));
+    assert!(api.post("changesources/none/poll", serde_json::json!({})).await.is_err());
+    let source = &api.list("changesources").await.unwrap()[0];
+    assert_eq!((&source["kind"], &source["errors"]), (&serde_json::json!("SVNPoller"), &serde_json::json!(0)));
+    assert!(source["good_at"].is_number() && source["next_at"].is_number() && source["seen"]["last"] == 6, "{source}");
+    let page = reqwest::get(format!("{}/changesources", t.master_url(lives))).await.unwrap().text().await.unwrap();
+    assert!(page.contains("SVNPoller") && page.contains("good"), "{page}");
     invariants::check(&t.db).await;
 }

@@ -63,6 +63,8 @@ pub(crate) fn unknown(named: &str) -> ApiError {
 }
 
 async fn one(State(app): State<App>, At(named): At<String>, ops: Operators) -> Answer {
+    // A question that is none is one, whoever it is about.
+    ops.query(&SCHEDULERS)?;
     let id = found(&app, &named).await?;
     answer::by_id(&app, &SCHEDULERS, schedulers::by_id(id), &ops, "scheduler").await
 }

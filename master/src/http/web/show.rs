@@ -39,7 +39,6 @@ impl Badge {
     pub const AWAY: Badge = Badge { class: "skipped", sign: "–", word: "away" };
     pub const ENABLED: Badge = Badge { class: "success", sign: "✓", word: "enabled" };
     pub const DISABLED: Badge = Badge { class: "skipped", sign: "‖", word: "disabled" };
-    pub const FAILING: Badge = Badge { class: "failure", sign: "✗", word: "failing" };
     pub const PAUSED: Badge = Badge { class: "warnings", sign: "‖", word: "paused" };
 
     pub fn class(&self) -> &'static str {

@@ -238,9 +238,7 @@ fn patch(wish: &Try, who: &Who) -> Result<Option<NewPatch>, ApiError> {
     if body.len() > PATCH_MAX {
         return Err(too_large(&beyond(&format!("the patch of {} bytes", body.len()))));
     }
-    if body.iter().all(u8::is_ascii_whitespace) {
-        return Ok(None);
-    }
+    let empty = body.iter().all(u8::is_ascii_whitespace);
     let author = match wish.who.trim() {
         "" => who.name.clone(),
         said => said.to_owned(),
@@ -249,7 +247,7 @@ fn patch(wish: &Try, who: &Who) -> Result<Option<NewPatch>, ApiError> {
     let patch = NewPatch { body, level, subdir, author, comment: wish.comment.clone() };
     match patch.fault() {
         Some(fault) => Err(ApiError::field("patch", fault)),
-        None => Ok(Some(patch)),
+        None => Ok(Some(patch).filter(|_| !empty)),
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tidemill_model::{NewChange, Results};
 use tidemill_schema::beats::master_insert;
 use tidemill_schema::change_sources::{
-    change_source_failed, change_source_polled, change_source_release, change_source_take, change_sources_wait,
+    Room, change_source_failed, change_source_polled, change_source_release, change_source_take, change_sources_wait,
 };
 use tidemill_schema::changes::{Cursor, changes_insert};
 use tidemill_schema::config::{Wanted, WantedBuilder, WantedScheduler};
@@ -175,26 +175,27 @@ async fn a_source_that_a_function_polls_is_taken_only_by_who_has_a_place_for_it(
     let mut c = t.db.pool().acquire().await.unwrap();
     let master = master_insert(&mut c, "m", "u").await.unwrap();
     let term = Duration::from_secs(600);
-    let git = change_source_take(&mut c, master, term, false).await.unwrap().unwrap();
+    let room = |custom| Room { custom, others: true };
+    let git = change_source_take(&mut c, master, term, room(false)).await.unwrap().unwrap();
     assert_eq!(git.name, "git");
-    assert!(change_source_take(&mut c, master, term, false).await.unwrap().is_none());
-    assert!(change_sources_wait(&mut c, false).await.unwrap().is_some_and(|s| s > 500.0));
-    assert!(change_sources_wait(&mut c, true).await.unwrap().is_some_and(|s| s <= 0.0));
-    let own = change_source_take(&mut c, master, term, true).await.unwrap().unwrap();
+    assert!(change_source_take(&mut c, master, term, room(false)).await.unwrap().is_none());
+    assert!(change_sources_wait(&mut c, room(false)).await.unwrap().is_some_and(|s| s > 500.0));
+    assert!(change_sources_wait(&mut c, room(true)).await.unwrap().is_some_and(|s| s <= 0.0));
+    let own = change_source_take(&mut c, master, term, room(true)).await.unwrap().unwrap();
     assert_eq!((own.name.as_str(), own.cursor.as_ref()), ("own", None));
     // Given back, it is there at once; a text that Postgres cannot hold is stored as well as it can be.
-    change_source_release(&mut c, own.id, master).await.unwrap();
-    let own = change_source_take(&mut c, master, term, true).await.unwrap().unwrap();
+    change_source_release(&mut c, &own).await.unwrap();
+    let own = change_source_take(&mut c, master, term, room(true)).await.unwrap().unwrap();
     let state = json!({ "k\0": ["v\0"] });
     let new = [NewChange { author: "a\0".into(), ..NewChange::default() }];
-    run_tx!(t.db, "test", |c| change_source_polled(c, own.id, master, &new, &state, Duration::ZERO).await).unwrap();
-    let own = change_source_take(&mut c, master, term, true).await.unwrap().unwrap();
+    run_tx!(t.db, "test", |c| change_source_polled(c, &own, &new, &state, Duration::ZERO).await).unwrap();
+    let own = change_source_take(&mut c, master, term, room(true)).await.unwrap().unwrap();
     assert_eq!(own.cursor, Some(json!({ "k\u{fffd}": ["v\u{fffd}"] })));
     // After a failure it waits, but not for another revision.
-    change_source_failed(&mut c, own.id, master, "traceback", Duration::from_secs(3600)).await.unwrap();
-    assert!(change_source_take(&mut c, master, term, true).await.unwrap().is_none());
+    change_source_failed(&mut c, &own, "traceback", Duration::from_secs(3600)).await.unwrap();
+    assert!(change_source_take(&mut c, master, term, room(true)).await.unwrap().is_none());
     activate(&t.db, &wanted("2", vec![], sources())).await;
-    assert!(change_source_take(&mut c, master, term, true).await.unwrap().is_some_and(|s| s.name == "own"));
+    assert!(change_source_take(&mut c, master, term, room(true)).await.unwrap().is_some_and(|s| s.name == "own"));
     drop(c);
     t.drop().await;
 }

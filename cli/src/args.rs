@@ -2,7 +2,8 @@
 
 use crate::commands::{
     builders, builds, cancel, checkconfig, completion, config, doc, force, init, locks, log, lsp, master, migrate,
-    pause, plan, reconfig, requests, run, sendchange, settings, sources, try_builds, user, watch, worker, workers,
+    pause, plan, reconfig, requests, run, schedulers, sendchange, settings, sources, try_builds, user, watch, worker,
+    workers,
 };
 use crate::project::apart;
 use crate::{exit, up};
@@ -45,6 +46,7 @@ pub enum Command {
     Workers(workers::Workers),
     Sources(sources::Sources),
     Locks(locks::Locks),
+    Schedulers(schedulers::Schedulers),
     Watch(watch::Watch),
     Log(log::LogArgs),
     Force(force::Force),
@@ -58,7 +60,7 @@ pub enum Command {
     /// Let paused builders go on
     Unpause(pause::Pause),
     #[command(name = "sendchange")]
-    SendChange(sendchange::SendChange),
+    SendChange(Box<sendchange::SendChange>),
     Init(init::Init),
     #[command(name = "checkconfig")]
     CheckConfig(checkconfig::CheckConfig),

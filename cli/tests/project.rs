@@ -105,6 +105,18 @@ fn a_plan_shows_rendered_arguments_and_why_a_step_is_skipped_and_no_secret() {
 }
 
 #[test]
+fn a_plan_names_the_schedulers_that_a_step_would_trigger() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/trigger");
+    let planned = tidemill(std::path::Path::new(example), &["plan", "release"]);
+    let text = stdout(&planned);
+    assert_eq!(planned.status.code(), Some(0), "{text}{}", stderr(&planned));
+    assert!(text.contains("triggers package, package, package, benchmark, and waits for the builds"), "{text}");
+    assert!(text.contains("triggers publish\n"), "{text}");
+    let checked = tidemill(std::path::Path::new(example), &["checkconfig"]);
+    assert!(stdout(&checked).contains("4 builders") && stderr(&checked).is_empty(), "{checked:?}");
+}
+
+#[test]
 fn a_plan_of_an_unknown_builder_or_of_a_broken_step_says_so() {
     let dir = project(&[("master.star", RELEASE)]);
     let unknown = tidemill(dir.path(), &["plan", "relase"]);

@@ -147,12 +147,36 @@ fn a_failing_step_shows_its_output_gives_the_exit_code_and_what_always_runs_runs
 }
 
 #[test]
+fn a_step_with_locks_runs_without_them_and_says_so() {
+    let steps = r#"sh("deploy", "echo de-ployed", locks = [util.MasterLock("production").access("exclusive")])"#;
+    let dir = repository(&[("test", steps)]);
+    let (code, out, err) = run(dir.path(), &[]);
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert!(out.contains("de-ployed\n"), "{out}");
+    assert!(err.contains("(production): `tidemill run` takes none"), "{err}");
+}
+
+#[test]
 fn a_custom_step_runs_with_its_observer_and_adds_steps() {
     let dir = repository(&[("test", r#"count_step, sh("skipped", "true", doStepIf = False)"#)]);
     let (code, out, err) = run(dir.path(), &[]);
     assert_eq!(code, Some(0), "{out}{err}");
     assert!(out.contains("there are 2\n"), "{out}");
     assert!(out.contains("── skipped: skipped") && out.contains("doStepIf"), "{out}");
+}
+
+#[test]
+fn a_trigger_starts_nothing_says_so_and_the_build_goes_on() {
+    let steps = r#"steps.Trigger(schedulerNames = ["package"], waitForFinish = True), sh("after", "echo after")"#;
+    let dir = repository(&[("b", steps)]);
+    let mut text = std::fs::read_to_string(dir.path().join("master.star")).unwrap();
+    text.push_str("c[\"schedulers\"] = [schedulers.Triggerable(name = \"package\", builderNames = [\"b\"])]\n");
+    std::fs::write(dir.path().join("master.star"), text).unwrap();
+    let (code, out, err) = run(dir.path(), &["b"]);
+    assert_eq!(code, Some(0), "{out}{err}");
+    let all = out + &err;
+    assert!(all.contains("`tidemill run` starts no other builds: package would be triggered"), "{all}");
+    assert!(all.contains("skipped") && all.contains("after"), "{all}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use regex::{Regex, RegexBuilder};
 use serde_json::Value as Json;
 use starlark::values::{Heap, OwnedFrozenValue, Value};
 use std::fmt;
-use tidemill_model::Change;
+use tidemill_model::{Change, NewChange, SourceStamp};
 
 const ATTRIBUTES: [&str; 5] = ["project", "repository", "branch", "category", "codebase"];
 /// Largest compiled expression, in bytes: repetition counts multiply.
@@ -150,7 +150,35 @@ impl Filter {
         Filter { conditions: vec![("branch", Condition::In(branches))], ..Filter::default() }
     }
 
+    /// The same of a source stamp (FI-06), which has no category and no properties.
+    pub fn matches_stamp(&self, stamp: &SourceStamp, limits: &Limits) -> Result<bool, EvalError> {
+        let new = NewChange {
+            branch: stamp.branch.clone(),
+            revision: stamp.revision.clone(),
+            repository: stamp.repository.clone(),
+            project: stamp.project.clone(),
+            codebase: stamp.codebase.clone(),
+            ..NewChange::default()
+        };
+        if !self.conditions_hold(&new, limits)? {
+            return Ok(false);
+        }
+        let ask = |f: &Predicate| f.ask(limits, |heap| views::sourcestamp(stamp, heap));
+        self.function.as_ref().map_or(Ok(true), ask)
+    }
+
     pub fn matches(&self, change: &Change, limits: &Limits) -> Result<bool, EvalError> {
+        if !self.conditions_hold(&change.new, limits)? {
+            return Ok(false);
+        }
+        let values = &change.new.properties;
+        if !self.properties.iter().all(|(name, condition)| condition.holds(values.get(name))) {
+            return Ok(false);
+        }
+        self.function.as_ref().map_or(Ok(true), |f| f.ask_change(change, limits))
+    }
+
+    fn conditions_hold(&self, change: &NewChange, limits: &Limits) -> Result<bool, EvalError> {
         for (attribute, condition) in &self.conditions {
             let value = attribute_of(change, attribute);
             let holds = match condition {
@@ -166,16 +194,11 @@ impl Filter {
                 return Ok(false);
             }
         }
-        let values = &change.new.properties;
-        if !self.properties.iter().all(|(name, condition)| condition.holds(values.get(name))) {
-            return Ok(false);
-        }
-        self.function.as_ref().map_or(Ok(true), |f| f.ask_change(change, limits))
+        Ok(true)
     }
 }
 
-fn attribute_of<'c>(change: &'c Change, name: &str) -> Option<&'c str> {
-    let new = &change.new;
+fn attribute_of<'c>(new: &'c NewChange, name: &str) -> Option<&'c str> {
     match name {
         "project" => Some(&new.project),
         "repository" => Some(&new.repository),

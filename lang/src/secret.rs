@@ -76,8 +76,8 @@ pub fn masked<'t>(text: &'t str, mark: &str) -> Cow<'t, str> {
     }
 }
 
-/// Names of all secrets in a rendered step's action.
-pub(crate) fn names(json: &serde_json::Value, mark: &str, found: &mut BTreeSet<String>) {
+/// Names of all secrets whose marks stand in a value.
+pub fn names(json: &serde_json::Value, mark: &str, found: &mut BTreeSet<String>) {
     walk(json, &mut |text| {
         for part in parts(text, mark) {
             if let Part::Secret(name) = part {

@@ -83,3 +83,13 @@ fn what_nobody_could_fill_in_is_an_error_at_its_place() {
         assert!(error.contains("master.star:3:"), "{error}");
     }
 }
+
+#[test]
+fn a_requirement_that_cannot_be_read_is_an_error_at_its_place() {
+    let text = "f = util.BuildFactory([steps.ShellCommand(command = \"true\")])\n\
+                c = {\"builders\": [util.BuilderConfig(name = \"linux\", workernames = [\"*\"], factory = f, requires = \"os = 'x'\")],\n\
+                \"workers\": []}\n";
+    let error = Project::evaluate(&Files::single(text), &Limits::default()).unwrap_err().to_string();
+    assert!(error.contains("at character 4: write `==`"), "{error}");
+    assert!(error.contains("master.star:2:"), "{error}");
+}

@@ -414,22 +414,11 @@ fn what_no_part_runs_yet_is_taken_with_a_warning() {
     let p = with(
         "",
         "",
-        "c['schedulers'] = [schedulers.Try_Jobdir(name = 'n', builderNames = ['b'], jobdir = 'jobs')]\n\
-         c['services'] = [reporters.MailNotifier(fromaddr = 'a@example.org', password = util.Secret('mail'))]",
+        "c['services'] = [reporters.MailNotifier(fromaddr = 'a@example.org', password = util.Secret('mail'))]",
     );
     let warnings: Vec<_> =
         p.warnings().iter().filter(|w| w.severity == Severity::Warning).map(|w| w.message.as_str()).collect();
-    assert_eq!(
-        warnings,
-        [
-            "schedulers.Try_Jobdir is accepted but not run by this release",
-            "reporters.MailNotifier is accepted but not run by this release"
-        ]
-    );
-    let tidemill_lang::definition::SchedulerKind::Declared(jobdir) = &p.definition().schedulers[0].kind else {
-        panic!()
-    };
-    assert_eq!((jobdir.kind.as_str(), &jobdir.args["jobdir"]), ("Try_Jobdir", &json!("jobs")));
+    assert_eq!(warnings, ["reporters.MailNotifier is accepted but not run by this release"]);
     assert_eq!(p.definition().services[0].args["password"], json!({"$secret": "mail"}));
     assert_eq!(p.definition().secrets, ["mail"]);
 }

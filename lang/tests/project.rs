@@ -315,7 +315,7 @@ c = {}
 def choose(*args):
     return None
 c["builders"] = [util.BuilderConfig(
-    name = "b", workernames = ["*"], factory = util.BuildFactory([steps.Trigger(schedulerNames = ["s"])]),
+    name = "b", workernames = ["*"], factory = util.BuildFactory([steps.FileUpload(workersrc = "a", masterdest = "b")]),
     canStartBuild = choose,
     nextBuild = choose,
     collapseRequests = False,
@@ -324,8 +324,8 @@ c["prioritizeBuilders"] = choose
 c["schedulers"] = [
     schedulers.SingleBranchScheduler(name = "s", builderNames = choose),
     schedulers.Custom(name = "own", builderNames = ["b"], rule = choose),
-    schedulers.Try_Jobdir(name = "try", builderNames = ["b"], jobdir = "jobs"),
 ]
+c["services"] = [reporters.MailNotifier()]
 "#,
     );
     let mut warned: Vec<(u32, &str)> = project.warnings().iter().map(|w| (w.line, w.message.as_str())).collect();
@@ -333,8 +333,8 @@ c["schedulers"] = [
     assert_eq!(
         warned,
         [
-            (6, "steps.Trigger is accepted but not run by this release"),
-            (15, "schedulers.Try_Jobdir is accepted but not run by this release"),
+            (6, "steps.FileUpload is accepted but not run by this release"),
+            (16, "reporters.MailNotifier is accepted but not run by this release"),
         ]
     );
 }

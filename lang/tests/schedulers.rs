@@ -64,12 +64,12 @@ fn a_time_that_is_none_is_told_at_its_argument() {
     let nightly = |arguments: &str| {
         told(&format!("c['schedulers'] = [schedulers.Nightly(name = 'n', builderNames = ['b'], {arguments})]"))
     };
-    assert_eq!(nightly("hour = 24"), ["error master.star:4:81: `hour`: \"24\" is no such time"]);
-    assert_eq!(nightly("minute = [0, 60]"), ["error master.star:4:81: `minute`: \"60\" is no such time"]);
+    assert_eq!(nightly("hour = 24"), ["error master.star:4:73: `hour`: \"24\" is no such time"]);
+    assert_eq!(nightly("minute = [0, 60]"), ["error master.star:4:73: `minute`: \"60\" is no such time"]);
     assert_eq!(
         nightly("hour = []"),
         [
-            "error master.star:4:81: `hour` of schedulers.Nightly must be a number, a list of numbers, or a text such as \"*/15\", got a list"
+            "error master.star:4:73: `hour` of schedulers.Nightly must be a number, a list of numbers, or a text such as \"*/15\", got a list"
         ]
     );
     assert_eq!(
@@ -78,17 +78,17 @@ fn a_time_that_is_none_is_told_at_its_argument() {
     );
     assert_eq!(
         nightly("dayOfMonth = 31, month = 'feb,apr'"),
-        ["error master.star:4:81: no month of `feb,apr` has a day `31`: the time never comes"]
+        ["error master.star:4:73: no month of `feb,apr` has a day `31`: the time never comes"]
     );
     assert_eq!(
         nightly("timezone = 'Europe/Berlni'"),
-        ["error master.star:4:81: there is no time zone \"Europe/Berlni\""]
+        ["error master.star:4:73: there is no time zone \"Europe/Berlni\""]
     );
     assert_eq!(
         nightly("dayOfWeek = '1-5', force_at_hour = 3"),
         [
-            "warning master.star:4:81: `dayOfWeek` counts from Monday = 0 also in \"1-5\", where Buildbot's counts from Sunday = 0",
-            "warning master.star:4:100: `force_at_hour` has no effect without `onlyIfChanged`: it builds at all its times",
+            "warning master.star:4:73: `dayOfWeek` counts from Monday = 0 also in \"1-5\", where Buildbot's counts from Sunday = 0",
+            "warning master.star:4:92: `force_at_hour` has no effect without `onlyIfChanged`: it builds at all its times",
         ]
     );
     assert_eq!(told("c['timezone'] = 'Mars'"), ["error master.star:4:1: there is no time zone \"Mars\""]);
@@ -110,8 +110,8 @@ fn schedulers_that_wait_for_each_other_are_an_error_with_all_places() {
     assert_eq!(
         told(&circle),
         [
-            "error master.star:6:42: schedulers wait for each other: `one` → `three` → `two` → `one`",
-            "error master.star:10:43: scheduler `self` waits for itself",
+            "error master.star:6:40: schedulers wait for each other: `one` → `three` → `two` → `one`",
+            "error master.star:10:41: scheduler `self` waits for itself",
         ]
     );
     let errors = Project::evaluate(&files(&circle), &Limits::default()).unwrap_err().to_string();

@@ -36,7 +36,7 @@ pub struct Shared {
     pub life: Lifecycle,
     /// Evaluated revisions.
     pub projects: Projects,
-    /// Values of secrets that a master itself needs.
+    /// Values that a master itself needs, or gives to workers.
     pub secrets: Secrets,
     /// Functions of the project that failed.
     pub failures: Failures,

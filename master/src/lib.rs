@@ -7,6 +7,7 @@
 //! - [`http`]: worker API, REST, hooks, pages; [`http::routes`] lists every route.
 //! - [`loops`]: what happens without being asked: claiming for waiting polls,
 //!   committing what workers report, scheduling, polling, reaping, beating.
+//! - [`triggers`]: what a running build starts.
 //! - [`policies`]: what the functions of the project file are asked.
 //! - [`hooks`]: what forges send, dialect by dialect.
 //! - [`live`]: the event stream and log tails for people who watch.
@@ -21,8 +22,10 @@ pub mod policies;
 pub mod pollers;
 pub mod projects;
 pub mod schedulers;
+pub mod secret_providers;
 pub mod secrets;
 pub mod settings;
+pub mod triggers;
 
 use crate::app::App;
 use std::sync::Arc;

@@ -263,6 +263,7 @@ pub fn wanted(definition: &Definition) -> Wanted {
                     properties,
                     default_properties: named("Builder", &b.default_properties),
                     max_attempts: b.max_attempts.map(|n| n.clamp(1, 1000) as i32),
+                    requires: b.requires.clone(),
                     expires_after: b.expires_after_us.map(Duration::from_micros),
                     steps: b.steps.clone(),
                     locks: b.locks.clone(),
@@ -270,6 +271,7 @@ pub fn wanted(definition: &Definition) -> Wanted {
                 }
             })
             .collect(),
+        worker_labels: definition.workers.iter().map(|w| (w.name.clone(), w.labels.clone())).collect(),
         schedulers: definition.schedulers.iter().map(wanted_scheduler).collect(),
         change_sources: definition.change_sources.iter().map(|s| (s.name.clone(), json(&source(s)))).collect(),
         locks: definition
@@ -293,13 +295,7 @@ pub fn wanted(definition: &Definition) -> Wanted {
 fn wanted_scheduler(def: &SchedulerDef) -> WantedScheduler {
     let looks = match &def.kind {
         SchedulerKind::Custom(custom) => custom.interval_us.is_some(),
-        kind => !matches!(
-            kind,
-            SchedulerKind::Triggerable
-                | SchedulerKind::NightlyTriggerable { .. }
-                | SchedulerKind::Force(_)
-                | SchedulerKind::Declared(_)
-        ),
+        kind => !matches!(kind, SchedulerKind::Triggerable | SchedulerKind::Force(_) | SchedulerKind::Declared(_)),
     };
     WantedScheduler {
         name: def.name.clone(),
@@ -315,9 +311,8 @@ fn wanted_scheduler(def: &SchedulerDef) -> WantedScheduler {
 fn scheduler(def: &SchedulerDef) -> SchedulerDef {
     let mut def = def.clone();
     def.location.clear();
-    match &mut def.kind {
-        SchedulerKind::Declared(declared) => nowhere(declared),
-        _ => {}
+    if let SchedulerKind::Declared(declared) = &mut def.kind {
+        nowhere(declared);
     }
     def
 }

@@ -37,6 +37,11 @@ impl Secrets {
         Secrets { dir }
     }
 
+    /// Where files of values are, if anywhere.
+    pub fn dir(&self) -> Option<&Path> {
+        self.dir.as_deref()
+    }
+
     /// The text itself, or the value of the secret that it names.
     pub fn resolve(&self, text: &SecretText) -> Result<String, SecretError> {
         match text {
@@ -46,17 +51,14 @@ impl Secrets {
     }
 
     pub fn value(&self, name: &str) -> Result<String, SecretError> {
-        if name.is_empty() || name.starts_with('.') || name.contains(['/', '\0']) {
-            return Err(SecretError::Name(name.to_owned()));
-        }
+        check_name(name)?;
         if let Some(dir) = &self.dir
             && let Some(value) = read(dir, name)?
         {
             return Ok(value);
         }
-        let variable: String =
-            name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
-        std::env::var(format!("{VARIABLE}{variable}")).map_err(|_| {
+        of_environment(name).ok_or_else(|| {
+            let variable = variable(name);
             let remedy = match &self.dir {
                 Some(dir) => format!("put its value into the file {}, mode 0600", dir.join(name).display()),
                 None => "name a folder with its file in the setting master.secrets_dir".to_owned(),
@@ -66,8 +68,25 @@ impl Secrets {
     }
 }
 
+pub(crate) fn check_name(name: &str) -> Result<(), SecretError> {
+    match name.is_empty() || name.starts_with('.') || name.contains(['/', '\0']) {
+        true => Err(SecretError::Name(name.to_owned())),
+        false => Ok(()),
+    }
+}
+
+/// The variable of a secret, without what all of them begin with.
+fn variable(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
+}
+
+/// From this process's environment.
+pub(crate) fn of_environment(name: &str) -> Option<String> {
+    std::env::var(format!("{VARIABLE}{}", variable(name))).ok()
+}
+
 /// Without the newline that an editor puts at the end. None: there is no such file.
-fn read(dir: &Path, name: &str) -> Result<Option<String>, SecretError> {
+pub(crate) fn read(dir: &Path, name: &str) -> Result<Option<String>, SecretError> {
     let (name, path) = (name.to_owned(), dir.join(name));
     let meta = match std::fs::metadata(&path) {
         Ok(meta) => meta,

@@ -26,7 +26,7 @@ pub struct Settings {
     pub cache_dir: PathBuf,
     /// Whether functions that poll may reach addresses of this machine over HTTP.
     pub poll_local_addresses: bool,
-    /// A folder with the values of secrets that pollers and hooks need.
+    /// A folder with the values of secrets, a file each.
     pub secrets_dir: Option<PathBuf>,
     /// Most bytes of what a hook is sent.
     pub hook_body_max: usize,

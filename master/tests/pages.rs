@@ -43,6 +43,14 @@ async fn each_page_is_there_and_text_of_others_never_becomes_markup() {
     m.post("/api/v2/changes", serde_json::json!({"author": EVIL, "comments": EVIL, "revlink": "javascript:alert(1)"}))
         .await;
     submit(world.db(), EVIL, EVIL).await;
+    sqlx::query(
+        "insert into schedulers (name, definition, cursor_xid, cursor_id, summary)
+         values ($1, jsonb_build_object('builder_names', jsonb_build_array($1::text)), 0, 0, $1)",
+    )
+    .bind(EVIL)
+    .execute(world.db().pool())
+    .await
+    .unwrap();
     let builder = format!("/builders/{}", percent(EVIL));
     for path in [
         "/",
@@ -53,6 +61,8 @@ async fn each_page_is_there_and_text_of_others_never_becomes_markup() {
         &format!("/logs/{log}"),
         "/buildrequests/2",
         "/workers",
+        "/locks",
+        "/schedulers",
         "/changes",
         "/about",
     ] {

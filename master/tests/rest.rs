@@ -40,9 +40,10 @@ async fn every_described_path_answers_and_is_a_problem_where_nothing_is() {
         let answer = m.get(&format!("/api/v2{there}")).await;
         let status = answer.status().as_u16();
         // No change and no scheduler exist here.
-        let absent = ["/changes/1", "/changesources/1", "/patches/1", "/schedulers/1", "/forceschedulers/1"]
-            .iter()
-            .any(|p| there.starts_with(p));
+        let absent =
+            ["/changes/1", "/changesources/1", "/heldchanges/1", "/patches/1", "/schedulers/1", "/forceschedulers/1"]
+                .iter()
+                .any(|p| there.starts_with(p));
         assert_eq!(status, if absent { 404 } else { 200 }, "{there}: {}", answer.text().await.unwrap());
         if path.contains('{') {
             let missing = fill(&path.replace("{slug}", "none"), "987654321");

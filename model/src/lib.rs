@@ -12,6 +12,7 @@ pub mod log;
 pub mod problem;
 pub mod properties;
 pub mod repository;
+pub mod requires;
 pub mod results;
 pub mod revision;
 pub mod sourcestamp;

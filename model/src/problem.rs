@@ -50,6 +50,8 @@ pub mod kinds {
     pub const SESSION_UNKNOWN: &str = "session-unknown";
     /// The worker's name is in use by another live process.
     pub const WORKER_NAME_IN_USE: &str = "worker-name-in-use";
+    /// A trigger names what cannot be triggered, or builds trigger each other too deep: the step ends so.
+    pub const TRIGGER_REFUSED: &str = "trigger-refused";
     /// No protocol version that both sides speak.
     pub const PROTOCOL_VERSION: &str = "protocol-version";
     /// The token is missing, wrong or of another kind.

@@ -18,6 +18,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
+mod trigger;
+
+pub use trigger::{
+    Fired, TRIGGER_DEPTH_MAX, TRIGGER_TARGETS_MAX, TriggerCall, TriggerReply, TriggerState, TriggerTarget,
+    TriggerWatch, TriggeredBuild, TriggeredRequest, TriggeredSet,
+};
+
 /// The protocol version of this release, and the oldest that it still speaks.
 pub const PROTOCOL: u32 = 1;
 pub const PROTOCOL_MIN: u32 = 1;
@@ -45,6 +52,9 @@ pub struct Hello {
     /// Host facts for people: `host`, `system`, `arch`.
     #[serde(default)]
     pub info: BTreeMap<String, String>,
+    /// What builders may require of it, as its own settings say.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: crate::requires::Labels,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -142,6 +152,21 @@ pub struct PatchRequest {
     pub token: String,
     /// [`crate::Patch::id`].
     pub patch: i64,
+}
+
+/// `POST /worker/v1/secret`: the value of a secret that a step of a held build
+/// needs. Under the lease's token: `lease-lost` without it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SecretRequest {
+    pub build: i64,
+    pub token: String,
+    pub name: String,
+}
+
+/// Never logged, so it shows nothing.
+#[derive(Serialize, Deserialize)]
+pub struct SecretReply {
+    pub value: String,
 }
 
 fn yes() -> bool {

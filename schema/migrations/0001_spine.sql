@@ -141,6 +141,8 @@ create table builders (
     description  text not null default '',
     project      text not null default '',
     any_worker   boolean not null default false,
+    requires     text,
+    requires_of  text[],
     settings_id  bigint not null references builder_settings,
     max_attempts int not null default 5 check (max_attempts > 0),
     expires_after interval,
@@ -154,6 +156,8 @@ comment on column builders.lock_rule is 'They come from a function of the build:
 comment on table builders is 'One row for each name ever defined; `active` says whether the active revision defines it. Build numbers come from the sequence build_number_<id>.';
 
 comment on column builders.paused is 'By people: its requests stay in the queue and none is claimed. No revision changes it.';
+comment on column builders.requires is 'An expression over labels of workers (model::requires). Then builder_workers holds those that fit, and any_worker is false.';
+comment on column builders.requires_of is 'Of which workers: names, or null for any.';
 comment on column builders.expires_after is 'A request ends with EXCEPTION after no worker that may build it was heard for so long; null: it waits for ever.';
 
 create table builder_workers (
@@ -202,9 +206,12 @@ create table workers (
     name        text not null unique,
     token_hash  bytea unique,
     paused      boolean not null default false,
+    labels      jsonb not null default '{}',
     enrolled_at timestamptz not null default tidemill_now()
 );
 comment on table workers is 'Enrolled workers. The token is shown once and stored as SHA-256.';
+
+comment on column workers.labels is 'What it said of itself at its last hello; the project may say otherwise (worker_labels).';
 
 create table worker_sessions (
     id         bigint generated always as identity primary key,

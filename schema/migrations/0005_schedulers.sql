@@ -1,13 +1,13 @@
 -- Schedulers that follow others, and which of all have something to do.
 
-create table scheduler_upstream (
+create table scheduler_upstreams (
     scheduler_id bigint not null references schedulers on delete cascade,
     buildset_id  bigint not null references buildsets on delete cascade,
     primary key (scheduler_id, buildset_id)
 );
-comment on table scheduler_upstream is
+comment on table scheduler_upstreams is
     'Buildsets whose end a Dependent scheduler waits for: made by its upstream while it was active (D-29). Gone with their end.';
-create index scheduler_upstream_buildset on scheduler_upstream (buildset_id);
+create index scheduler_upstreams_buildset on scheduler_upstreams (buildset_id);
 
 -- Active schedulers that have something to do at `now`, given how far changes
 -- and buildsets have come: one left alone after a failure whose time has come, a

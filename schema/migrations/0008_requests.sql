@@ -44,7 +44,7 @@ begin
         return jsonb_build_array(jsonb_build_object('why', 'collapsed', 'request', r.collapsed_into,
             'text', 'request ' || r.collapsed_into || ', which it became part of'));
     end if;
-    select u.name, u.active, u.paused, u.any_worker, u.max_attempts, u.expires_after into b
+    select u.name, u.active, u.paused, u.any_worker, u.max_attempts, u.expires_after, u.requires into b
       from builders u where u.id = r.builder_id;
 
     select q.why, q.until, q.attempt into p from request_waits q where q.request_id = p_request;
@@ -87,7 +87,9 @@ begin
         v_names := array(select x.worker_name from builder_workers x where x.builder_id = r.builder_id
                           order by x.worker_name limit 10);
         return v_all || jsonb_build_object('why', 'no-worker', 'workers', to_jsonb(v_names),
+            'requires', b.requires,
             'text', 'a worker that may build it: none is connected'
+                    || coalesce(' that fits ' || b.requires, '')
                     || case when p_full and cardinality(v_names) > 0
                             then ' of ' || array_to_string(v_names, ', ') else '' end
                     || case when p_full and b.expires_after is not null
@@ -156,3 +158,18 @@ as $$
     select string_agg(e ->> 'text', '; ' order by n)
       from jsonb_array_elements(request_waiting(p_request, false)) with ordinality x(e, n)
 $$;
+
+create table worker_labels (
+    worker_name text primary key,
+    labels      jsonb not null
+);
+comment on table worker_labels is 'Labels that the active revision gives to workers, over what they say of themselves.';
+
+-- Readers of the event stream that act on it, each once for all replicas.
+create table event_readers (
+    name text primary key,
+    xid  bigint not null,
+    id   bigint not null
+);
+comment on table event_readers is
+    'How far a service of the project has read the event stream. Taken FOR UPDATE SKIP LOCKED; what it did and the new place commit together.';

@@ -24,6 +24,8 @@ use time::OffsetDateTime;
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
     pub builders: Vec<WantedBuilder>,
+    /// Labels by the name of the worker.
+    pub worker_labels: Vec<(String, tidemill_model::requires::Labels)>,
     pub schedulers: Vec<WantedScheduler>,
     /// Name and definition.
     pub change_sources: Vec<(String, Value)>,
@@ -61,6 +63,8 @@ pub struct WantedBuilder {
     pub properties: Properties,
     pub default_properties: Properties,
     pub max_attempts: Option<i32>,
+    /// Only workers whose labels fit.
+    pub requires: Option<String>,
     /// None: its requests wait for a worker for ever.
     pub expires_after: Option<std::time::Duration>,
     pub steps: Vec<String>,
@@ -168,6 +172,7 @@ pub async fn revision_activate_by(c: &mut PgConnection, id: RevisionId, wanted: 
     sqlx::query!("select pg_advisory_xact_lock(hashtext('config.activate'))").execute(&mut *c).await?;
     // Held to the end: schedule loops, which share it, decide before or after, never between.
     let old = sqlx::query_scalar!("select revision_id from active_revision for update").fetch_optional(&mut *c).await?;
+    crate::labels::worker_labels_store(c, &wanted.worker_labels).await?;
     rows::builders(c, &wanted.builders).await?;
     locks::locks(c, &wanted.locks).await?;
     locks::workers(c, &wanted.workers).await?;

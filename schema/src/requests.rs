@@ -30,6 +30,8 @@ pub struct NewBuildset {
     pub dedupe_key: Option<String>,
     /// The build that asked for it, and how that calls it.
     pub parent: Option<(BuildId, Option<String>)>,
+    /// That build waits for it: its requests merge with no others.
+    pub waited_for: bool,
     /// The build that this repeats: the first of a chain of rebuilds.
     pub rebuilt: Option<BuildId>,
     /// For builders whose requests may become one; the others' never do.
@@ -126,8 +128,8 @@ async fn requests_insert(
     let keys: Vec<Option<Vec<u8>>> = new.builders.iter().map(|b| by(b)?.key().map(|k| k.0.to_vec())).collect();
     let rows = sqlx::query!(
         r#"with made as (
-             insert into build_requests (buildset_id, builder_id, priority, collapse_key)
-             select $1, b, $3, k from unnest($2::bigint[], $4::bytea[]) u(b, k)
+             insert into build_requests (buildset_id, builder_id, priority, collapse_key, waited_for)
+             select $1, b, $3, k, $5 from unnest($2::bigint[], $4::bytea[]) u(b, k)
              returning id, builder_id, collapse_key
          ), queued as (
              insert into request_queue (lane, request_id, buildset_id)
@@ -143,7 +145,8 @@ async fn requests_insert(
         buildset.0,
         &builders,
         new.priority,
-        &keys as &[Option<Vec<u8>>]
+        &keys as &[Option<Vec<u8>>],
+        new.waited_for
     )
     .fetch_all(&mut *c)
     .await?;

@@ -52,6 +52,7 @@ pub fn hello(name: &str) -> Hello {
         vocabulary: tidemill_model::wire::VOCABULARY,
         slots: 100,
         info: Default::default(),
+        labels: Default::default(),
     }
 }
 

@@ -27,7 +27,7 @@ pub async fn upstream_wait(c: &mut PgConnection, scheduler: SchedulerId, buildse
         return Ok(());
     }
     sqlx::query!(
-        "insert into scheduler_upstream (scheduler_id, buildset_id) select $1, b from unnest($2::bigint[]) b
+        "insert into scheduler_upstreams (scheduler_id, buildset_id) select $1, b from unnest($2::bigint[]) b
          on conflict do nothing",
         scheduler.0,
         buildsets
@@ -49,7 +49,7 @@ pub async fn upstream_ended(
         r#"select b.id, b.results as "results!", buildset_stamps(b.id) as "stamps!: Json<Vec<SourceStamp>>",
                   array(select x.change_id from (select change_id from buildset_changes where buildset_id = b.id
                                                   order by change_id desc limit $4) x order by 1) as "changes!"
-             from scheduler_upstream p join buildsets b on b.id = p.buildset_id
+             from scheduler_upstreams p join buildsets b on b.id = p.buildset_id
             where p.scheduler_id = $1 and b.results is not null
               and ($2::bigint[] is null or p.buildset_id = any($2))
             order by b.id limit $3"#,
@@ -72,7 +72,7 @@ pub async fn upstream_done(c: &mut PgConnection, scheduler: SchedulerId, buildse
         return Ok(());
     }
     let done = sqlx::query!(
-        "delete from scheduler_upstream where scheduler_id = $1 and buildset_id = any($2)",
+        "delete from scheduler_upstreams where scheduler_id = $1 and buildset_id = any($2)",
         scheduler.0,
         buildsets
     )
@@ -84,7 +84,7 @@ pub async fn upstream_done(c: &mut PgConnection, scheduler: SchedulerId, buildse
 /// Forgets those of other schedulers than its upstream, which another revision named.
 pub async fn upstream_only(c: &mut PgConnection, scheduler: SchedulerId, upstream: &str) -> Result<()> {
     sqlx::query!(
-        "delete from scheduler_upstream p using buildsets b
+        "delete from scheduler_upstreams p using buildsets b
           where p.scheduler_id = $1 and b.id = p.buildset_id and b.scheduler <> $2",
         scheduler.0,
         upstream

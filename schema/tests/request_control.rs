@@ -14,7 +14,7 @@ use tidemill_schema::run_tx;
 use tidemill_schema::testing::TestDb;
 
 async fn why(t: &TestDb, request: RequestId) -> Vec<Waiting> {
-    waiting(&mut *t.db.pool().acquire().await.unwrap(), request.0).await.unwrap().expect("the request is there")
+    waiting(&mut t.db.pool().acquire().await.unwrap(), request.0).await.unwrap().expect("the request is there")
 }
 
 async fn reasons(t: &TestDb, request: RequestId) -> Vec<Why> {
@@ -76,7 +76,7 @@ async fn each_reason_to_wait_is_said_in_words_with_what_belongs_to_it() {
     assert_eq!(reasons(&t, third).await, [Why::Inactive, Why::Paused]);
     sql(&t, "update build_requests set collapsed_into = 1 where id = 3").await;
     assert_eq!(reasons(&t, third).await, [Why::Collapsed]);
-    let nobody = waiting(&mut *t.db.pool().acquire().await.unwrap(), 99).await.unwrap();
+    let nobody = waiting(&mut t.db.pool().acquire().await.unwrap(), 99).await.unwrap();
     assert!(nobody.is_none());
     t.drop().await;
 }
@@ -182,7 +182,7 @@ async fn all_of_a_branch_are_cancelled_the_waiting_at_once_and_the_running_by_th
     assert_eq!((done.requests, done.builds, done.more), (1, vec![BuildId(build.build)], false));
     let again = all(&selection).await;
     assert_eq!(again.requests, 0);
-    let ended = one(&mut *t.db.pool().acquire().await.unwrap(), &[by_id(waits.requests[0].0)]).await.unwrap().unwrap();
+    let ended = one(&mut t.db.pool().acquire().await.unwrap(), &[by_id(waits.requests[0].0)]).await.unwrap().unwrap();
     assert_eq!((ended.results, ended.complete_reason.as_deref()), (Some(Results::Cancelled), Some("superseded")));
     finish(&t.db, &build, Results::Success).await;
     let left: Vec<i64> = sqlx::query_scalar("select id from build_requests where complete_at is null order by id")
@@ -240,7 +240,7 @@ async fn a_request_that_no_worker_can_serve_ends_after_its_time_and_says_why() {
     assert_eq!(expire().await, 0, "no master could have heard one");
     sql(&t, "update beats set resumed_at = tidemill_now() - interval '2 hours'").await;
     assert_eq!(expire().await, 1);
-    let ended = one(&mut *t.db.pool().acquire().await.unwrap(), &[by_id(request.0)]).await.unwrap().unwrap();
+    let ended = one(&mut t.db.pool().acquire().await.unwrap(), &[by_id(request.0)]).await.unwrap().unwrap();
     assert_eq!(ended.results, Some(Results::Exception));
     let reason = "no worker that may build it (w1, w2) was connected for 60 min";
     assert_eq!(ended.complete_reason.as_deref(), Some(reason));

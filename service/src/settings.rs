@@ -65,7 +65,7 @@ pub struct Master {
     pub cache_dir: Option<PathBuf>,
     /// Whether functions that poll may reach addresses of this machine over HTTP.
     pub poll_local_addresses: bool,
-    /// A folder with the values of secrets that pollers and hooks need.
+    /// A folder with the values of secrets, a file each.
     pub secrets_dir: Option<PathBuf>,
     /// Most bytes of what a hook is sent.
     pub hook_body_max_bytes: u64,
@@ -80,6 +80,8 @@ pub struct Worker {
     pub base: Option<PathBuf>,
     /// Builds at once; the number of processors if not set.
     pub slots: Option<u32>,
+    /// `NAME=VALUE` with commas between.
+    pub labels: Option<String>,
     pub token_file: Option<PathBuf>,
     /// Bound of what waits on disk for a master, bytes.
     pub spool_max_bytes: u64,
@@ -143,12 +145,13 @@ const KEYS: &[Key] = &[
     key("master.local_token_file", None, "file with the token of this machine's people"),
     key("master.cache_dir", None, "folder for files that may be lost"),
     key("master.poll_local_addresses", Some("false"), "let pollers of the project file reach this machine by HTTP"),
-    key("master.secrets_dir", None, "folder with the values of secrets that pollers and hooks need, a file each"),
+    key("master.secrets_dir", None, "folder with the values of secrets, a file each"),
     key("master.hook_body_max_bytes", Some("10485760"), "most bytes of what a hook is sent"),
     key("worker.master", None, "address of the masters"),
     key("worker.name", None, "name that the worker's token belongs to"),
     key("worker.base", None, "folder of builds and spool"),
     key("worker.slots", None, "builds at once (default: number of processors)"),
+    key("worker.labels", None, "what builders may require of it, as in os=linux,mem=16,gpu"),
     key("worker.token_file", None, "file with the worker's token"),
     key("worker.spool_max_bytes", Some("2147483648"), "most bytes that wait on disk for a master"),
     key("log.format", Some("text"), "text or json"),

@@ -21,12 +21,12 @@ const TERM: Duration = Duration::from_secs(60);
 const BATCH: u32 = 100;
 
 /// A database with so many builders, and a session.
-struct Setup {
-    t: Cluster,
+pub(crate) struct Setup {
+    pub(crate) t: Cluster,
     session: SessionId,
-    buildset: BuildsetId,
+    pub(crate) buildset: BuildsetId,
     builders: Vec<i64>,
-    lanes: Vec<i64>,
+    pub(crate) lanes: Vec<i64>,
     poll: u64,
     newest: i64,
     payloads: Payloads,
@@ -34,7 +34,7 @@ struct Setup {
     connection: PoolConnection<Postgres>,
 }
 
-async fn setup(builders: usize) -> Setup {
+pub(crate) async fn setup(builders: usize) -> Setup {
     let t = Cluster::with(true, 60).await;
     let wanted = Wanted {
         builders: (0..builders)
@@ -58,6 +58,7 @@ async fn setup(builders: usize) -> Setup {
         vocabulary: tidemill_model::wire::VOCABULARY,
         slots: 1000,
         info: BTreeMap::new(),
+        labels: Default::default(),
     };
     let session = run_tx!(t.db, "bench", |c| {
         let (id, _) = workers::worker_by_token(c, &token).await?.expect("just enrolled");
@@ -87,7 +88,46 @@ impl Setup {
         &self.t.db
     }
 
-    async fn enqueue(&self, n: usize) {
+    /// All on the first lane.
+    pub(crate) async fn enqueue_first(&self, n: usize) {
+        for part in (0..n).step_by(5_000) {
+            let builder = BuilderId(self.builders[0]);
+            let count = (n - part).min(5_000);
+            run_tx!(self.t.db, "bench", |c| requests_insert_bulk(c, self.buildset, builder, count).await)
+                .expect("queued");
+        }
+    }
+
+    /// Builds a second of the first lane, claimed and finished, over so many rounds.
+    pub(crate) async fn cycles(&mut self, lane: i64, rounds: usize) -> f64 {
+        let started = Instant::now();
+        let mut n = 0;
+        for _ in 0..rounds {
+            let (claims, _) = self.claim(&[(lane, 0)], BATCH).await;
+            n += claims.len();
+            let batches: Vec<Batch> = claims
+                .iter()
+                .map(|c| Batch {
+                    head: BatchHead {
+                        session: self.session.0,
+                        build: c.build,
+                        token: c.token.clone(),
+                        batch: 1,
+                        sent_at_us: 0,
+                    },
+                    frames: vec![Frame::Event(Event::BuildFinished {
+                        results: Results::Success,
+                        summary: String::new(),
+                        at_us: 0,
+                    })],
+                })
+                .collect();
+            batches_store(self.db(), &batches).await.expect("finished");
+        }
+        n as f64 / started.elapsed().as_secs_f64()
+    }
+
+    pub(crate) async fn enqueue(&self, n: usize) {
         for part in (0..n).step_by(5_000) {
             let count = (n - part).min(5_000);
             let builder = BuilderId(self.builders[(part / 5_000) % self.builders.len()]);
@@ -124,7 +164,7 @@ impl Setup {
 }
 
 /// Claims a second in batches, from a queue that holds enough.
-async fn claim_rate(s: &mut Setup, batches: usize) -> f64 {
+pub(crate) async fn claim_rate(s: &mut Setup, batches: usize) -> f64 {
     let mut low = 0;
     let lane = s.lanes[0];
     let started = Instant::now();

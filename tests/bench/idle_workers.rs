@@ -45,6 +45,7 @@ c["builders"] = [util.BuilderConfig(name = "b", workernames = ["*"], factory = f
             vocabulary: tidemill_model::wire::VOCABULARY,
             slots: 1,
             info: BTreeMap::new(),
+            labels: Default::default(),
         };
         let reply: HelloReply = client
             .post(format!("{url}/worker/v1/hello"))

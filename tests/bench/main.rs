@@ -1,12 +1,14 @@
 //! `./bench`: what things cost, each as a ratio to a floor or a peer measured
 //! in the same run. One JSON object a line on stdout, talk on stderr.
 
+mod cancel;
 mod change_latency;
 mod claim;
 mod config_scale;
 mod idle_workers;
 mod log_ingest;
 mod meter;
+mod nightly;
 mod noop_builds;
 mod policies;
 
@@ -75,6 +77,15 @@ const BENCHES: &[(&str, &str, Run)] = &[
     }),
     ("policies", "claims by the project's functions with 10,000 pending, beside the built-in order", |s| {
         Box::pin(policies::run(s))
+    }),
+    ("nightly-burst", "10,000 Nightly schedulers of one minute: how long, and claims meanwhile", |s| {
+        Box::pin(nightly::run(s))
+    }),
+    ("cancel-branch", "all of one branch cancelled with 1 M pending: seconds, and claims after", |s| {
+        Box::pin(cancel::branch(s))
+    }),
+    ("big-change", "100,000 requests of one change, while builds are claimed and finished", |s| {
+        Box::pin(cancel::big_change(s))
     }),
     ("idle-workers", "1,000 idle workers: transactions, master memory", |s| Box::pin(idle_workers::run(s))),
 ];

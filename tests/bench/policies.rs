@@ -112,6 +112,7 @@ async fn poll(t: &Cluster, m: usize, name: &str, claims: u64) -> Vec<f64> {
         vocabulary: tidemill_model::wire::VOCABULARY,
         slots: claims as u32 + 10,
         info: BTreeMap::new(),
+        labels: Default::default(),
     };
     let hello = client.post(format!("{url}/worker/v1/hello")).bearer_auth(&token).json(&hello).send().await;
     let hello: HelloReply = hello.expect("the master answers").json().await.expect("hello is accepted");

@@ -21,6 +21,8 @@ pub struct Cluster {
     pub token: String,
     /// The role that masters use, if not the owner.
     pub master_role: Option<String>,
+    /// More of the environment of masters that start after this.
+    pub master_env: Vec<(String, String)>,
     lease_seconds: u64,
     dir: tempfile::TempDir,
 }
@@ -53,7 +55,17 @@ impl Cluster {
         migrate::migrate(&db).await.expect("migrations run");
         let token = tidemill_service::token::generate(tidemill_service::token::Kind::Local);
         std::fs::write(dir.path().join("token"), &token).expect("the test's folder is writable");
-        Cluster { masters: Vec::new(), workers: Vec::new(), postgres, db, token, master_role: None, lease_seconds, dir }
+        Cluster {
+            masters: Vec::new(),
+            workers: Vec::new(),
+            postgres,
+            db,
+            token,
+            master_role: None,
+            master_env: Vec::new(),
+            lease_seconds,
+            dir,
+        }
     }
 
     pub fn dir(&self) -> &Path {
@@ -118,6 +130,7 @@ impl Cluster {
             .env("TIDEMILL_MASTER_POLL_LOCAL_ADDRESSES", "true")
             .env("TIDEMILL_MASTER_SECRETS_DIR", self.dir().join("secrets"))
             .env("TIDEMILL_MASTER_CACHE_DIR", self.dir().join(format!("cache{n}")))
+            .envs(self.master_env.iter().cloned())
             .envs(self.path().map(|path| ("PATH", path)));
         Process::start(&format!("master{n}"), command, &self.dir().join(format!("master{n}.log")))
     }

@@ -66,6 +66,7 @@ const BROKEN: &[(&str, &str)] = &[
         "a log marked incomplete of a build that was not lost",
         "select l.id from logs l join builds b on b.id = l.build_id where l.incomplete and b.results <> 5",
     ),
+    ("a delivery of a hook without an answer", "select id from hook_deliveries where answer is null"),
     (
         "a lock that holds more than there is of it, or an exclusive holder beside others",
         "select l.id from lock_holds h join locks l on l.id = h.lock_id left join workers w on w.id = h.worker_id group by l.id, h.worker_id, w.name having sum(h.units) > coalesce((l.capacities ->> w.name)::int, l.capacity) or (bool_or(h.mode = 'exclusive') and count(*) > 1)",

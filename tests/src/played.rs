@@ -39,6 +39,7 @@ impl PlayedWorker {
             vocabulary: VOCABULARY,
             slots,
             info: BTreeMap::new(),
+            labels: Default::default(),
         };
         crate::wait_until("a session", || async { self.post::<_, HelloReply>("hello", &hello).await }).await.session
     }

@@ -12,7 +12,8 @@ use serde::de::DeserializeOwned;
 use std::time::Duration;
 use tidemill_model::problem::Problem;
 use tidemill_model::wire::{
-    BATCH_CONTENT_TYPE, BatchReply, Goodbye, Hello, HelloReply, LocksAsk, LocksReply, PatchRequest, Poll, RevisionReply,
+    BATCH_CONTENT_TYPE, BatchReply, Goodbye, Hello, HelloReply, LocksAsk, LocksReply, PatchRequest, Poll,
+    RevisionReply, SecretReply, SecretRequest, TriggerCall, TriggerReply, TriggerState, TriggerWatch,
 };
 
 /// Most bytes read of an answer: a project's files are the largest.
@@ -96,6 +97,17 @@ impl Client {
         answer(request.timeout(patience).body(body)).await
     }
 
+    /// Starts other builds.
+    pub async fn trigger(&self, call: &TriggerCall) -> Result<TriggerReply, CallError> {
+        self.post_json("/worker/v1/triggers", call, Duration::from_secs(60)).await
+    }
+
+    /// Waits for them as long as the watch says, and some more for the network.
+    pub async fn trigger_wait(&self, watch: &TriggerWatch) -> Result<TriggerState, CallError> {
+        let patience = Duration::from_micros(watch.wait_us) + Duration::from_secs(15);
+        self.post_json("/worker/v1/triggers/wait", watch, patience).await
+    }
+
     pub async fn revision(&self, hash: &str) -> Result<RevisionReply, CallError> {
         let mut url = url::Url::parse(&self.base).map_err(|e| CallError::Transport(e.to_string()))?;
         url.path_segments_mut()
@@ -109,6 +121,11 @@ impl Client {
     pub async fn patch(&self, wanted: &PatchRequest) -> Result<Vec<u8>, CallError> {
         let request = self.http.post(self.url("/worker/v1/patch")).json(wanted);
         body(request.timeout(Duration::from_secs(300))).await
+    }
+
+    /// The value of a secret.
+    pub async fn secret(&self, wanted: &SecretRequest) -> Result<SecretReply, CallError> {
+        self.post_json("/worker/v1/secret", wanted, Duration::from_secs(30)).await
     }
 
     async fn post_json<T: Serialize, R: DeserializeOwned>(

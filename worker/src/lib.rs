@@ -19,6 +19,7 @@ mod heard;
 mod mask;
 mod order;
 mod poll;
+mod provided;
 mod revision;
 mod secrets;
 mod sender;
@@ -143,6 +144,7 @@ fn hello(settings: &Settings, base: &Base) -> Hello {
         vocabulary: VOCABULARY,
         slots: settings.slots,
         info: info(),
+        labels: settings.labels.clone(),
     }
 }
 

@@ -43,6 +43,10 @@ struct Args {
     #[arg(long, env = "TIDEMILL_WORKER_SLOTS")]
     slots: Option<u32>,
 
+    /// What builders may require of this worker, as in os=linux,mem=16,gpu
+    #[arg(long, env = "TIDEMILL_WORKER_LABELS", value_name = "NAME=VALUE,…", value_parser = tidemill_model::requires::labels)]
+    labels: Option<tidemill_model::requires::Labels>,
+
     /// Most output kept on disk while no master answers, in MiB; then commands wait
     #[arg(long, env = "TIDEMILL_WORKER_SPOOL_MAX", value_name = "MIB", default_value_t = SPOOL_MAX >> 20)]
     spool_max: u64,
@@ -100,6 +104,7 @@ fn work(args: Args) -> anyhow::Result<()> {
         name: args.name,
         base: args.base,
         slots: args.slots.unwrap_or_else(processors),
+        labels: args.labels.unwrap_or_default(),
         spool_max: args.spool_max << 20,
         secrets_dir: args.secrets_dir,
         tree: None,

@@ -1,9 +1,16 @@
 //! Secret values in a stream of bytes become `<secret NAME>`, also where a value
 //! is split over two reads.
 //!
+//! Masked are the value itself, each longer line of one of several lines, and the
+//! forms in which programs like to print it: base64, wherever in a text it
+//! stands, and percent-encoded.
+//!
 //! Bytes that may be the beginning of a value are held back until the next ones
 //! tell, so no part of a value ever passes.
 
+use base64::Engine;
+use base64::prelude::{BASE64_STANDARD_NO_PAD as STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Values to mask, with their names.
@@ -15,8 +22,11 @@ pub(crate) struct Patterns {
 impl Patterns {
     /// Empty values mask nothing.
     pub fn new(secrets: impl IntoIterator<Item = (String, String)>) -> Patterns {
-        let mut values: Vec<_> =
-            secrets.into_iter().filter(|(_, v)| !v.is_empty()).map(|(n, v)| (v.into_bytes(), n)).collect();
+        let mut values: Vec<(Vec<u8>, String)> = secrets
+            .into_iter()
+            .filter(|(_, v)| !v.is_empty())
+            .flat_map(|(name, value)| forms(&value).into_iter().map(move |form| (form, name.clone())))
+            .collect();
         // The longest match wins.
         values.sort_by_key(|(value, _)| std::cmp::Reverse(value.len()));
         Patterns { values }
@@ -38,6 +48,47 @@ impl Patterns {
         masker.finish(&mut out);
         String::from_utf8_lossy(&out).into_owned()
     }
+}
+
+/// Shortest form of a value, other than itself: a shorter one masks what is none.
+const FORM_MIN: usize = 8;
+
+/// How a value may show.
+fn forms(value: &str) -> BTreeSet<Vec<u8>> {
+    let mut forms = BTreeSet::new();
+    let mut add = |form: &[u8]| {
+        if form.len() >= FORM_MIN {
+            forms.insert(form.to_vec());
+        }
+    };
+    let trimmed = value.trim_end();
+    if value.contains('\n') {
+        value.lines().for_each(|line| add(line.trim().as_bytes()));
+    }
+    for (alphabet, bytes) in [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD].into_iter().flat_map(|a| [(a, value), (a, trimmed)]) {
+        for before in 0..3 {
+            // What stands before it shifts the groups: the characters that only the value decides.
+            let text = alphabet.encode([&[0; 3][..before], bytes.as_bytes()].concat());
+            let first = [0, 2, 3][before];
+            let sure = (before + bytes.len()) * 8 / 6;
+            add(text.as_bytes().get(first..sure).unwrap_or_default());
+        }
+    }
+    for upper in [true, false] {
+        add(percent(value, upper).as_bytes());
+    }
+    forms.insert(value.as_bytes().to_vec());
+    forms
+}
+
+fn percent(value: &str, upper: bool) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.~".contains(&b);
+    let coded = |b: u8| match (plain(b), upper) {
+        (true, _) => char::from(b).to_string(),
+        (false, true) => format!("%{b:02X}"),
+        (false, false) => format!("%{b:02x}"),
+    };
+    value.bytes().map(coded).collect()
 }
 
 /// One stream.
@@ -130,6 +181,24 @@ mod tests {
         let secrets = [("short", "abc"), ("long", "abcdef"), ("none", "")];
         assert_eq!(masked(&secrets, &["abc", "def", "abcx", "abc"]), "<secret long><secret short>x<secret short>");
         assert_eq!(masked(&secrets, &["abcde", "x"]), "<secret short>dex");
+    }
+
+    #[test]
+    fn other_forms_of_a_value_are_masked_too() {
+        use base64::prelude::BASE64_STANDARD;
+        let value = "hunter2/secret?";
+        for before in ["", "u", "us", "user:", "x user:"] {
+            let text = BASE64_STANDARD.encode(format!("{before}{value}!!"));
+            let got = masked(&[("pw", value)], &[&text]);
+            assert!(got.contains("<secret pw>") && got.len() < text.len(), "{before}: {text} {got}");
+        }
+        assert_eq!(
+            masked(&[("pw", value)], &["a=hunter2%2Fsecret%3F&", "b=hunter2%2fsecret%3f"]),
+            "a=<secret pw>&b=<secret pw>"
+        );
+        let key = "-----BEGIN KEY-----\nMIIBVgIBADANBg\n-----END KEY-----\n";
+        assert_eq!(masked(&[("key", key)], &["x MIIBVgIBADANBg y"]), "x <secret key> y");
+        assert_eq!(masked(&[("key", key)], &[&format!("[{key}]")]), "[<secret key>]");
     }
 
     #[test]

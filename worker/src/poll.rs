@@ -162,6 +162,11 @@ fn take(shared: &Arc<Shared>, builds: &TaskTracker, poll: &Poll, reply: &PollRep
         builds.spawn(taken::run(shared.clone(), claim, orders, receiver));
     }
     for build in &reply.lost {
+        // One that ended while this poll was on its way has no lease, and lost nothing.
+        if !shared.slots().works(*build) {
+            tracing::debug!(build, "the lease of a build that ended is gone");
+            continue;
+        }
         tracing::warn!(build, "a master says that the lease is lost");
         shared.order(*build, Order::Lost);
     }

@@ -1,4 +1,5 @@
-//! The values of secrets, from files on the worker's own disk.
+//! The values of secrets, from files on the worker's own disk, else from what the
+//! project's providers have at the masters ([`crate::provided`]).
 //!
 //! A project names secrets only; rendered text holds marks
 //! ([`tidemill_lang::secret`]). The value is read when a command or file needs
@@ -15,14 +16,15 @@
 
 use crate::exec::env::Layer;
 use crate::mask::Patterns;
+use crate::provided::Source;
 use serde_json::Value as Json;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
-use tidemill_lang::plan::BuildContext;
+use std::sync::{Arc, Mutex, MutexGuard};
+use tidemill_lang::plan::{Action, BuildContext};
 use tidemill_lang::secret::{self, Part};
 
 /// Largest value.
@@ -35,8 +37,8 @@ const MARK_BYTES: usize = 16;
 pub(crate) enum SecretError {
     #[error("{0:?} cannot be the name of a secret: it has to be that of a file")]
     Name(String),
-    #[error("the worker has no secret {name:?}: put its value into the file {path}, mode 0600")]
-    Missing { name: String, path: PathBuf },
+    #[error("the worker has no secret {name:?}: put its value into the file {path}, mode 0600{also}")]
+    Missing { name: String, path: PathBuf, also: String },
     #[error("the secret {name:?} is readable by others: chmod 0600 {path}")]
     Open { name: String, path: PathBuf },
     #[error("the secret {name:?} cannot be read from {path}: {why}")]
@@ -63,6 +65,8 @@ pub(crate) struct Secrets {
 #[derive(Debug)]
 struct Store {
     dir: PathBuf,
+    /// Where those come from that are no files here.
+    source: Option<Source>,
     /// For steps of the project, and for those of the change's tree.
     marks: [String; 2],
     /// The build is of what an outsider announced (A14): no step of it gets a value.
@@ -74,23 +78,48 @@ struct Store {
 struct Known {
     values: BTreeMap<String, String>,
     patterns: Arc<Patterns>,
+    /// Why the masters do not give one.
+    refused: BTreeMap<String, String>,
 }
 
 impl Secrets {
+    #[cfg(test)]
     pub fn new(dir: &Path) -> Secrets {
-        Secrets::with(dir, false)
+        Secrets::with(dir, None, false)
+    }
+
+    /// Of a build: files here, else what the masters provide.
+    pub fn of_build(dir: &Path, source: Source) -> Secrets {
+        Secrets::with(dir, Some(source), false)
     }
 
     /// Of a build that gets no value at all, whatever its steps are.
     pub fn for_outsider(dir: &Path) -> Secrets {
-        Secrets::with(dir, true)
+        Secrets::with(dir, None, true)
     }
 
-    fn with(dir: &Path, closed: bool) -> Secrets {
+    fn with(dir: &Path, source: Option<Source>, closed: bool) -> Secrets {
         let marks = std::array::from_fn(|_| tidemill_service::token::random_hex(MARK_BYTES));
-        Secrets {
-            store: Arc::new(Store { dir: dir.to_owned(), marks, closed, known: Mutex::default() }),
-            allowed: None,
+        let store = Store { dir: dir.to_owned(), source, marks, closed, known: Mutex::default() };
+        Secrets { store: Arc::new(store), allowed: None }
+    }
+
+    /// Brings what a step is going to need, so that [`Secrets::resolve`] need not wait.
+    /// What cannot be had is said there.
+    pub async fn bring(&self, action: &Action, env: &Layer) {
+        let Some(source) = &self.store.source else { return };
+        let mut names = BTreeSet::new();
+        secret::names(&serde_json::to_value(action).unwrap_or_default(), self.mark(), &mut names);
+        let env: Json = env.values().flatten().map(|text| Json::from(text.as_str())).collect();
+        secret::names(&env, self.mark(), &mut names);
+        for name in names {
+            if self.may(&name)
+                && self.held(&name).is_none()
+                && matches!(read(&self.store.dir, &name), Err(SecretError::Missing { .. }))
+            {
+                let fetched = source.fetch(&name).await;
+                self.keep(&name, fetched);
+            }
         }
     }
 
@@ -164,24 +193,65 @@ impl Secrets {
 
     /// What logs have to mask now.
     pub fn patterns(&self) -> Arc<Patterns> {
-        self.store.known.lock().expect("no panic while holding the secrets").patterns.clone()
+        self.known().patterns.clone()
     }
 
     fn value(&self, name: &str) -> Result<String, SecretError> {
         if self.store.closed {
             return Err(SecretError::Outsider(name.to_owned()));
         }
-        if self.allowed.as_ref().is_some_and(|allowed| !allowed.iter().any(|a| a == name)) {
+        if !self.may(name) {
             return Err(SecretError::Refused(name.to_owned()));
         }
-        let mut known = self.store.known.lock().expect("no panic while holding the secrets");
-        if let Some(value) = known.values.get(name) {
-            return Ok(value.clone());
+        if let Some(value) = self.held(name) {
+            return Ok(value);
         }
-        let value = read(&self.store.dir, name)?;
-        known.values.insert(name.to_owned(), value.clone());
-        known.patterns = Arc::new(Patterns::new(known.values.clone()));
-        Ok(value)
+        let (name, path) = match read(&self.store.dir, name) {
+            Ok(value) => {
+                self.keep(name, Ok(value.clone()));
+                return Ok(value);
+            }
+            Err(SecretError::Missing { name, path, .. }) => (name, path),
+            Err(error) => return Err(error),
+        };
+        // No lock is held while it waits.
+        if let Some(fetched) = self.store.source.as_ref().and_then(|source| source.fetch_blocking(&name)) {
+            self.keep(&name, fetched);
+        }
+        let known = self.known();
+        match known.values.get(&name) {
+            Some(value) => Ok(value.clone()),
+            None => {
+                let refused = known.refused.get(&name);
+                let also = refused.map(|why| format!("; nor does a master give it: {why}")).unwrap_or_default();
+                Err(SecretError::Missing { name, path, also })
+            }
+        }
+    }
+
+    fn may(&self, name: &str) -> bool {
+        self.allowed.as_ref().is_none_or(|allowed| allowed.iter().any(|a| a == name))
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.store.known.lock().expect("no panic while holding the secrets")
+    }
+
+    fn held(&self, name: &str) -> Option<String> {
+        self.known().values.get(name).cloned()
+    }
+
+    /// From now on it is masked everywhere.
+    fn keep(&self, name: &str, value: Result<String, String>) {
+        let mut known = self.known();
+        match value {
+            Ok(value) => {
+                known.refused.remove(name);
+                known.values.insert(name.to_owned(), value);
+                known.patterns = Arc::new(Patterns::new(known.values.clone()));
+            }
+            Err(why) => drop(known.refused.insert(name.to_owned(), why)),
+        }
     }
 }
 
@@ -214,7 +284,9 @@ fn read(dir: &Path, name: &str) -> Result<String, SecretError> {
     let (name, path) = (name.to_owned(), dir.join(name));
     let meta = match std::fs::metadata(&path) {
         Ok(meta) => meta,
-        Err(e) if e.kind() == ErrorKind::NotFound => return Err(SecretError::Missing { name, path }),
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            return Err(SecretError::Missing { name, path, also: String::new() });
+        }
         Err(e) => return Err(SecretError::Read { name, path, why: e.to_string() }),
     };
     if meta.mode() & 0o077 != 0 {

@@ -23,6 +23,8 @@ pub struct Settings {
     pub base: PathBuf,
     /// How many builds it runs at once.
     pub slots: u32,
+    /// What builders may require of it.
+    pub labels: tidemill_model::requires::Labels,
     /// Most bytes of output, over all builds, that wait on disk for a master.
     /// At this bound commands block on their pipes.
     pub spool_max: u64,
@@ -48,6 +50,7 @@ impl std::fmt::Debug for Settings {
             .field("name", &self.name)
             .field("base", &self.base)
             .field("slots", &self.slots)
+            .field("labels", &self.labels)
             .field("spool_max", &self.spool_max)
             .field("secrets_dir", &self.secrets_dir)
             .field("tree", &self.tree)
@@ -142,6 +145,7 @@ mod tests {
             token: "tmw_hidden".into(),
             name: "w".into(),
             base: "/tmp".into(),
+            labels: Default::default(),
             slots: 1,
             spool_max: SPOOL_MAX,
             secrets_dir: None,

@@ -20,6 +20,8 @@ struct Entry {
     token: String,
     /// From an earlier life of the worker: only delivered, takes no slot.
     left_over: bool,
+    /// Its last word is said, and not yet acknowledged.
+    done: bool,
 }
 
 #[derive(Debug)]
@@ -58,7 +60,7 @@ impl Slots {
     /// Takes over a build of an earlier life. Its id does not count as
     /// delivered in this session.
     pub fn left_over(&mut self, build: i64, token: String) {
-        self.held.insert(build, Entry { token, left_over: true });
+        self.held.insert(build, Entry { token, left_over: true, done: false });
     }
 
     /// The poll to send now.
@@ -91,7 +93,7 @@ impl Slots {
             if self.held.contains_key(&claim.build) || self.ended.contains(&claim.build) {
                 continue;
             }
-            self.held.insert(claim.build, Entry { token: claim.token.clone(), left_over: false });
+            self.held.insert(claim.build, Entry { token: claim.token.clone(), left_over: false, done: false });
             new.push(claim.clone());
         }
         new
@@ -103,8 +105,20 @@ impl Slots {
         if self.held.contains_key(&build) || self.ended.contains(&build) {
             return false;
         }
-        self.held.insert(build, Entry { token: token.to_owned(), left_over: false });
+        self.held.insert(build, Entry { token: token.to_owned(), left_over: false, done: false });
         true
+    }
+
+    /// Its last word is said: what masters answer to that counts, and nothing else.
+    pub fn done(&mut self, build: i64) {
+        if let Some(entry) = self.held.get_mut(&build) {
+            entry.done = true;
+        }
+    }
+
+    /// Whether the build works still.
+    pub fn works(&self, build: i64) -> bool {
+        self.held.get(&build).is_some_and(|entry| !entry.done)
     }
 
     /// The build is over and acknowledged, or lost.

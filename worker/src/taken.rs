@@ -4,6 +4,7 @@
 use crate::build::{self, Site, Verdict};
 use crate::clock;
 use crate::order::Order;
+use crate::provided::Source;
 use crate::secrets::Secrets;
 use crate::sender::{Delivery, deliver};
 use crate::shared::Shared;
@@ -35,6 +36,7 @@ pub(crate) async fn run(
     drop(guard);
     if let Verdict::Finished { results, summary } = verdict {
         tracing::info!(build, %results, "build ended: {summary}");
+        shared.slots().done(build);
         spool.event(Event::BuildFinished { results, summary, at_us: clock::now_us() });
     }
     finish(&shared, build, &spool, delivery.await.unwrap_or(Delivery::Quit));
@@ -56,7 +58,13 @@ async fn work(shared: &Arc<Shared>, claim: &Claim, spool: &Arc<Spool>, receiver:
         }
     };
     let dir = shared.settings.secrets();
-    let secrets = Arc::new(if claim.trusted { Secrets::new(&dir) } else { Secrets::for_outsider(&dir) });
+    let secrets = Arc::new(match claim.trusted {
+        true => {
+            let source = Source::new(shared.clone(), claim.build, &claim.token, receiver.clone());
+            Secrets::of_build(&dir, source)
+        }
+        false => Secrets::for_outsider(&dir),
+    });
     let path = tree.as_ref().map_or(folder.path(), tree::Standing::folder);
     let site = Site { claim, spool, folder: path, secrets };
     let run = AssertUnwindSafe(build::execute(shared, site, receiver)).catch_unwind();

@@ -17,9 +17,6 @@ use std::sync::{Mutex, MutexGuard};
 use tidemill_lang::custom::FileRequest;
 use tidemill_lang::plan::{Action, RenderedStep};
 
-/// Sources that would be brought into the tree by other programs than git.
-const SOURCES: [&str; 2] = ["steps.SVN", "steps.Mercurial"];
-
 /// Trees by the canonical folder of their builder.
 static TREES: Mutex<BTreeMap<PathBuf, Tree>> = Mutex::new(BTreeMap::new());
 
@@ -104,11 +101,12 @@ fn resolved(folder: &Path, path: &str) -> PathBuf {
 
 /// Why a step must not run on the tree.
 pub(crate) fn refuses_step(folder: &Path, step: &RenderedStep) -> Option<String> {
-    let Action::Script(script) = &step.action else { return None };
-    if !SOURCES.contains(&step.kind.as_str()) {
-        return None;
-    }
-    place(folder, &script.workdir).map(|place| {
+    let workdir = match &step.action {
+        Action::Svn(svn) => &svn.checkout.workdir,
+        Action::Mercurial(hg) => &hg.checkout.workdir,
+        _ => return None,
+    };
+    place(folder, workdir).map(|place| {
         format!(
             "{} would bring other sources into the working tree {}; only steps.Git takes the tree as it is. \
              Leave the step out here: doStepIf = lambda step: step.getProperty(\"workername\") != \"local\"",

@@ -22,6 +22,7 @@ pub mod plan;
 pub mod reconfig;
 pub mod requests;
 pub mod run;
+pub mod schedulers;
 pub mod sendchange;
 pub mod settings;
 pub mod sources;

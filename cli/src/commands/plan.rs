@@ -9,8 +9,9 @@ use crate::project::asked::Asked;
 use crate::project::{apart, files};
 use crate::sanitize;
 use crate::up::plural;
+use serde_json::Value;
 use std::path::PathBuf;
-use tidemill_lang::plan::{Action, Command, Git, Plan, Planned, RenderedStep, Script, Shell, Verdict};
+use tidemill_lang::plan::{Action, Checkout, Command, Git, Plan, Planned, RenderedStep, Script, Shell, Verdict};
 use tidemill_lang::{Report, Severity};
 use tidemill_model::SourceStamp;
 
@@ -170,7 +171,10 @@ fn details(step: &RenderedStep) -> Vec<String> {
     let mut lines = match &step.action {
         Action::Shell(shell) => of_shell(shell),
         Action::Git(git) => of_git(git),
+        Action::Svn(svn) => of_checkout(&svn.checkout),
+        Action::Mercurial(hg) => of_checkout(&hg.checkout),
         Action::SetProperty { property, value } => vec![format!("{property} = {value}")],
+        Action::Script(script) if step.kind == "steps.Trigger" => of_trigger(script),
         Action::Script(script) => of_script(script),
     };
     if step.flags.always_run {
@@ -201,6 +205,12 @@ fn of_git(git: &Git) -> Vec<String> {
     vec![format!("{url}{branch} into {}", git.workdir)]
 }
 
+fn of_checkout(checkout: &Checkout) -> Vec<String> {
+    let url = if checkout.repourl.is_empty() { "the request's repository" } else { &checkout.repourl };
+    let branch = checkout.default_branch.as_ref().map(|b| format!(", branch {b}")).unwrap_or_default();
+    vec![format!("{url}{branch} into {}", checkout.workdir)]
+}
+
 fn of_script(script: &Script) -> Vec<String> {
     let mut lines: Vec<String> = script
         .shell
@@ -210,6 +220,29 @@ fn of_script(script: &Script) -> Vec<String> {
         .collect();
     lines.extend(script.attrs.iter().filter(|(_, v)| !v.is_null()).map(|(name, value)| format!("{name} = {value}")));
     lines
+}
+
+/// Which schedulers a trigger would fire.
+fn of_trigger(script: &Script) -> Vec<String> {
+    let names = match script.attrs.get("schedulerNames") {
+        Some(Value::Array(items)) => items.iter().map(scheduler).collect::<Vec<_>>().join(", "),
+        Some(one) => scheduler(one),
+        None => String::new(),
+    };
+    let waits = script.attrs.get("waitForFinish") == Some(&Value::Bool(true));
+    let mut lines = vec![format!("triggers {names}{}", if waits { ", and waits for the builds" } else { "" })];
+    let rest = script
+        .attrs
+        .iter()
+        .filter(|(name, v)| !v.is_null() && !["schedulerNames", "waitForFinish"].contains(&name.as_str()));
+    lines.extend(rest.map(|(name, value)| format!("{name} = {value}")));
+    lines
+}
+
+/// Its name, which may stand in a dict.
+fn scheduler(target: &Value) -> String {
+    let name = target.get("name").or(target.get("sched_name")).unwrap_or(target);
+    name.as_str().map_or_else(|| name.to_string(), str::to_owned)
 }
 
 /// As a shell would take it.

@@ -39,6 +39,9 @@ pub struct Worker {
     /// Builds at once [default: number of processors]
     #[arg(long, value_name = "N")]
     slots: Option<u32>,
+    /// What builders may require of it, as in os=linux,mem=16,gpu
+    #[arg(long, value_name = "NAME=VALUE,…")]
+    labels: Option<String>,
     /// File with the token (or TIDEMILL_WORKER_TOKEN)
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -71,6 +74,7 @@ pub async fn run(args: Worker, mut layers: Layers) -> Result<Exit> {
     layers.flag("worker.name", args.name, "--name");
     layers.flag("worker.base", args.base.map(|p| p.display().to_string()), "--base");
     layers.flag("worker.slots", args.slots, "--slots");
+    layers.flag("worker.labels", args.labels, "--labels");
     layers.flag("worker.token_file", args.token_file.map(|p| p.display().to_string()), "--token-file");
     let settings = layers.load()?.settings;
     tidemill_service::telemetry::init(settings.log.format, "info");
@@ -88,6 +92,8 @@ pub async fn run(args: Worker, mut layers: Layers) -> Result<Exit> {
         name: worker.name.ok_or_else(|| missing("its name", "--name NAME"))?,
         base: worker.base.ok_or_else(|| missing("where to build", "--base DIR"))?,
         slots: worker.slots.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get() as u32)),
+        labels: tidemill_model::requires::labels(worker.labels.as_deref().unwrap_or_default())
+            .map_err(Failure::usage)?,
         spool_max: worker.spool_max_bytes,
         secrets_dir: std::env::var_os(tidemill_worker::SECRETS_VARIABLE).map(Into::into),
         tree: None,

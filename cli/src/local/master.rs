@@ -18,7 +18,7 @@ use tidemill_model::problem::{Problem, kinds};
 use tidemill_model::revision::Files;
 use tidemill_model::wire::{
     BATCH_MAX, BatchReply, Claim, Event, Frame, Hello, HelloReply, LocksAsk, LocksReply, PROTOCOL, Poll, PollReply,
-    RevisionReply, Stop, decode_batch,
+    RevisionReply, Stop, TriggerCall, TriggerReply, decode_batch,
 };
 use tokio::sync::{Notify, mpsc};
 
@@ -66,6 +66,7 @@ impl Master {
             .route("/worker/v1/locks", post(locks))
             .route("/worker/v1/batches", post(batch))
             .route("/worker/v1/revisions/{hash}", get(revision))
+            .route("/worker/v1/triggers", post(trigger))
             .fallback(elsewhere)
             .layer(DefaultBodyLimit::max(BATCH_MAX))
             .layer(middleware::from_fn_with_state(state.clone(), guard))
@@ -124,6 +125,13 @@ fn problem(status: StatusCode, kind: &str, detail: &str) -> Response {
 async fn elsewhere() -> Response {
     let detail = "`tidemill run` has no master: what needs one is left to `tidemill up` and masters";
     problem(StatusCode::NOT_FOUND, kinds::NOT_FOUND, detail)
+}
+
+/// A run is one build and starts no other.
+async fn trigger(Json(call): Json<TriggerCall>) -> Json<TriggerReply> {
+    let names: Vec<&str> = call.targets.iter().map(|t| t.scheduler.as_str()).collect();
+    let skipped = format!("`tidemill run` starts no other builds: {} would be triggered by a master", names.join(", "));
+    Json(TriggerReply { skipped: Some(skipped), ..TriggerReply::default() })
 }
 
 async fn hello(State(state): Shared, Json(hello): Json<Hello>) -> Json<HelloReply> {
@@ -232,8 +240,8 @@ mod tests {
             sourcestamps: vec![],
             reason: String::new(),
             changes: vec![],
-            url: String::new(),
             trusted: true,
+            url: String::new(),
         }
     }
 

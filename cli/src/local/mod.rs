@@ -73,6 +73,7 @@ pub async fn build(target: &Target, secrets: PathBuf, headers: bool, out: Output
         token,
         name: target.worker.clone(),
         base: base.path().to_owned(),
+        labels: Default::default(),
         slots: 1,
         spool_max: SPOOL_MAX,
         secrets_dir: Some(secrets),

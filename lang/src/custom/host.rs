@@ -12,6 +12,7 @@ use crate::plan::Shell;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
+use tidemill_model::Results;
 use tidemill_model::log::Channel;
 use tidemill_model::wire::LogKind;
 
@@ -65,8 +66,9 @@ pub trait StepHost {
         Err(HostError::Unsupported("moving files between worker and master".into()))
     }
 
-    /// Fires triggerable schedulers (SR-22).
-    fn trigger(&self, trigger: &Trigger) -> Result<TriggerEnd, HostError> {
+    /// Fires triggerable schedulers (SR-22), and waits for their builds if that is asked for: links to
+    /// these are added as they start. The result is D-34's; success where it does not wait.
+    fn trigger(&self, trigger: &Trigger) -> Result<Results, HostError> {
         let _ = trigger;
         Err(HostError::Unsupported("triggering other builds".into()))
     }
@@ -212,25 +214,24 @@ pub enum Transfer {
     DownloadFile { from: String, to: String, max_size: Option<u64>, mode: Option<u32> },
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// Schedulers to fire, together and once.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Trigger {
-    pub schedulers: Vec<String>,
-    /// Those whose result does not count.
-    pub unimportant: Vec<String>,
+    pub schedulers: Vec<Triggered>,
     pub wait: bool,
-    pub properties: BTreeMap<String, Json>,
-    /// By codebase: `branch`, `revision`, `repository`, `project`; empty takes the build's own.
-    pub sourcestamps: Vec<BTreeMap<String, Json>>,
-    pub always_use_latest: bool,
-    pub update_sourcestamp: bool,
+    /// `codebase`, and of `repository`, `project`, `branch`, `revision` what is to be so.
+    pub sourcestamps: Vec<BTreeMap<String, Option<String>>>,
+    /// They are the build's own.
+    pub inherits: bool,
+    pub parent_relationship: Option<String>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct TriggerEnd {
-    /// Result code (D-34); success where it did not wait.
-    pub results: i16,
-    /// Links to the builds: name and address.
-    pub urls: Vec<(String, String)>,
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Triggered {
+    pub scheduler: String,
+    /// Its result does not count.
+    pub unimportant: bool,
+    pub properties: BTreeMap<String, Json>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

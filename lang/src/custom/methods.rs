@@ -1,7 +1,7 @@
 //! Methods of a running step, under Buildbot's names.
 
 use super::build::steps_given;
-use super::host::{FileReply, FileRequest, Transfer, Trigger};
+use super::host::{FileReply, FileRequest, Transfer};
 use super::running::{Facts, failure, running};
 use super::step::{step_of, update_summary};
 use super::{command, logs};
@@ -360,7 +360,9 @@ fn step_methods(builder: &mut MethodsBuilder) {
         Ok(json(&reply, eval.heap()))
     }
 
-    /// Fires triggerable schedulers; for the step of the library.
+    /// Fires triggerable schedulers, and with `wait = True` waits for their builds: the result, which is that of
+    /// `steps.Trigger`. Takes `schedulers` (names, or dicts with `name`, `unimportant` and `properties`), `unimportant`,
+    /// `wait`, `properties`, `sourcestamps`, `always_use_latest`, `update_sourcestamp`, `parent_relationship`.
     fn trigger<'v>(
         this: Value<'v>,
         #[starlark(kwargs)] args: SmallMap<String, Value<'v>>,
@@ -370,16 +372,9 @@ fn step_methods(builder: &mut MethodsBuilder) {
         if running(eval)?.allowed_secrets.is_some() {
             return Err(failure("steps of the change's own tree start no other builds"));
         }
-        let args: serde_json::Map<String, serde_json::Value> =
-            args.iter().map(|(k, v)| (k.clone(), Tree::of(*v).to_json().unwrap_or_default())).collect();
-        let trigger: Trigger = serde_json::from_value(serde_json::Value::Object(args))
-            .map_err(|e| failure(format!("this cannot be triggered: {e}")))?;
-        let host = running(eval)?.host;
-        let end = host.trigger(&trigger).map_err(|e| facts.told(e))?;
-        for (name, url) in &end.urls {
-            host.add_url(name, url).map_err(|e| facts.told(e))?;
-        }
-        Ok(eval.heap().alloc(i32::from(end.results)))
+        let wanted = super::trigger::wanted(&facts, &args).map_err(failure)?;
+        let results = running(eval)?.host.trigger(&wanted).map_err(|e| facts.told(e))?;
+        Ok(eval.heap().alloc(i32::from(results.code())))
     }
 }
 

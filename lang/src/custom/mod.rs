@@ -22,11 +22,12 @@ mod running;
 mod slot;
 mod step;
 mod tree_file;
+mod trigger;
 
 pub(crate) use command::remote_command;
 pub use host::{
     CommandEnd, FileFault, FileReply, FileRequest, FileStat, HostError, LogId, Output, Run, Sink, Statistic, StepHost,
-    Transfer, Trigger, TriggerEnd, WorkerInfo,
+    Transfer, Trigger, Triggered, WorkerInfo,
 };
 pub(crate) use run::run;
 

@@ -35,6 +35,9 @@ pub struct BuilderDef {
     /// with EXCEPTION; none is the cluster's default.
     #[serde(default)]
     pub max_attempts: Option<u32>,
+    /// Only workers whose labels fit: [`tidemill_model::requires`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requires: Option<String>,
     /// A request ends with EXCEPTION after no worker that may build it was connected for so long,
     /// microseconds; none waits for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]

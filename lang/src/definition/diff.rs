@@ -70,7 +70,7 @@ impl Changes {
 }
 
 /// Lists of named parts in a definition's JSON.
-const GROUPS: [(&str, Group); 8] = [
+const GROUPS: [(&str, Group); 9] = [
     ("builders", Group::Builder),
     ("schedulers", Group::Scheduler),
     ("change_sources", Group::ChangeSource),
@@ -78,6 +78,7 @@ const GROUPS: [(&str, Group); 8] = [
     ("locks", Group::Lock),
     ("projects", Group::ProjectEntry),
     ("services", Group::Service),
+    ("cancellers", Group::Service),
     ("secrets_providers", Group::SecretsProvider),
 ];
 /// Places, and what follows from other fields.

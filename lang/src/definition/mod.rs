@@ -5,6 +5,7 @@
 //! [`crate::Project`] and are called by name and position.
 
 mod builders;
+mod cancellers;
 mod cron;
 mod diff;
 mod force;
@@ -15,6 +16,7 @@ mod sources;
 mod workers;
 
 pub use builders::{BuilderDef, Collapse, FolderDef, PolicyNames, ProjectDef, StepDef};
+pub use cancellers::{CancelRule, CancellerDef, CancellerKind};
 pub use cron::{Cron, CronDef, Day, Fault as CronFault};
 pub use diff::{Changed, Changes, FieldChange, Group};
 pub use force::{Field, FieldKind, ForceDef};
@@ -80,6 +82,9 @@ pub struct Definition {
     /// Reporters and other services: declared data, in the order of the file.
     #[serde(default)]
     pub services: Vec<Declared>,
+    /// Services that cancel builds.
+    #[serde(default)]
+    pub cancellers: Vec<CancellerDef>,
     /// Where secrets come from. References only, never a value.
     #[serde(default)]
     pub secrets_providers: Vec<Declared>,

@@ -16,6 +16,9 @@ pub struct WorkerDef {
     /// Set on its builds unless something else set them.
     #[serde(default)]
     pub default_properties: BTreeMap<String, Value>,
+    /// What builders may require of it; over what the worker says of itself.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, Value>,
     /// Each of its builds holds them (LK-06).
     #[serde(default)]
     pub locks: Vec<LockAccess>,

@@ -90,6 +90,8 @@ impl Default for Flags {
 pub enum Action {
     Shell(Shell),
     Git(Git),
+    Svn(Svn),
+    Mercurial(Mercurial),
     SetProperty {
         property: String,
         value: serde_json::Value,
@@ -229,4 +231,63 @@ pub enum GitMode {
     FullFresh,
     /// `git clean -d -f -f`: ignored files stay.
     FullClean,
+}
+
+/// What `steps.SVN` and `steps.Mercurial` have in common.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Checkout {
+    /// Empty is the source stamp's repository.
+    pub repourl: String,
+    /// The source stamp's branch wins; this is the one used where it has none.
+    pub default_branch: Option<String>,
+    pub mode: SourceMode,
+    pub workdir: String,
+    /// Which source stamp it checks out.
+    pub codebase: String,
+    pub timeout_us: Option<u64>,
+    /// Tries after a failure, and the pause between them in microseconds.
+    pub retry: Option<(u32, u64)>,
+    /// Build the newest revision of the branch, whatever the source stamp says.
+    pub always_use_latest: bool,
+}
+
+/// SR-01.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceMode {
+    /// Keep what is not of the repository.
+    Incremental,
+    /// Everything anew.
+    FullClobber,
+    /// Remove all that is not of the repository.
+    FullFresh,
+    /// The same, but ignored files stay.
+    FullClean,
+    /// Check out beside it, and copy that.
+    FullCopy,
+    /// Check out beside it, and export that: without the folders of version control.
+    FullExport,
+}
+
+/// `steps.SVN`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Svn {
+    pub checkout: Checkout,
+    pub username: Option<String>,
+    pub password: Option<String>,
+    pub extra_args: Vec<String>,
+    /// Files that cleaning leaves.
+    pub keep_on_purge: Vec<String>,
+    pub depth: Option<String>,
+    /// `got_revision` is the last revision that changed the folder.
+    pub prefer_last_changed_rev: bool,
+}
+
+/// `steps.Mercurial`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Mercurial {
+    pub checkout: Checkout,
+    /// Branches are folders beside each other, each a repository.
+    pub by_folder: bool,
+    pub clobber_on_branch_change: bool,
 }

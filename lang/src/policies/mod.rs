@@ -7,6 +7,7 @@
 //! between calls, and any number of threads may call at once.
 
 mod call;
+mod cancellers;
 mod collapse;
 mod compatible;
 mod context;
@@ -21,6 +22,7 @@ mod values;
 mod views;
 
 pub(crate) use call::Function;
+pub(crate) use cancellers::Canceller;
 pub(crate) use collapse::CollapseRule;
 pub(crate) use hooks::HookRules;
 pub use hooks::{HookInput, HookOutput};

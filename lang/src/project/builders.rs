@@ -2,13 +2,14 @@
 
 use super::digest::Sources;
 use super::root::{Config, Entry};
+use super::triggers::Triggers;
 use super::{Builder, dicts, engines};
 use crate::definition::{BuilderDef, FolderDef, LockDef, PolicyNames, StepDef};
 use crate::host::collector::Collector;
 use crate::host::diagnostics::Diagnostic;
 use crate::host::limits::Limits;
 use crate::policies::{CollapseRule, Function, LocksRule};
-use crate::steps::{Step, git};
+use crate::steps::{Step, git, sources};
 use crate::values::convert::{boolean, optional_text, positive, properties, seconds, text, texts};
 use crate::values::descriptor::Descriptor;
 use crate::values::factory::FrozenFactory;
@@ -17,6 +18,7 @@ use crate::values::tree::Tree;
 use crate::values::{declare, lock};
 use serde_json::Value as Json;
 use starlark::values::{OwnedFrozenValue, Value, ValueLike};
+use tidemill_model::requires::Requires;
 
 pub(super) fn read(
     config: &Config,
@@ -43,7 +45,7 @@ fn builder(
     let function = |name: &str| Function::of(descriptor, name, &own);
     let held = lock::held(descriptor, collector);
     let own_locks: Vec<&str> = held.iter().map(|(access, _)| access.lock.as_str()).collect();
-    let (steps, step_defs) = steps(config, descriptor, limits, &own_locks, locks, collector);
+    let (steps, step_defs, triggers) = steps(config, descriptor, limits, &own_locks, locks, collector);
     let collapse = collapse(descriptor.arg("collapseRequests"), descriptor, &own);
     let mut accesses = vec![];
     for (access, definition) in held {
@@ -64,6 +66,7 @@ fn builder(
         can_start_build: function("canStartBuild"),
         locks: function("locks").map(LocksRule),
         do_build_if: function("do_build_if"),
+        triggers,
         steps,
     };
     let env = match descriptor.arg("env").map(declare::value) {
@@ -89,6 +92,7 @@ fn builder(
         collapse_requests: trees.get("collapseRequests", boolean),
         collapse: builder.collapse.as_ref().map(CollapseRule::kind),
         max_attempts: trees.get("max_attempts", positive).flatten().and_then(|n| u32::try_from(n).ok()),
+        requires: requires(descriptor, optional("requires"), collector),
         expires_after_us: trees.get("expires_after", seconds).flatten().filter(|us| *us > 0),
         locks: accesses,
         env,
@@ -106,6 +110,17 @@ fn builder(
         location: descriptor.site.location(),
     };
     (Entry { definition, site: descriptor.site.clone(), trees }, builder)
+}
+
+/// An expression over the labels of workers.
+fn requires(builder: &Descriptor<'_>, text: Option<String>, collector: &Collector) -> Option<String> {
+    let text = text.filter(|t| !t.trim().is_empty())?;
+    if let Err(error) = Requires::parse(&text) {
+        let message = format!("`requires` is no requirement that can be read, {error}");
+        let hint = "write it as in \"os == 'linux' and mem >= 8\"";
+        collector.report(builder.site.place_argument("requires", Diagnostic::error(message).hint(hint)));
+    }
+    Some(text)
 }
 
 /// `collapseRequests` as it is given.
@@ -134,7 +149,7 @@ fn steps(
     own_locks: &[&str],
     locks: &mut Vec<LockDef>,
     collector: &Collector,
-) -> (Vec<Step>, Vec<StepDef>) {
+) -> (Vec<Step>, Vec<StepDef>, Vec<Triggers>) {
     let Some(value) = builder.arg("factory") else { return Default::default() };
     let Some(factory) = value.downcast_ref::<FrozenFactory>() else { return Default::default() };
     if factory.steps().is_empty() {
@@ -142,11 +157,12 @@ fn steps(
         collector.report(builder.site.place_argument("factory", Diagnostic::warning(message)));
     }
     let workdir = factory.workdir().and_then(|w| config.own(w.to_value()));
-    let (mut steps, mut definitions) = (vec![], vec![]);
+    let (mut steps, mut definitions, mut triggers) = (vec![], vec![], vec![]);
     for step in factory.steps() {
         let value = step.to_value();
         let Some(descriptor) = Descriptor::from_value(value) else { continue };
         check_step(descriptor, own_locks, locks, collector);
+        triggers.extend(super::triggers::of_step(descriptor, collector));
         let Some(step) = config.own(value).and_then(|owned| Step::new(owned, workdir.clone(), limits)) else {
             continue;
         };
@@ -158,7 +174,7 @@ fn steps(
         });
         steps.push(step);
     }
-    (steps, definitions)
+    (steps, definitions, triggers)
 }
 
 /// What can be told before a build runs.
@@ -172,6 +188,17 @@ fn check_step(step: &Descriptor<'_>, own_locks: &[&str], locks: &mut Vec<LockDef
     }
     if step.kind() == Kind::Step(StepKind::Git)
         && let Err((argument, message)) = git::check(trees.by_name.get("mode"), trees.by_name.get("method"))
+    {
+        report(argument, message);
+    }
+    let beside = match step.kind() {
+        Kind::Step(StepKind::Svn) => Some(true),
+        Kind::Step(StepKind::Mercurial) => Some(false),
+        _ => None,
+    };
+    if let Some(export) = beside
+        && let Err((argument, message)) =
+            sources::check(&step.called(), trees.by_name.get("mode"), trees.by_name.get("method"), export)
     {
         report(argument, message);
     }

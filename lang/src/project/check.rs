@@ -32,6 +32,7 @@ pub(super) fn check(
         check.builder_names(scheduler, &builder_sites);
         check.upstream(scheduler, &scheduler_sites);
     }
+    super::triggers::check(builders, schedulers, collector);
     check.circles(schedulers.iter().map(|(s, _)| s));
     if builders.is_empty() && !collector.has_errors() {
         let message = "there are no builders: nothing will be built";

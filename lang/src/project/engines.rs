@@ -7,15 +7,14 @@ use crate::values::spec::{Kind, Spec};
 pub(super) const PLAIN_WORKERS: [&str; 2] = ["Worker", "LocalWorker"];
 
 /// Schedulers without an engine.
-const SCHEDULERS: &[&str] = &["NightlyTriggerable", "Triggerable"];
+const SCHEDULERS: &[&str] = &[];
 
 /// Change sources without an engine.
 const SOURCES: &[&str] =
     &["BzrLaunchpadEmailMaildirSource", "BzrPoller", "CVSMaildirSource", "P4Source", "SVNCommitEmailMaildirSource"];
 
 /// Steps that need something of a master which none does yet.
-const STEPS: &[&str] =
-    &["steps.DirectoryUpload", "steps.FileDownload", "steps.FileUpload", "steps.MultipleFileUpload", "steps.Trigger"];
+const STEPS: &[&str] = &["steps.DirectoryUpload", "steps.FileDownload", "steps.FileUpload", "steps.MultipleFileUpload"];
 
 pub(super) fn runs_step(name: &str) -> bool {
     !STEPS.contains(&name)
@@ -36,7 +35,11 @@ pub(super) const RUNS_SERVICES: bool = false;
 pub(super) const RUNS_LATENT: bool = false;
 
 /// Where secrets come from.
-pub(super) const RUNS_SECRETS: bool = false;
+const PROVIDERS: &[&str] = &["HashiCorpVaultKvSecretProvider", "SecretInPass", "SecretInVault"];
+
+pub(super) fn runs_provider(kind: &str) -> bool {
+    !PROVIDERS.contains(&kind)
+}
 
 /// Arguments of words that run and keys of the configuration on which nothing acts yet, with a warning.
 pub(super) const BUILDER_ARGUMENTS: [&str; 2] = ["builddir", "workerbuilddir"];
@@ -60,7 +63,7 @@ pub(crate) fn accepted_only(spec: &Spec) -> bool {
         Kind::ChangeSource(_) => !runs_source(spec.short()),
         Kind::Worker => !PLAIN_WORKERS.contains(&spec.short()) && !RUNS_LATENT,
         Kind::Reporter => !RUNS_SERVICES,
-        Kind::SecretsProvider => !RUNS_SECRETS,
+        Kind::SecretsProvider => !runs_provider(spec.short()),
         Kind::Part if spec.name.starts_with("reporters.") => !RUNS_SERVICES,
         _ => false,
     }
@@ -79,7 +82,6 @@ pub(crate) fn argument_accepted_only(spec: &Spec, name: &str) -> bool {
 /// The same of a key of the configuration.
 pub(crate) fn key_accepted_only(key: &str) -> bool {
     match key {
-        "secretsProviders" => !RUNS_SECRETS,
         "services" => !RUNS_SERVICES,
         key => PROJECT_KEYS.contains(&key) || PROJECT_WORDS.contains(&key),
     }

@@ -1,6 +1,7 @@
 //! An evaluated project: its definition, and what is called later.
 
 mod builders;
+mod cancellers;
 mod changes;
 mod check;
 mod dicts;
@@ -11,6 +12,7 @@ mod hooks;
 pub(crate) mod root;
 mod schedulers;
 mod timed;
+mod triggers;
 mod whole;
 mod workers;
 
@@ -22,7 +24,7 @@ use crate::host::limits::Limits;
 use crate::host::loader;
 use crate::host::site::Site;
 use crate::plan::{BuildContext, Plan};
-use crate::policies::{CollapseRule, Function, Global, LocksRule, NoHost, Policies};
+use crate::policies::{Canceller, CollapseRule, Function, Global, LocksRule, NoHost, Policies};
 use crate::render::Rendering;
 use crate::steps::Step;
 use crate::values::convert;
@@ -53,6 +55,7 @@ pub(crate) struct Inner {
     pub schedulers: BTreeMap<String, Scheduler>,
     pub sources: BTreeMap<String, Source>,
     pub workers: BTreeMap<String, Worker>,
+    pub cancellers: BTreeMap<String, Canceller>,
     pub global: Global,
     limits: Limits,
 }
@@ -69,6 +72,8 @@ pub(crate) struct Builder {
     pub can_start_build: Option<Function>,
     pub locks: Option<LocksRule>,
     pub do_build_if: Option<Function>,
+    /// Schedulers that its steps trigger, as far as they are written down.
+    pub triggers: Vec<triggers::Triggers>,
 }
 
 /// What lives on of a scheduler.
@@ -224,7 +229,7 @@ fn read(files: &Files, config: &Config, limits: &Limits, collector: &Collector) 
     let mut definition = root::read(config, collector);
     definition.vocabulary = crate::vocabulary::levels::needed(files);
     let mut locks = vec![];
-    let global = whole::read(config, &mut definition, &mut locks, collector);
+    let (global, cancellers) = whole::read(config, &mut definition, &mut locks, collector);
     let workers = workers::read(config, &mut locks, collector);
     let builders = builders::read(config, limits, &Sources::of(files), &mut locks, collector);
     let schedulers = schedulers::read(config, collector);
@@ -238,6 +243,7 @@ fn read(files: &Files, config: &Config, limits: &Limits, collector: &Collector) 
         schedulers: BTreeMap::new(),
         sources: BTreeMap::new(),
         workers: BTreeMap::new(),
+        cancellers: BTreeMap::new(),
         global,
         limits: limits.clone(),
     };
@@ -256,6 +262,11 @@ fn read(files: &Files, config: &Config, limits: &Limits, collector: &Collector) 
     for (entry, source) in sources {
         inner.sources.insert(entry.definition.name.clone(), source);
         inner.definition.change_sources.push(entry.definition);
+    }
+    cancellers::check(&cancellers, &inner.definition.builders, collector);
+    for found in cancellers {
+        inner.cancellers.insert(found.definition.name.clone(), found.canceller);
+        inner.definition.cancellers.push(found.definition);
     }
     inner.definition.secrets = whole::secrets(&inner.definition);
     inner

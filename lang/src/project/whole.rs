@@ -1,8 +1,8 @@
 //! Keys of the configuration about the project as a whole: policies, links,
 //! locks, projects, services, secrets.
 
-use super::engines;
 use super::root::Config;
+use super::{cancellers, engines};
 use crate::definition::{Definition, LockDef, ProjectDef, RevlinkDef};
 use crate::host::collector::Collector;
 use crate::host::diagnostics::Diagnostic;
@@ -22,7 +22,7 @@ pub(super) fn read(
     definition: &mut Definition,
     locks: &mut Vec<LockDef>,
     collector: &Collector,
-) -> Global {
+) -> (Global, Vec<cancellers::Found>) {
     let global = Global {
         collapse: collapse(config, collector),
         prioritize_builders: function(config, "prioritizeBuilders", collector),
@@ -58,7 +58,13 @@ pub(super) fn read(
             location: entry.site.location(),
         });
     }
-    for service in config.descriptors("services", |k| k == Kind::Reporter, "reporters", collector).iter() {
+    let mut found = vec![];
+    let service = |k: Kind| matches!(k, Kind::Reporter | Kind::Canceller);
+    for service in config.descriptors("services", service, "reporters or cancellers", collector).iter() {
+        if service.kind() == Kind::Canceller {
+            found.push(cancellers::read(config, service, collector));
+            continue;
+        }
         if !engines::RUNS_SERVICES {
             collector.report(service.site.place(engines::warning(service.spec.name)));
         }
@@ -66,12 +72,12 @@ pub(super) fn read(
     }
     let secrets = config.descriptors("secretsProviders", |k| k == Kind::SecretsProvider, "secrets", collector);
     for provider in secrets.iter() {
-        if !engines::RUNS_SECRETS {
+        if !engines::runs_provider(provider.spec.short()) {
             collector.report(provider.site.place(engines::warning(provider.spec.name)));
         }
         definition.secrets_providers.push(declare::declared(provider, &["name"]));
     }
-    global
+    (global, found)
 }
 
 /// The site of a key.

@@ -11,8 +11,9 @@ use crate::values::{declare, lock};
 use starlark::values::Value;
 
 /// Arguments of every worker; others are those of the one who starts it.
-const COMMON: [&str; 8] = [
+const COMMON: [&str; 9] = [
     "name",
+    "labels",
     "max_builds",
     "properties",
     "defaultProperties",
@@ -46,6 +47,7 @@ pub(super) fn read(
             max_builds: trees.get("max_builds", positive).flatten().and_then(|n| u32::try_from(n).ok()),
             properties: trees.get("properties", properties).unwrap_or_default(),
             default_properties: trees.get("defaultProperties", properties).unwrap_or_default(),
+            labels: trees.get("labels", properties).unwrap_or_default(),
             locks: accesses,
             notify_on_missing: notify.into_iter().flatten().collect(),
             missing_timeout_us: trees.get("missing_timeout", seconds).flatten(),

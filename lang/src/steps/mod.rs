@@ -6,6 +6,7 @@ pub(crate) mod git;
 mod rendered;
 mod script;
 pub(crate) mod shell;
+pub(crate) mod sources;
 
 pub(crate) use rendered::Rendered;
 
@@ -132,6 +133,8 @@ impl Step {
             let args = Rendered { spec: descriptor.spec, called, site: &descriptor.site, values };
             let action = match descriptor.kind() {
                 Kind::Step(StepKind::Git) => Action::Git(git::render(&args)?),
+                Kind::Step(StepKind::Svn) => Action::Svn(sources::svn(&args)?),
+                Kind::Step(StepKind::Mercurial) => Action::Mercurial(sources::mercurial(&args)?),
                 Kind::Step(StepKind::SetProperty) => set_property(&args)?,
                 Kind::Step(StepKind::Shell) if descriptor.rule.is_empty() => Action::Shell(shell::render(&args)?),
                 _ => Action::Script(script::render(&args)?),

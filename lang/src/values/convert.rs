@@ -284,6 +284,29 @@ pub(crate) const PARAMETERS: Type = plain("a list of parameters", |t| match t {
     Tree::List(items) => items.iter().all(|i| text(i).is_some() || is(i, Kind::Part)),
     _ => false,
 });
+/// A name or a list of them, or none.
+fn some_names(t: &Tree) -> bool {
+    matches!(t, Tree::None) || text(t).is_some() || texts(t).is_some()
+}
+
+fn rules(t: &Tree, parts: usize) -> bool {
+    let rule = |t: &Tree| match t {
+        Tree::List(items) => {
+            let filter = |t: &Tree| matches!(t, Tree::Descriptor(s) if s.short() == "SourceStampFilter");
+            items.len() == parts
+                && !matches!(items[0], Tree::None)
+                && items[..parts - 1].iter().all(some_names)
+                && filter(&items[parts - 1])
+        }
+        _ => false,
+    };
+    matches!(t, Tree::List(items) if items.iter().all(rule))
+}
+pub(crate) const PAIRS: Type = plain("a list of pairs, each of builders and a util.SourceStampFilter", |t| rules(t, 2));
+pub(crate) const TRIPLES: Type =
+    plain("a list of triples, each of builders, builders to cancel (or None) and a util.SourceStampFilter", |t| {
+        rules(t, 3)
+    });
 pub(crate) const LOCKS: Type =
     plain("a list of locks with their access, as in [lock.access(\"exclusive\")]", |t| match t {
         Tree::List(items) => items.iter().all(|i| is(i, Kind::LockAccess) || is(i, Kind::Lock)),

@@ -32,6 +32,8 @@ pub(crate) enum Kind {
     /// An attribute of a custom step.
     Attribute,
     Builder,
+    /// A service that cancels builds.
+    Canceller,
     ChangeFilter,
     ChangeSource(SourceKind),
     CollapseKey,
@@ -66,6 +68,8 @@ pub(crate) enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StepKind {
     Git,
+    Svn,
+    Mercurial,
     SetProperty,
     Shell,
     /// Its work is this function of the built-in library.

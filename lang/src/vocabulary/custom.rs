@@ -40,9 +40,9 @@ pub(super) fn step_maker<'v>(
         report(eval, site.place(Diagnostic::error(message)))?;
         return Ok(eval.heap().alloc(Broken));
     }
-    if base_spec.kind == Kind::Step(StepKind::Git) {
-        let hint = "let a function return a list of steps.Git and your own step";
-        let message = "steps.Git cannot be a base";
+    if let Kind::Step(StepKind::Git | StepKind::Svn | StepKind::Mercurial) = base_spec.kind {
+        let hint = format!("let a function return a list of {} and your own step", base_spec.name);
+        let message = format!("{} cannot be a base", base_spec.name);
         report(eval, site.place_argument("base", Diagnostic::error(message).hint(hint)))?;
         return Ok(eval.heap().alloc(Broken));
     }

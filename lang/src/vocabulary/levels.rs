@@ -12,9 +12,22 @@ const FIRST: u32 = 2;
 /// Words that came later, or mean something on the worker only since then: with
 /// each level of `model::wire::VOCABULARY` those that are new in it. A new
 /// constructor, argument, method or native is named here with its release. With
-/// hooks come changes of outsiders, and a worker must know what a claim of one means.
-const NEWER: &[(u32, &[&str])] =
-    &[(3, &["Mercurial", "SVN", "Trigger", "change_hook_dialects", "locks", "secretsProviders", "trigger"])];
+/// hooks come changes of outsiders, and with tries patches: a worker must know what
+/// a claim of one means.
+const NEWER: &[(u32, &[&str])] = &[(
+    3,
+    &[
+        "Mercurial",
+        "SVN",
+        "Trigger",
+        "Try_Jobdir",
+        "Try_Userpass",
+        "change_hook_dialects",
+        "locks",
+        "secretsProviders",
+        "trigger",
+    ],
+)];
 
 /// The level that these files need.
 pub(crate) fn needed(files: &Files) -> u32 {

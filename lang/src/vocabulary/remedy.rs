@@ -132,6 +132,14 @@ const EXAMPLES: &[(&str, &str)] = &[
         "a list of locks with their access, as in [lock.access(\"exclusive\")]",
         "[util.MasterLock(\"db\").access(\"exclusive\")]",
     ),
+    (
+        "a list of pairs, each of builders and a util.SourceStampFilter",
+        "[([\"linux\"], util.SourceStampFilter(branch_not_eq = \"main\"))]",
+    ),
+    (
+        "a list of triples, each of builders, builders to cancel (or None) and a util.SourceStampFilter",
+        "[([\"check\"], None, util.SourceStampFilter())]",
+    ),
     ("a list of util.ShellArg", "[util.ShellArg(command = \"make\", logname = \"stdio\")]"),
     ("a dict of log names to paths", "{\"test\": \"out/test.log\"}"),
     ("a dict of names to util.attr(…) or default values", "{\"dirname\": util.attr(str)}"),

@@ -9,6 +9,12 @@ const COMMON: &[Param] = &[
     optional("max_builds", POSITIVE, "", "How many builds at once."),
     optional("properties", PROPERTIES, "{}", "Properties that its builds have."),
     optional("defaultProperties", PROPERTIES, "{}", "Properties that its builds have unless something else set them."),
+    optional(
+        "labels",
+        PROPERTIES,
+        "{}",
+        "What builders may require of it (`requires`); over what the worker says of itself.",
+    ),
     optional("locks", LOCKS, "[]", "Locks that each of its builds holds."),
     optional("notify_on_missing", VALUES, "[]", "Whom to tell when it stays away."),
 ];

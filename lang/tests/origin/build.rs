@@ -145,7 +145,7 @@ impl Build {
                 played.results = shell.decode_rc.get(&end.rc).copied().unwrap_or(other);
             }
             Action::SetProperty { property, value } => host.set_property(property, value, "SetProperty").unwrap(),
-            other @ Action::Git(_) => panic!("no example runs {other:?}"),
+            other => panic!("no example runs {other:?}"),
         }
         played.logs = std::mem::take(&mut *host.logs.borrow_mut());
         played.runs = std::mem::take(&mut *host.commands.borrow_mut());

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::process::{Command as Process, Stdio};
 use tidemill_lang::custom::*;
 use tidemill_lang::plan::Command;
+use tidemill_model::Results;
 use tidemill_model::log::Channel;
 use tidemill_model::wire::LogKind;
 
@@ -27,6 +28,9 @@ pub struct TestHost {
     pub commands: RefCell<Vec<Run>>,
     /// Bytes that a command writes instead of running; for speed.
     pub feed: RefCell<Option<Vec<u8>>>,
+    /// What was triggered, and the result that this has; without one nothing can be.
+    pub triggered: RefCell<Vec<Trigger>>,
+    pub triggers: Cell<Option<Results>>,
 }
 
 #[derive(Debug)]
@@ -51,6 +55,8 @@ impl TestHost {
             stop: Cell::new(false),
             commands: RefCell::default(),
             feed: RefCell::default(),
+            triggered: RefCell::default(),
+            triggers: Cell::new(None),
         }
     }
 
@@ -282,5 +288,10 @@ impl StepHost for TestHost {
     fn set_summary(&self, text: &str) -> Result<(), HostError> {
         self.summaries.borrow_mut().push(text.into());
         Ok(())
+    }
+
+    fn trigger(&self, trigger: &Trigger) -> Result<Results, HostError> {
+        self.triggered.borrow_mut().push(trigger.clone());
+        self.triggers.get().ok_or_else(|| HostError::Failed("nothing can be triggered here".into()))
     }
 }

@@ -21,7 +21,10 @@ pub fn router(app: App) -> Router {
         .route("/poll", post(worker::poll::poll))
         .route("/locks", post(worker::locks::locks))
         .route("/batches", post(worker::batches::batches))
+        .route("/triggers", post(worker::triggers::triggers))
+        .route("/triggers/wait", post(worker::triggers::wait))
         .route("/patch", post(worker::patch::patch))
+        .route("/secret", post(worker::secret::secret))
         .route("/revisions/{hash}", get(worker::revisions::revision))
         .layer(DefaultBodyLimit::max(tidemill_model::wire::BATCH_MAX));
     let (rest, openapi) = rest::router().split_for_parts();

@@ -7,11 +7,13 @@
 
 pub mod batcher;
 pub mod beat;
+pub mod cancel;
 pub mod choose;
 pub mod claim;
 pub mod housekeeping;
 pub mod ingest;
 pub mod lanes;
+pub mod let_go;
 pub mod locks;
 pub mod poll_sources;
 pub mod reap;
@@ -28,8 +30,10 @@ pub fn start(app: &App) {
     claim::start(app);
     ingest::start(app);
     schedule::start(app);
+    cancel::start(app);
     poll_sources::start(app);
     reap::start(app);
+    let_go::start(app);
     housekeeping::start(app);
 }
 

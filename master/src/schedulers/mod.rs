@@ -11,6 +11,7 @@ pub mod collected;
 pub mod cron;
 pub mod dependent;
 pub mod nightly;
+pub mod nightly_triggerable;
 pub mod periodic;
 pub mod single_branch;
 pub mod summary;

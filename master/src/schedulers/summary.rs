@@ -1,7 +1,7 @@
 //! What a scheduler is doing, in words, for pages, the API and the command line.
 
 use super::nightly::words;
-use super::{any_branch, single_branch, timed};
+use super::{any_branch, nightly_triggerable, single_branch, timed};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tidemill_lang::definition::{SchedulerDef, SchedulerKind, TimedDef};
@@ -29,7 +29,10 @@ pub fn summary(def: &SchedulerDef, state: &Value) -> String {
             let force = force.map(|at| format!(", also without a change at {}", words(at))).unwrap_or_default();
             format!("at {}{force}{}", words(&nightly.at), changed(&nightly.timed, &read(state)))
         }
-        SchedulerKind::NightlyTriggerable { at } => format!("the latest trigger at {}", words(at)),
+        SchedulerKind::NightlyTriggerable { at } => {
+            let one = read::<nightly_triggerable::State>(state).latest.is_some();
+            format!("the latest trigger at {}{}", words(at), if one { "; one waits for that" } else { "" })
+        }
         SchedulerKind::Triggerable => "when a Trigger step says so".into(),
         SchedulerKind::Force(_) => "when somebody says so".into(),
         SchedulerKind::Custom(_) => "a rule of the project".into(),
@@ -88,7 +91,7 @@ fn read<T: DeserializeOwned + Default>(state: &Value) -> T {
 /// `1 h 30 min`, `2.5 s`.
 fn humantime(us: u64) -> String {
     let whole = us / 1_000_000;
-    if us % 1_000_000 != 0 || whole < 60 {
+    if whole < 60 || !us.is_multiple_of(1_000_000) {
         return format!("{} s", us as f64 / 1e6);
     }
     let parts = [(whole / 86_400, "d"), (whole / 3600 % 24, "h"), (whole / 60 % 60, "min"), (whole % 60, "s")];

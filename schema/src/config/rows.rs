@@ -22,6 +22,9 @@ struct Columns {
     descriptions: Vec<String>,
     projects: Vec<String>,
     any_worker: Vec<bool>,
+    requires: Vec<Option<String>>,
+    /// Of which workers, as a list of JSON; none is any.
+    requires_of: Vec<Option<Value>>,
     settings: Vec<Vec<u8>>,
     max_attempts: Vec<i32>,
     /// Microseconds.
@@ -62,7 +65,10 @@ pub async fn builders(c: &mut PgConnection, wanted: &[WantedBuilder]) -> Result<
         all.tags.push(Value::from(b.tags.clone()));
         all.descriptions.push(b.description.clone());
         all.projects.push(b.project.clone());
-        all.any_worker.push(b.any_worker);
+        all.any_worker.push(b.any_worker && b.requires.is_none());
+        let named = b.requires.is_some() && !b.any_worker;
+        all.requires.push(b.requires.clone());
+        all.requires_of.push(named.then(|| Value::from(b.workernames.clone())));
         all.settings.push(hash);
         all.max_attempts.push(b.max_attempts.unwrap_or(ATTEMPTS));
         all.expires.push(b.expires_after.map(|d| i64::try_from(d.as_micros()).unwrap_or(i64::MAX)));
@@ -74,31 +80,35 @@ pub async fn builders(c: &mut PgConnection, wanted: &[WantedBuilder]) -> Result<
     sqlx::query!(
         "with w as (
              select u.name, u.description, u.project, u.any_worker, s.id as settings_id, u.max_attempts,
-                    u.locks, u.lock_rule, u.expires * interval '1 microsecond' as expires_after,
+                    u.locks, u.lock_rule, u.expires * interval '1 microsecond' as expires_after, u.requires,
+                    case when u.requires_of is not null then array(select jsonb_array_elements_text(u.requires_of)) end
+                        as requires_of,
                     array(select jsonb_array_elements_text(u.tags)) as tags,
                     array(select jsonb_array_elements_text(u.steps)) as steps
                from unnest($1::text[], $2::jsonb[], $3::text[], $4::text[], $5::bool[], $6::bytea[], $7::int[],
-                           $8::jsonb[], $9::bigint[], $10::jsonb[], $11::bool[])
+                           $8::jsonb[], $9::bigint[], $10::jsonb[], $11::bool[], $12::text[],
+                           $13::jsonb[])
                     u(name, tags, description, project, any_worker, settings, max_attempts, steps, expires,
-                      locks, lock_rule)
+                      locks, lock_rule, requires, requires_of)
                join builder_settings s on s.hash = u.settings
          ), changed as (
              update builders b
                 set active = true, tags = w.tags, description = w.description, project = w.project,
                     any_worker = w.any_worker, settings_id = w.settings_id, max_attempts = w.max_attempts,
-                    steps = w.steps, expires_after = w.expires_after, locks = w.locks, lock_rule = w.lock_rule
+                    steps = w.steps, expires_after = w.expires_after, locks = w.locks, lock_rule = w.lock_rule,
+                    requires = w.requires, requires_of = w.requires_of
                from w
               where b.name = w.name
                 and (b.active, b.tags, b.description, b.project, b.any_worker, b.settings_id, b.max_attempts, b.steps,
-                     b.expires_after, b.locks, b.lock_rule)
+                     b.expires_after, b.locks, b.lock_rule, b.requires, b.requires_of)
                     is distinct from
                     (true, w.tags, w.description, w.project, w.any_worker, w.settings_id, w.max_attempts, w.steps,
-                     w.expires_after, w.locks, w.lock_rule)
+                     w.expires_after, w.locks, w.lock_rule, w.requires, w.requires_of)
          )
          insert into builders (name, tags, description, project, any_worker, settings_id, max_attempts, steps, expires_after,
-                               locks, lock_rule)
+                               locks, lock_rule, requires, requires_of)
          select name, tags, description, project, any_worker, settings_id, max_attempts, steps, expires_after,
-                locks, lock_rule
+                locks, lock_rule, requires, requires_of
            from w where not exists (select 1 from builders b where b.name = w.name)",
         &all.names,
         &all.tags,
@@ -110,7 +120,9 @@ pub async fn builders(c: &mut PgConnection, wanted: &[WantedBuilder]) -> Result<
         &all.steps,
         &all.expires as &[Option<i64>],
         &all.locks as &[Option<Value>],
-        &all.lock_rules
+        &all.lock_rules,
+        &all.requires as &[Option<String>],
+        &all.requires_of as &[Option<Value>]
     )
     .execute(&mut *c)
     .await?;
@@ -126,8 +138,18 @@ pub async fn builders(c: &mut PgConnection, wanted: &[WantedBuilder]) -> Result<
 
 /// Who may build what, and a lane for each builder.
 async fn workers_and_lanes(c: &mut PgConnection, names: &[String], wanted: &[WantedBuilder]) -> Result<()> {
-    let pairs = || wanted.iter().flat_map(|b| b.workernames.iter().map(|w| (b.name.clone(), w.clone())));
-    let (builders, workers): (Vec<String>, Vec<String>) = pairs().unzip();
+    let known = crate::labels::labels_all(c, wanted.iter().any(|b| b.requires.is_some())).await?;
+    let pairs = wanted.iter().flat_map(|b| {
+        let named: Vec<String> = match &b.requires {
+            None => b.workernames.clone(),
+            Some(requires) => {
+                let of = (!b.any_worker).then_some(b.workernames.as_slice());
+                crate::labels::fitting(requires, of, &known)
+            }
+        };
+        named.into_iter().map(|w| (b.name.clone(), w))
+    });
+    let (builders, workers): (Vec<String>, Vec<String>) = pairs.unzip();
     sqlx::query!(
         "with w as (
              select distinct b.id, u.worker
@@ -247,7 +269,7 @@ pub async fn schedulers(c: &mut PgConnection, wanted: &[WantedScheduler]) -> Res
     .await?;
     // What was waited for before it went, or before it became something else, is not waited for any more.
     sqlx::query!(
-        "delete from scheduler_upstream p using schedulers s
+        "delete from scheduler_upstreams p using schedulers s
           where s.id = p.scheduler_id and not (s.active and s.definition #> '{kind,dependent}' is not null)"
     )
     .execute(c)

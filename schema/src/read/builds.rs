@@ -138,6 +138,16 @@ pub fn of_change(change: i64) -> Scope {
     )
 }
 
+/// The builds that a build triggered.
+pub fn triggered_by(build: i64) -> Scope {
+    Scope::within(
+        "b.request_id in (select r.id from buildsets s join build_requests r on r.buildset_id = s.id
+                           where s.parent_build_id = ",
+        build,
+        ")",
+    )
+}
+
 pub fn of_worker(worker: i64) -> Scope {
     Scope::new("b.worker_id = ", worker)
 }

@@ -92,6 +92,7 @@ pub struct Change {
     pub repository: String,
     pub project: String,
     pub revlink: Option<String>,
+    pub outsider: Option<String>,
     pub when_timestamp: i64,
     pub received_at: i64,
 }

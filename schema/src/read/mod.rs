@@ -30,6 +30,7 @@ pub mod revisions;
 pub mod schedulers;
 pub mod steps;
 pub mod text;
+pub mod triggered;
 pub mod waiting;
 pub mod workers;
 

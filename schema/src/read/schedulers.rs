@@ -19,7 +19,7 @@ pub static SCHEDULERS: Resource = Resource {
         flag("active", "d.active", "Whether the active revision defines it."),
         json("builders", "coalesce(d.definition -> 'builder_names', '[]'::jsonb)", "Names of its builders."),
         time!("next_at", "d.next_at", "When its timer is due; null without one."),
-        text("kind", KIND, "Of which kind it is, as Tidemill names it."),
+        text("kind", KIND, "Of which kind it is, as the project file names it."),
         text("summary", "d.summary", "What it is doing, in words, as of its last look."),
         time!("run_asked_at", "d.run_asked_at", "When somebody asked it to run, while that is not done."),
         time!(
@@ -40,8 +40,13 @@ pub static SCHEDULERS: Resource = Resource {
 };
 
 /// A kind is a text, or an object of one key.
-const KIND: &str = "coalesce(jsonb_path_query_first(d.definition, '$.kind.keyvalue().key', '{}', true) #>> '{}',
-                             d.definition ->> 'kind')";
+const KIND: &str = "(case coalesce(jsonb_path_query_first(d.definition, '$.kind.keyvalue().key', '{}', true) #>> '{}',
+                                   d.definition ->> 'kind')
+                     when 'single_branch' then 'SingleBranchScheduler' when 'any_branch' then 'AnyBranchScheduler'
+                     when 'dependent' then 'Dependent' when 'periodic' then 'Periodic' when 'nightly' then 'Nightly'
+                     when 'nightly_triggerable' then 'NightlyTriggerable' when 'triggerable' then 'Triggerable'
+                     when 'force' then 'ForceScheduler' when 'custom' then 'Custom'
+                     else d.definition #>> '{kind,declared,kind}' end)";
 const FAILURE: &str = "(select f.policy || ': ' || split_part(f.error, E'\\n', 1)
                           from policy_failures f join active_revision a on a.revision_id = f.revision_id
                          where f.subject = 'scheduler' and f.name = d.name order by f.last_at desc limit 1)";

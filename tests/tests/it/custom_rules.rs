@@ -410,7 +410,7 @@ c["schedulers"] = [schedulers.SingleBranchScheduler(
     // The scheduler sees the codebase, and says itself what the other one is.
     until(&t, BUILDSETS, 1_i64).await;
     let stamps: Vec<Value> = rows(&t, "select buildset_stamps(id) from buildsets").await;
-    let stamp = |codebase: &str, repository: &str, branch: Value, revision: Value| json!({"codebase": codebase, "repository": repository, "project": "", "branch": branch, "revision": revision});
+    let stamp = |codebase: &str, repository: &str, branch: Value, revision: Value| json!({"codebase": codebase, "repository": repository, "project": "", "branch": branch, "revision": revision, "patch": null});
     let wanted = json!([
         stamp("app", "https://h/app.git", json!("main"), Value::Null),
         stamp("lib", "https://h/lib.git", Value::Null, json!("1")),

@@ -184,6 +184,58 @@ async fn a_stop_ends_the_wait_at_once() {
     invariants::check(&t.db).await;
 }
 
+/// Where functions choose, what waits for a lock takes no slot from others, nor do its like.
+#[tokio::test(flavor = "multi_thread")]
+async fn with_functions_that_choose_a_builder_that_waits_for_a_lock_leaves_its_slots_to_others() {
+    let mut t = Cluster::start().await;
+    let m = t.master().await;
+    let dir = t.dir().display();
+    let text = format!(
+        r#"
+c = {{"collapseRequests": False, "locks": []}}
+db = util.MasterLock("db")
+c["locks"].append(db)
+def first(builder, requests):
+    return requests[0]
+def by_request(builder, worker, request):
+    return [db.access("exclusive")] if request.reason == "locked" else []
+wait = steps.ShellCommand(name = "work", command = ["sh", "-c", "until test -e {dir}/go; do sleep 0.05; done"])
+f = util.BuildFactory([wait])
+c["builders"] = [
+    util.BuilderConfig(name = "held", workernames = ["*"], factory = f, nextBuild = first, locks = [db.access("exclusive")]),
+    util.BuilderConfig(name = "free", workernames = ["*"], factory = f, nextBuild = first),
+    util.BuilderConfig(name = "some", workernames = ["*"], factory = f, locks = by_request),
+]
+"#
+    );
+    t.configure(m, &text).await;
+    let api = t.api(m);
+    let force = async |builder: &str, reason: &str| -> i64 {
+        let answer = api.post(&format!("builders/{builder}/force"), json!({ "reason": reason })).await.unwrap();
+        answer["buildrequestids"][0].as_i64().unwrap()
+    };
+    let held = [force("held", "").await, force("held", "").await];
+    let locked = [force("some", "locked").await, force("some", "locked").await];
+    let (free, plain) = (force("free", "").await, force("some", "plain").await);
+    t.worker("w", &t.master_url(m), 3).await;
+    for request in [held[0], free, plain] {
+        t.build_of(request, "running").await;
+    }
+    wait_until("the reasons to be said", || async {
+        for request in [held[1], locked[0], locked[1]] {
+            let why = waits_for(&t, m, request).await;
+            holds(why.starts_with("lock db held by build held/#"), why)?;
+        }
+        Ok::<_, String>(())
+    })
+    .await;
+    go(&t);
+    for request in held.into_iter().chain(locked).chain([free, plain]) {
+        assert_eq!(t.result_of(request).await, 0);
+    }
+    invariants::check(&t.db).await;
+}
+
 /// P-23, BU-09.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_function_takes_units_of_a_pool_by_a_property_and_its_failure_starts_nothing() {

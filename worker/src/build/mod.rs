@@ -420,12 +420,12 @@ impl Build<'_> {
     /// Runs the step's action; none if nothing of the build counts any more.
     async fn act(&mut self, number: u32, step: &Step, rendered: &RenderedStep, env: &Layer) -> Option<StepResult> {
         let was_stopped = self.stop.is_some();
-        let (mut ended, done) = match &rendered.action {
-            Action::Script(_) => match tree::refuses_step(self.site.folder, rendered) {
-                Some(why) => (StepResult::plain(Results::Exception, String::new()), Err(StepError::Other(why))),
-                None => self.script(number, step, rendered, env).await,
-            },
-            action => {
+        self.secrets.bring(&rendered.action, env).await;
+        let refused = tree::refuses_step(self.site.folder, rendered);
+        let (mut ended, done) = match (&rendered.action, refused) {
+            (_, Some(why)) => (StepResult::plain(Results::Exception, String::new()), Err(StepError::Other(why))),
+            (Action::Script(_), None) => self.script(number, step, rendered, env).await,
+            (action, None) => {
                 let mut run = self.step_run(number, env);
                 let done = run.act(&rendered.name, action.clone()).await;
                 (StepResult::plain(Results::Success, String::new()), done)

@@ -80,6 +80,8 @@ impl StepRun<'_> {
                 git.repourl = self.secrets.resolve(&git.repourl)?;
                 super::git::run(self, git).await
             }
+            Action::Svn(svn) => super::source::svn::run(self, svn).await,
+            Action::Mercurial(hg) => super::source::hg::run(self, hg).await,
             Action::SetProperty { property, value } => {
                 self.set_property(&property, value, name)?;
                 Ok(Done::with(Results::Success))

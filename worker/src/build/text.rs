@@ -50,7 +50,7 @@ fn default_words(step: &RenderedStep) -> String {
                 [one, two, ..] => format!("'{one} {two} ...'"),
             }
         }
-        Action::Git(_) => "update".into(),
+        Action::Git(_) | Action::Svn(_) | Action::Mercurial(_) => "update".into(),
         Action::SetProperty { property, .. } => format!("property '{property}' set"),
         Action::Script(_) => step.name.clone(),
     }

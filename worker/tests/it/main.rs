@@ -5,11 +5,14 @@
 mod builds;
 mod crash;
 mod git;
+mod hg;
 mod master;
 mod observers;
 mod patches;
 mod processes;
 mod protocol;
 mod scripts;
+mod svn;
+mod triggers;
 mod unreadable;
 mod worker;

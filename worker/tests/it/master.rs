@@ -24,6 +24,8 @@ pub struct Inner {
     pub revisions: BTreeMap<String, Files>,
     /// Bodies by id.
     pub patches: BTreeMap<i64, Vec<u8>>,
+    /// Values by name.
+    pub secrets: BTreeMap<String, String>,
     pub session: i64,
     pub hellos: Vec<Hello>,
     /// Sessions that were closed.
@@ -39,6 +41,16 @@ pub struct Inner {
     /// Loses the answer to so many polls that gave claims.
     pub swallow_claims: u32,
     pub drain: bool,
+    /// What builds asked to trigger, by build, step and number: the newest copy of each.
+    pub triggers: BTreeMap<(i64, u32, u32), TriggerCall>,
+    /// Stores so many triggers without answering.
+    pub swallow_triggers: u32,
+    /// Answers every trigger with this text and kind of problem.
+    pub refuse_trigger: Option<(&'static str, &'static str)>,
+    /// What became of what was triggered; waits are answered when its version is another.
+    pub triggered: TriggerState,
+    /// Calls that ask for it.
+    pub watches: u32,
     /// What the next builds are made for.
     pub changes: Vec<NewChange>,
     next_build: i64,
@@ -195,7 +207,10 @@ impl Master {
             .route("/worker/v1/poll", post(poll))
             .route("/worker/v1/batches", post(batch))
             .route("/worker/v1/patch", post(patch))
+            .route("/worker/v1/secret", post(secret))
             .route("/worker/v1/revisions/{hash}", get(revision))
+            .route("/worker/v1/triggers", post(trigger))
+            .route("/worker/v1/triggers/wait", post(trigger_wait))
             .layer(axum::extract::DefaultBodyLimit::max(BATCH_MAX))
             .with_state((inner.clone(), changed.clone()));
         let server = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
@@ -468,6 +483,81 @@ async fn batch(State((inner, changed)): Context, headers: axum::http::HeaderMap,
         return (StatusCode::BAD_GATEWAY, "a proxy's page").into_response();
     }
     json(&reply)
+}
+
+async fn trigger(State((inner, changed)): Context, headers: axum::http::HeaderMap, body: Bytes) -> Response {
+    let mut inner = inner.lock().unwrap();
+    if let Some(refused) = gate(&inner, &headers) {
+        return refused;
+    }
+    let call: TriggerCall = serde_json::from_slice(&body).unwrap();
+    if let Some(problem) = lease(&inner, call.build, &call.token) {
+        return problem;
+    }
+    if let Some((kind, detail)) = inner.refuse_trigger {
+        let problem =
+            Problem { kind: kind.into(), title: "No".into(), status: 422, detail: detail.into(), errors: vec![] };
+        let body = serde_json::to_vec(&problem).unwrap();
+        return (StatusCode::UNPROCESSABLE_ENTITY, [("content-type", "application/problem+json")], body)
+            .into_response();
+    }
+    let fired =
+        |t: &TriggerTarget| Fired { scheduler: t.scheduler.clone(), unimportant: t.unimportant, buildset: Some(1) };
+    let made = call.targets.iter().map(fired).collect();
+    let key = (call.build, call.step, call.nth);
+    if let Some(first) = inner.triggers.insert(key, call.clone())
+        && first != call
+    {
+        inner.violations.push(format!("the trigger {key:?} came with other words"));
+    }
+    changed.notify_waiters();
+    if inner.swallow_triggers > 0 {
+        inner.swallow_triggers -= 1;
+        return (StatusCode::BAD_GATEWAY, "a proxy's page").into_response();
+    }
+    json(&TriggerReply { made, skipped: None })
+}
+
+async fn trigger_wait(State((inner, changed)): Context, headers: axum::http::HeaderMap, body: Bytes) -> Response {
+    let watch: TriggerWatch = serde_json::from_slice(&body).unwrap();
+    let deadline = tokio::time::Instant::now() + Duration::from_micros(watch.wait_us);
+    inner.lock().unwrap().watches += 1;
+    changed.notify_waiters();
+    loop {
+        let wake = changed.notified();
+        {
+            let inner = inner.lock().unwrap();
+            if let Some(refused) = gate(&inner, &headers).or_else(|| lease(&inner, watch.build, &watch.token)) {
+                return refused;
+            }
+            let state = inner.triggered.clone();
+            if state.version != watch.version || state.over() || tokio::time::Instant::now() >= deadline {
+                return json(&state);
+            }
+        }
+        let _ = tokio::time::timeout_at(deadline, wake).await;
+    }
+}
+
+fn lease(inner: &Inner, build: i64, token: &str) -> Option<Response> {
+    let record = inner.builds.get(&build)?;
+    (record.lost || record.token != token).then(|| problem(409, kinds::LEASE_LOST))
+}
+
+async fn secret(State((inner, _)): Context, headers: axum::http::HeaderMap, body: Bytes) -> Response {
+    let wanted: SecretRequest = serde_json::from_slice(&body).unwrap();
+    let inner = inner.lock().unwrap();
+    if let Some(refused) = gate(&inner, &headers) {
+        return refused;
+    }
+    match inner.builds.get(&wanted.build) {
+        Some(record) if record.token == wanted.token && !record.lost => {}
+        _ => return problem(409, kinds::LEASE_LOST),
+    }
+    match inner.secrets.get(&wanted.name) {
+        Some(value) => json(&SecretReply { value: value.clone() }),
+        None => problem(404, kinds::NOT_FOUND),
+    }
 }
 
 async fn patch(State((inner, _)): Context, headers: axum::http::HeaderMap, body: Bytes) -> Response {

@@ -179,6 +179,13 @@ async fn a_patch_that_does_not_apply_fails_the_step_and_another_body_is_refused(
     assert!(site.summary(build).contains("the patch does not apply"), "{}", site.summary(build));
     assert_eq!(std::fs::read_to_string(site.workdir().join("a")).unwrap(), "one\n");
 
+    std::fs::write(site.path().join("a"), "two\n").unwrap();
+    std::fs::write(site.path().join("blob"), b"\0binary").unwrap();
+    let whole = difference(site.path());
+    let (build, results) = site.build("mode = \"full\"", Some(of(whole[..whole.len() - 8].to_vec()))).await;
+    assert_eq!(results, Results::Failure, "a patch that is cut off: {}", site.summary(build));
+    assert_eq!(std::fs::read_to_string(site.workdir().join("a")).unwrap(), "one\n", "all or nothing");
+
     let stamp = patched(&site.master, 99, of(stale), SourceStamp::default());
     site.master.set(|m| {
         m.patches.insert(99, b"something else".into());

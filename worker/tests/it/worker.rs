@@ -21,6 +21,7 @@ pub fn settings(master: &Master, base: &Path, slots: u32) -> Settings {
         name: "w".into(),
         base: base.to_owned(),
         slots,
+        labels: Default::default(),
         spool_max: 1 << 30,
         secrets_dir: None,
         tree: None,

@@ -89,7 +89,8 @@ static NIGHTLY_TRIGGERABLE: Spec = Spec {
     kind: Kind::Scheduler(RuleKind::NightlyTriggerable),
     params: &[&[NAME, BUILDERS, OLD_BUILDERS], CRON, COMMON],
     positional: 0,
-    doc: "Remembers the latest trigger, and fires it at the given time.",
+    doc: "Remembers the latest trigger, and fires it once at the next of the given times. A `steps.Trigger` that waits does \
+          not wait for it.",
     example: "schedulers.NightlyTriggerable(name = \"night-package\", builderNames = [\"linux\"], hour = 3)",
 };
 

@@ -70,21 +70,45 @@ static TRIGGER: Spec = step(
             required(
                 "schedulerNames",
                 R_VALUE,
-                "Names of `schedulers.Triggerable`, or dicts with `name` and `unimportant`.",
+                "Names of `schedulers.Triggerable`, or dicts with `name`, `unimportant` and `properties` for it alone; one \
+                 may be named several times.",
             ),
-            optional("unimportantSchedulerNames", R_VALUE, "[]", "Those whose result does not count."),
-            optional("waitForFinish", R_BOOL, "False", "Waits for the builds, and takes the worst result."),
+            optional("unimportantSchedulerNames", R_VALUE, "[]", "Those of them whose result does not count."),
+            optional(
+                "waitForFinish",
+                R_BOOL,
+                "False",
+                "Waits for the builds, and takes the worst result of those that count; they are cancelled if this build is stopped or lost.",
+            ),
             optional("set_properties", R_VALUE, "{}", "Properties for the builds."),
             optional("copy_properties", R_VALUE, "[]", "Names of properties of this build that they get too."),
-            optional("sourceStamp", R_VALUE, "{}", "The source stamp for them."),
+            optional(
+                "sourceStamp",
+                R_VALUE,
+                "{}",
+                "The source stamp for them: `codebase`, `repository`, `project`, `branch`, `revision`; what it leaves out \
+                 is as the scheduler's `codebases` say.",
+            ),
             optional("sourceStamps", R_VALUE, "[]", "The same for several codebases."),
-            optional("alwaysUseLatest", R_BOOL, "False", "They build the newest revision."),
-            optional("updateSourceStamp", R_BOOL, "True", "They build `got_revision` of this build."),
-            optional("parent_relationship", R_OPTIONAL_TEXT, "", "What pages call the relation."),
+            optional(
+                "alwaysUseLatest",
+                R_BOOL,
+                "False",
+                "They build the newest revision, as the scheduler's `codebases` say.",
+            ),
+            optional(
+                "updateSourceStamp",
+                R_BOOL,
+                "True",
+                "They build this build's sources at its `got_revision`; `False`: at the revision that it was asked for.",
+            ),
+            optional("parent_relationship", R_OPTIONAL_TEXT, "\"Triggered from\"", "What pages call the relation."),
         ],
         COMMON,
     ],
-    "Starts builds of triggerable schedulers.",
+    "Starts builds of triggerable schedulers. Without `waitForFinish` it is a success at once. With it, this build keeps \
+     its slot of the worker while it waits: builds that only this worker may build need another slot. At most 20 builds \
+     stand above one another.",
     "steps.Trigger(schedulerNames = [\"package\"], waitForFinish = True)",
 );
 

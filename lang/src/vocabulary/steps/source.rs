@@ -1,6 +1,6 @@
 //! Steps that bring the sources.
 
-use super::common::{COMMON, WORKDIR, library, step};
+use super::common::{COMMON, WORKDIR, step};
 use crate::values::convert::*;
 use crate::values::spec::{Param, Spec, StepKind, alias, later, optional, required};
 
@@ -17,7 +17,8 @@ const SOURCE: &[Param] = &[
         "method",
         R_OPTIONAL_TEXT,
         "",
-        "How `\"full\"` cleans: `\"clobber\"` anew, `\"fresh\"` removes all that is foreign, `\"clean\"` keeps ignored files.",
+        "How `\"full\"` cleans: `\"clobber\"` anew, `\"fresh\"` removes all that is foreign, `\"clean\"` keeps ignored files; \
+         of Subversion also `\"copy\"` and `\"export\"` from a checkout beside it.",
     ),
     optional("codebase", R_TEXT, "\"\"", "Which source stamp, where there are several."),
     optional("alwaysUseLatest", R_BOOL, "False", "Builds the newest revision whatever the source stamp says."),
@@ -66,7 +67,7 @@ static GIT: Spec = step(
 
 static SVN: Spec = step(
     "steps.SVN",
-    library("steps/svn.star", "svn"),
+    StepKind::Svn,
     0,
     &[
         &[
@@ -93,13 +94,13 @@ static SVN: Spec = step(
         SOURCE,
         COMMON,
     ],
-    "Checks out from Subversion, and sets `got_revision`.",
+    "Checks out from Subversion, and sets `got_revision`. The password never stands in a process list.",
     "steps.SVN(repourl = \"svn://example.org/amanda/\", mode = \"full\", method = \"fresh\")",
 );
 
 static MERCURIAL: Spec = step(
     "steps.Mercurial",
-    library("steps/mercurial.star", "mercurial"),
+    StepKind::Mercurial,
     0,
     &[
         &[

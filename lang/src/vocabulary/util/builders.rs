@@ -65,6 +65,12 @@ static BUILDER_CONFIG: Spec = Spec {
             "How often a request is tried when its worker is lost; then it ends as an exception.",
         ),
         optional(
+            "requires",
+            OPTIONAL_TEXT,
+            "",
+            "Of those workers only the ones whose labels fit, as in `\"os == 'linux' and mem >= 8\"`.",
+        ),
+        optional(
             "expires_after",
             SECONDS,
             "",

@@ -1,6 +1,7 @@
 //! `util.…`
 
 mod builders;
+mod cancellers;
 mod custom;
 mod filters;
 mod parameters;
@@ -9,7 +10,7 @@ mod placeholders;
 use crate::values::spec::Spec;
 
 pub(super) const SPECS: &[&[&Spec]] =
-    &[builders::SPECS, filters::SPECS, placeholders::SPECS, custom::SPECS, parameters::SPECS];
+    &[builders::SPECS, cancellers::SPECS, filters::SPECS, placeholders::SPECS, custom::SPECS, parameters::SPECS];
 
 pub(super) const LATER: &[&str] =
     &["Authz", "CPAN", "Codebase", "GitHubAuth", "JanitorConfigurator", "UserPasswordAuth"];

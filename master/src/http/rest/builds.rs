@@ -24,6 +24,7 @@ pub fn router() -> OpenApiRouter<App> {
             "What it brought since the last good build of the same sources, at most 1000",
             get(changes_of),
         ))
+        .routes(describe::list("/builds/{buildid}/triggered_builds", &BUILDS, "What it triggered", get(triggered)))
         .routes(describe::other(
             "/builds/{buildid}/properties",
             "Its properties: name: [value, source]",
@@ -54,6 +55,12 @@ async fn step(State(app): State<App>, At((build, number)): At<(i64, i64)>, ops: 
 async fn changes_of(State(app): State<App>, At(id): At<i64>, ops: Operators) -> Answer {
     let mut c = connection(&app).await?;
     answer::rows_of(&mut c, (&BUILDS, builds::by_id(id), "build"), &CHANGES, &[changes::since_success(id)], &ops).await
+}
+
+async fn triggered(State(app): State<App>, At(id): At<i64>, ops: Operators) -> Answer {
+    let mut c = connection(&app).await?;
+    let parent = (&BUILDS, builds::by_id(id), "build");
+    answer::rows_of(&mut c, parent, &BUILDS, &[builds::triggered_by(id)], &ops).await
 }
 
 async fn properties(State(app): State<App>, At(id): At<i64>, ops: Operators) -> Answer {

@@ -25,6 +25,8 @@ mod locks;
 mod log_text;
 mod logs;
 mod requests;
+pub(crate) mod scheduler_control;
+pub(crate) mod schedulers;
 mod steps;
 pub(crate) mod stream;
 mod try_builds;
@@ -53,6 +55,7 @@ pub fn router() -> OpenApiRouter<App> {
         .merge(logs::router())
         .merge(workers::router())
         .merge(locks::router())
+        .merge(schedulers::router())
         .merge(config::router())
         .merge(controls::router())
         .merge(forceschedulers::router())

@@ -1,4 +1,4 @@
-//! `workers`, `masters`, `schedulers`.
+//! `workers`, `masters`.
 
 use super::answer::{self, Answer};
 use super::ask::{At, Operators, connection};
@@ -10,7 +10,6 @@ use axum::routing::get;
 use sqlx::PgConnection;
 use tidemill_schema::read::builds::{self, BUILDS};
 use tidemill_schema::read::masters::{self, MASTERS};
-use tidemill_schema::read::schedulers::{self, SCHEDULERS};
 use tidemill_schema::read::workers::{self, WORKERS};
 use utoipa_axum::router::OpenApiRouter;
 
@@ -21,8 +20,6 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(describe::list("/workers/{worker}/builds", &BUILDS, "Its builds", get(builds_of)))
         .routes(describe::list("/masters", &MASTERS, "All replicas, one for each start", get(masters_all)))
         .routes(describe::one("/masters/{masterid}", &MASTERS, "One replica", get(master)))
-        .routes(describe::list("/schedulers", &SCHEDULERS, "All schedulers", get(schedulers_all)))
-        .routes(describe::one("/schedulers/{schedulerid}", &SCHEDULERS, "One scheduler", get(scheduler)))
 }
 
 async fn found(c: &mut PgConnection, named: &str) -> Result<i64, ApiError> {
@@ -53,12 +50,4 @@ async fn masters_all(State(app): State<App>, ops: Operators) -> Answer {
 
 async fn master(State(app): State<App>, At(id): At<i64>, ops: Operators) -> Answer {
     answer::by_id(&app, &MASTERS, masters::by_id(id), &ops, "master").await
-}
-
-async fn schedulers_all(State(app): State<App>, ops: Operators) -> Answer {
-    answer::all(&app, &SCHEDULERS, &ops).await
-}
-
-async fn scheduler(State(app): State<App>, At(id): At<i64>, ops: Operators) -> Answer {
-    answer::by_id(&app, &SCHEDULERS, schedulers::by_id(id), &ops, "scheduler").await
 }

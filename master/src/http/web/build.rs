@@ -4,6 +4,7 @@
 use super::ansi::{Anchors, Renderer};
 use super::page::{Page, html};
 use super::show::{self, Badge, build_path, builder_path, first_line, link, short};
+use super::triggered::{ChildRow, TriggeredBy, children};
 use crate::app::App;
 use crate::http::ApiError;
 use crate::http::access::Who;
@@ -40,6 +41,8 @@ struct BuildPage {
     changes: Vec<ChangeRow>,
     properties: Vec<(String, Property)>,
     steps: Vec<StepRow>,
+    triggered_by: Option<TriggeredBy>,
+    children: Vec<ChildRow>,
     hidden: usize,
     older: Option<i64>,
 }
@@ -106,6 +109,8 @@ pub async fn page(
     let changes = changes::list(&mut c, &[changes::of_build(build.buildid)], &limit(CHANGES)).await?;
     let all_steps = steps::list(&mut c, &[steps::of_build(build.buildid)], &limit(STEPS)).await?;
     let all_logs = logs::list(&mut c, &[logs::of_build(build.buildid)], &limit(STEPS)).await?;
+    let triggered_by = TriggeredBy::of(&mut c, build.buildsetid).await?;
+    let children = children(&mut c, build.buildid).await?;
     let hidden = all_steps.iter().filter(|s| s.hidden).count();
     let steps = step_rows(&mut c, &build, all_steps, all_logs).await?;
     drop(c);
@@ -127,6 +132,8 @@ pub async fn page(
         changes: changes.into_iter().map(change_row).collect(),
         properties: build.properties.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
         steps,
+        triggered_by,
+        children,
         hidden,
         older: (build.number > 1).then_some(build.number - 1),
         build,

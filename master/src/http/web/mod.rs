@@ -21,8 +21,10 @@ mod locks;
 mod log;
 mod page;
 mod request;
+mod schedulers;
 mod show;
 mod sources;
+mod triggered;
 mod workers;
 
 use crate::app::App;
@@ -55,6 +57,10 @@ pub fn router() -> Router<App> {
         .route("/logs/{id}/live", get(log::live))
         .route("/workers", get(workers::page))
         .route("/locks", get(locks::page))
+        .route("/schedulers", get(schedulers::page))
+        .route("/schedulers/{name}/enable", post(schedulers::enable))
+        .route("/schedulers/{name}/disable", post(schedulers::disable))
+        .route("/schedulers/{name}/run", post(schedulers::run))
         .route("/changes", get(changes::page))
         .route("/changesources", get(sources::page))
         .route("/changesources/{id}/poll", post(sources::poll))

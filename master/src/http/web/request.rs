@@ -4,6 +4,7 @@
 use super::home::BuildRow;
 use super::page::{Page, html};
 use super::show::{self, Badge, build_path, builder_path};
+use super::triggered::TriggeredBy;
 use crate::app::App;
 use crate::http::ApiError;
 use crate::http::access::Who;
@@ -23,6 +24,7 @@ struct RequestPage {
     request: Request,
     badge: Badge,
     builder_path: String,
+    triggered_by: Option<TriggeredBy>,
     /// Why it waits.
     waiting: Vec<Waiting>,
     /// Attempts so far, newest first.
@@ -34,6 +36,7 @@ pub async fn page(State(app): State<App>, who: Who, At(id): At<i64>) -> Result<R
     let missing = || ApiError::not_found(format!("there is no build request {id}"));
     let request = requests::one(&mut c, &[requests::by_id(id)]).await?.ok_or_else(missing)?;
     let attempts = builds::list(&mut c, &[builds::of_request(id)], &Query::newest(&BUILDS)).await?;
+    let triggered_by = TriggeredBy::of(&mut c, request.buildsetid).await?;
     let waiting = match request.complete {
         true => Vec::new(),
         false => waiting(&mut c, id).await?.unwrap_or_default(),
@@ -54,6 +57,7 @@ pub async fn page(State(app): State<App>, who: Who, At(id): At<i64>) -> Result<R
         page: if request.complete { page } else { page.live(format!("builderid={}", request.builderid)) },
         builder_path: builder_path(&request.buildername),
         badge,
+        triggered_by,
         waiting,
         builds: attempts.into_iter().map(BuildRow::of).collect(),
         request,

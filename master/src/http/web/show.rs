@@ -37,6 +37,8 @@ impl Badge {
     pub const WAITING: Badge = Badge { class: "waiting", sign: "…", word: "waiting" };
     pub const CONNECTED: Badge = Badge { class: "success", sign: "✓", word: "connected" };
     pub const AWAY: Badge = Badge { class: "skipped", sign: "–", word: "away" };
+    pub const ENABLED: Badge = Badge { class: "success", sign: "✓", word: "enabled" };
+    pub const DISABLED: Badge = Badge { class: "skipped", sign: "‖", word: "disabled" };
     pub const PAUSED: Badge = Badge { class: "warnings", sign: "‖", word: "paused" };
 
     pub fn class(&self) -> &'static str {
@@ -127,6 +129,12 @@ impl Display for Until {
     }
 }
 impl HtmlSafe for Until {}
+
+/// A moment to come, seconds since 1970, exactly.
+pub fn exactly(at: impl Number) -> String {
+    let Ok(at) = OffsetDateTime::from_unix_timestamp(at.get()) else { return "some time".into() };
+    at.format(format_description!("[year]-[month]-[day] [hour]:[minute]:[second]")).unwrap_or_default()
+}
 
 fn left(seconds: i64) -> String {
     match seconds {

@@ -10,7 +10,8 @@ use tidemill_model::SessionId;
 use tidemill_model::problem::kinds;
 use tidemill_model::wire::{Goodbye, Hello, HelloReply, PROTOCOL, PROTOCOL_MIN};
 use tidemill_schema::sessions::{session_close, session_open};
-use tidemill_schema::{Error, run_tx};
+use tidemill_schema::wake::Wake;
+use tidemill_schema::{Error, labels, run_tx};
 
 pub async fn hello(
     State(app): State<App>,
@@ -33,13 +34,19 @@ pub async fn hello(
         ));
     }
     let term = app.settings.lease;
-    let session = run_tx!(app.db, "hello", |c| session_open(c, worker.id, &hello, protocol, term).await).map_err(
-        |e| match e {
-            Error::Conflict(detail) => ApiError::conflict(kinds::WORKER_NAME_IN_USE, detail),
-            other => other.into(),
-        },
-    )?;
-    app.wakes.send(tidemill_schema::wake::Wake::Events);
+    let (session, relabelled) = run_tx!(app.db, "hello", |c| {
+        let session = session_open(c, worker.id, &hello, protocol, term).await?;
+        let relabelled = labels::worker_labelled(c, worker.id, &hello.labels).await?;
+        Ok::<_, Error>((session, relabelled))
+    })
+    .map_err(|e| match e {
+        Error::Conflict(detail) => ApiError::conflict(kinds::WORKER_NAME_IN_USE, detail),
+        other => other.into(),
+    })?;
+    app.wakes.send(Wake::Events);
+    if relabelled {
+        app.wakes.send(Wake::Config);
+    }
     tracing::info!(worker.name = %worker.name, session.id = session.0, release = %hello.release, "worker connected");
     Ok(Json(HelloReply {
         protocol,
@@ -57,7 +64,7 @@ pub async fn goodbye(
     let session = SessionId(goodbye.session);
     if run_tx!(app.db, "goodbye", |c| session_close(c, session, worker.id).await)? {
         app.polls.sessions().forget(session);
-        app.wakes.send(tidemill_schema::wake::Wake::Events);
+        app.wakes.send(Wake::Events);
         tracing::info!(worker.name = %worker.name, session.id = session.0, "worker left");
     }
     Ok(Json(serde_json::json!({})))

@@ -6,6 +6,8 @@ pub mod locks;
 pub mod patch;
 pub mod poll;
 pub mod revisions;
+pub mod secret;
+pub mod triggers;
 
 use super::ApiError;
 use super::access::bearer;

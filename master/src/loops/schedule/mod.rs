@@ -14,12 +14,13 @@
 //! what it failed on, it is left alone for 1 s, then twice as long, up to a
 //! minute, and asked again; a new revision is tried at once. The others go on.
 
-mod buildset;
+pub(crate) mod buildset;
 mod custom;
 mod dependent;
 mod feed;
-mod functions;
+pub(crate) mod functions;
 mod pass;
+mod remembered;
 
 use crate::app::App;
 use pass::pass;

@@ -3,7 +3,7 @@
 
 use super::buildset::Composed;
 use super::functions::{Failed, Functions};
-use super::{Look, custom, dependent, feed};
+use super::{Look, custom, dependent, feed, remembered};
 use crate::app::App;
 use crate::policies::collapse;
 use crate::schedulers::any_branch;
@@ -249,6 +249,7 @@ async fn decide(
             feed::decide(c, functions, shown, rule).await?
         }
         SchedulerKind::Dependent { upstream } => dependent::decide(c, functions, shown, &upstream).await?,
+        SchedulerKind::NightlyTriggerable { at } => remembered::decide(c, functions, shown, &at).await?,
         SchedulerKind::Custom(custom) => custom::decide(c, app, functions, shown, custom).await?,
         // What others than this loop set off, or has no engine in this release, passes everything by.
         _ => return Ok(passed_by),

@@ -15,14 +15,15 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tidemill_lang::custom::{
-    CommandEnd, FileReply, FileRequest, HostError, LogId, Run, Sink, Statistic, StepHost, WorkerInfo,
+    CommandEnd, FileReply, FileRequest, HostError, LogId, Run, Sink, Statistic, StepHost, Trigger, WorkerInfo,
 };
+use tidemill_model::Results;
 use tidemill_model::log::Channel;
 use tidemill_model::wire::{LogKind, VOCABULARY};
 use tokio::sync::watch;
 
 /// Commands of this worker.
-const COMMANDS: [&str; 8] = ["shell", "stat", "glob", "listdir", "mkdir", "rmdir", "cpdir", "rmfile"];
+const COMMANDS: [&str; 9] = ["shell", "stat", "glob", "listdir", "mkdir", "rmdir", "cpdir", "rmfile", "trigger"];
 
 /// Their version, in the numbers of Buildbot's workers: a step that was written
 /// for these must not take this one for an old one.
@@ -40,6 +41,9 @@ pub(super) struct Ground {
     pub maker: LogMaker,
     /// Of the step's processes.
     pub mark: String,
+    pub build: i64,
+    /// Of the build's lease.
+    pub token: String,
     pub step: u32,
     /// Has seen no order that came after the step's start.
     pub orders: watch::Receiver<Order>,
@@ -138,5 +142,9 @@ impl StepHost for Host {
 
     fn set_summary(&self, text: &str) -> Result<(), HostError> {
         self.summary(text)
+    }
+
+    fn trigger(&self, trigger: &Trigger) -> Result<Results, HostError> {
+        self.fire(trigger)
     }
 }

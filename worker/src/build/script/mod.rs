@@ -9,6 +9,7 @@ mod files;
 mod host;
 mod logs;
 mod progress;
+mod trigger;
 mod walk;
 
 use super::step::{Done, StepError, StepRun};
@@ -124,6 +125,8 @@ fn start(
         secrets: run.secrets.clone(),
         maker: run.log_maker(),
         mark: run.mark(),
+        build: run.site.claim.build,
+        token: run.site.claim.token.clone(),
         step: run.number,
         orders: run.orders.clone(),
         ending,

@@ -46,6 +46,8 @@ pub(super) struct Told {
     statistics_bytes: usize,
     links: usize,
     summary: Option<Instant>,
+    /// Calls that start other builds, so far.
+    pub triggers: u32,
 }
 
 impl Told {
@@ -58,6 +60,7 @@ impl Told {
             statistics,
             links: 0,
             summary: None,
+            triggers: 0,
         }
     }
 

@@ -2,9 +2,12 @@
 //! control system, run like any other command of a step, and the patch of the
 //! source stamp on top.
 
+mod check;
 mod fetch;
 mod folder;
+pub(super) mod hg;
 pub(super) mod patch;
+pub(super) mod svn;
 
 use super::step::{Done, StepError, StepRun};
 use crate::exec::env::{Environment, Layer};

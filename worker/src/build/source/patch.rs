@@ -44,7 +44,7 @@ impl Tool<'_, '_> {
         let file = self.step.site.folder.join(format!(".tidemill-{}.patch", patch.id));
         write(&file, &body)
             .map_err(|e| StepError::Other(format!("cannot write the patch to {}: {e}", file.display())))?;
-        let applied = self.apply_file(&file, patch, tree).await;
+        let applied = self.apply_file(&file, patch, tree, binaries(&body)).await;
         let _ = std::fs::remove_file(&file);
         applied
     }
@@ -59,7 +59,7 @@ impl Tool<'_, '_> {
         log.finish();
     }
 
-    async fn apply_file(&mut self, file: &Path, patch: &Patch, tree: Tree) -> Flow<()> {
+    async fn apply_file(&mut self, file: &Path, patch: &Patch, tree: Tree, binaries: usize) -> Flow<()> {
         let level = format!("-p{}", patch.level);
         let directory = format!("--directory={}", patch.subdir);
         let path = file.to_string_lossy().into_owned();
@@ -82,6 +82,10 @@ impl Tool<'_, '_> {
         if ran.out.len() >= LISTED {
             return Err(Halt::Failed("the patch touches too many files".into()));
         }
+        // A binary file that is cut off at the end is left out by git, without an error.
+        if ran.out.split('\0').filter(|entry| entry.starts_with("-\t-\t")).count() < binaries {
+            return Err(Halt::Failed("the patch is cut off in a binary file".into()));
+        }
         let mut argv = match tree {
             Tree::Git => {
                 // The index says which files are as they were checked out; looked at anew.
@@ -103,6 +107,11 @@ impl Tool<'_, '_> {
         let words = argv.join(" ");
         self.run(Call { argv, dir: None, stdin: None, show, words }).await
     }
+}
+
+/// How many binary files a patch has.
+fn binaries(body: &[u8]) -> usize {
+    body.split(|b| *b == b'\n').filter(|line| *line == b"GIT binary patch").count()
 }
 
 /// Whether a patch has no business at this path.

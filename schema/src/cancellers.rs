@@ -1,0 +1,198 @@
+//! What cancellers read and do. They hear of new buildsets and finished builds
+//! from the event stream, by a cursor that is one row for all replicas: what was
+//! done and the new place commit together, so nothing is missed whoever is
+//! killed, and nothing is done twice. Acting twice would do no harm either:
+//! only what is still open is ended.
+
+use crate::Result;
+use crate::changes::Cursor;
+use crate::request_control::{Selection, builds_running, builds_stop};
+use crate::requests::requests_end;
+use sqlx::PgConnection;
+use sqlx::types::Json;
+use tidemill_model::{BuildId, RequestId, Results, SourceStamp};
+
+/// Name of the reader.
+const READER: &str = "cancellers";
+
+/// The reader's place, its row locked until the transaction ends. None while another
+/// replica has it; the first one begins at the end of the stream.
+pub async fn reader_take(c: &mut PgConnection) -> Result<Option<Cursor>> {
+    sqlx::query!(
+        "insert into event_readers (name, xid, id)
+         select $1, tidemill_horizon(), 0 where not exists (select from event_readers where name = $1)
+         on conflict do nothing",
+        READER
+    )
+    .execute(&mut *c)
+    .await?;
+    let row = sqlx::query!("select xid, id from event_readers where name = $1 for update skip locked", READER)
+        .fetch_optional(c)
+        .await?;
+    Ok(row.map(|r| Cursor { xid: r.xid, id: r.id }))
+}
+
+pub async fn reader_advance(c: &mut PgConnection, to: Cursor) -> Result<()> {
+    let done = sqlx::query!(
+        "update event_readers set xid = $2, id = $3 where name = $1 and (xid, id) <= ($2, $3)",
+        READER,
+        to.xid,
+        to.id
+    )
+    .execute(c)
+    .await?;
+    crate::error::expect("readers advanced", 1, done.rows_affected())
+}
+
+/// No canceller is defined any more: one that comes back begins anew.
+pub async fn reader_forget(c: &mut PgConnection) -> Result<()> {
+    sqlx::query!("delete from event_readers where name = $1", READER).execute(c).await?;
+    Ok(())
+}
+
+/// A request that a change led to, for the first time.
+#[derive(Clone, Debug)]
+pub struct Newcomer {
+    pub request: RequestId,
+    pub buildset: i64,
+    pub builder_id: i64,
+    pub builder: String,
+    /// The newest of its changes.
+    pub change: i64,
+    pub sourcestamps: Vec<SourceStamp>,
+}
+
+/// Requests of these buildsets, of those that changes led to; a rebuild is of an old change.
+pub async fn newcomers(c: &mut PgConnection, buildsets: &[i64]) -> Result<Vec<Newcomer>> {
+    let rows = sqlx::query!(
+        r#"select r.id, s.id as buildset, r.builder_id, b.name, h.change as "change!",
+                  buildset_stamps(s.id) as "stamps!: Json<Vec<SourceStamp>>"
+             from unnest($1::bigint[]) u(id)
+             join buildsets s on s.id = u.id and s.rebuilt_build_id is null
+            cross join lateral (select max(x.change_id) as change from buildset_changes x where x.buildset_id = s.id) h
+             join build_requests r on r.buildset_id = s.id
+             join builders b on b.id = r.builder_id
+            where h.change is not null
+            order by r.id"#,
+        buildsets
+    )
+    .fetch_all(c)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|r| Newcomer {
+            request: RequestId(r.id),
+            buildset: r.buildset,
+            builder_id: r.builder_id,
+            builder: r.name,
+            change: r.change,
+            sourcestamps: r.stamps.0,
+        })
+        .collect())
+}
+
+/// Open requests of a builder made before another one, of the same codebase, repository and
+/// project, with a branch: each with that. The oldest few thousand.
+pub async fn older_open(
+    c: &mut PgConnection,
+    newcomer: &Newcomer,
+    stamp: &SourceStamp,
+) -> Result<Vec<(RequestId, SourceStamp)>> {
+    let rows = sqlx::query!(
+        r#"with open as (
+             select q.request_id as id, q.buildset_id from lanes l join request_queue q on q.lane = l.id
+              where l.builder_id = $1
+             union all
+             select r.id, r.buildset_id from request_waits w join build_requests r on r.id = w.request_id
+              where r.builder_id = $1
+             union all
+             select r.id, r.buildset_id from leases k join builds b on b.id = k.build_id
+               join build_requests r on r.id = b.request_id
+              where r.builder_id = $1
+         )
+         select o.id as "id!", s.branch, s.revision
+           from open o
+           join buildset_sourcestamps x on x.buildset_id = o.buildset_id
+           join sourcestamps s on s.id = x.sourcestamp_id
+          where o.id < $2 and o.buildset_id <> $3
+            and s.codebase = $4 and s.repository = $5 and s.project = $6 and s.branch is not null
+          order by o.id limit 5000"#,
+        newcomer.builder_id,
+        newcomer.request.0,
+        newcomer.buildset,
+        stamp.codebase,
+        stamp.repository,
+        stamp.project
+    )
+    .fetch_all(c)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|r| (RequestId(r.id), SourceStamp { branch: r.branch, revision: r.revision, ..stamp.clone() }))
+        .collect())
+}
+
+/// A build that failed.
+#[derive(Clone, Debug)]
+pub struct FailedBuild {
+    pub builder: String,
+    pub number: i64,
+    pub request: RequestId,
+    pub buildset: i64,
+    pub sourcestamps: Vec<SourceStamp>,
+}
+
+/// Those of these builds that failed.
+pub async fn builds_failed(c: &mut PgConnection, builds: &[i64]) -> Result<Vec<FailedBuild>> {
+    let rows = sqlx::query!(
+        r#"select u.name, b.number, b.request_id, r.buildset_id,
+                  buildset_stamps(r.buildset_id) as "stamps!: Json<Vec<SourceStamp>>"
+             from builds b
+             join builders u on u.id = b.builder_id
+             join build_requests r on r.id = b.request_id
+            where b.id = any($1) and b.results = $2
+            order by b.id"#,
+        builds,
+        Results::Failure.code()
+    )
+    .fetch_all(c)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|r| FailedBuild {
+            builder: r.name,
+            number: r.number,
+            request: RequestId(r.request_id),
+            buildset: r.buildset_id,
+            sourcestamps: r.stamps.0,
+        })
+        .collect())
+}
+
+/// Open requests of a buildset, with the names of their builders.
+pub async fn siblings_open(c: &mut PgConnection, buildset: i64) -> Result<Vec<(RequestId, String)>> {
+    let rows = sqlx::query!(
+        "select r.id, b.name from build_requests r join builders b on b.id = r.builder_id
+          where r.buildset_id = $1 and r.complete_at is null order by r.id",
+        buildset
+    )
+    .fetch_all(c)
+    .await?;
+    Ok(rows.into_iter().map(|r| (RequestId(r.id), r.name)).collect())
+}
+
+/// Ends requests, whether they wait or are being built. Returns the builds that are asked to stop.
+pub async fn requests_end_all(c: &mut PgConnection, requests: &[RequestId], reason: &str) -> Result<Vec<BuildId>> {
+    let selection = Selection { requests: requests.iter().map(|r| r.0).collect(), ..Selection::default() };
+    // Leases before buildsets, as by all who finish builds.
+    let running = builds_running(c, &selection).await?;
+    let mut stopped = builds_stop(c, &running, reason, Results::Cancelled).await?;
+    requests_end(c, requests, Results::Cancelled, reason).await?;
+    // What a worker claimed between the two; rare enough to risk a deadlock, which is tried again.
+    let mut late = builds_running(c, &selection).await?;
+    late.retain(|b| !running.contains(b));
+    if !late.is_empty() {
+        stopped.extend(builds_stop(c, &late, reason, Results::Cancelled).await?);
+    }
+    Ok(stopped)
+}

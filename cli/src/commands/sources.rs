@@ -69,7 +69,9 @@ fn row(source: &Value) -> Vec<String> {
 
 async fn poll(client: &Client, raw: &[Value], name: &str, out: Output) -> Result<Exit> {
     let called = |s: &Value| s["name"].as_str().unwrap_or_default().to_owned();
-    let exact = raw.iter().find(|s| called(s) == name || s["changesourceid"].to_string() == name);
+    // No source has the id -1.
+    let id = Some(name.parse().unwrap_or(-1_i64));
+    let exact = raw.iter().find(|s| called(s) == name || s["changesourceid"].as_i64() == id);
     let like: Vec<&Value> = raw.iter().filter(|s| called(s).contains(name)).collect();
     let source = match (exact, like.as_slice()) {
         (Some(one), _) => one,

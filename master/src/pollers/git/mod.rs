@@ -85,7 +85,7 @@ async fn ask(
     let parents = copy.new_commits(&tips, &known).await?;
 
     let mut wanted: Vec<(&str, String)> = Vec::new();
-    let mut behind = Heads(heads.0.iter().filter_map(|(b, _)| Some((b.clone(), known.0.get(b)?.clone()))).collect());
+    let mut behind = Heads(heads.0.keys().filter_map(|b| Some((b.clone(), known.0.get(b)?.clone()))).collect());
     let mut taken: HashSet<&str> = HashSet::new();
     let mut more = false;
     for (branch, head) in moved {

@@ -69,12 +69,12 @@ fn a_time_that_is_none_is_told_at_its_argument() {
     assert_eq!(
         nightly("hour = []"),
         [
-            "error master.star:4:73: `hour` of schedulers.Nightly must be a number, a list of numbers, or a text such as \"*/15\", got a list"
+            "error master.star:4:73: `hour` of schedulers.Nightly must be a number, a list of numbers, or a text such as \"*/15\", got list []"
         ]
     );
     assert_eq!(
         nightly("onlyIfChanged = True, force_at_day_of_week = 'someday'"),
-        ["error master.star:4:103: `force_at_day_of_week`: \"someday\" is no such time"]
+        ["error master.star:4:95: `force_at_day_of_week`: \"someday\" is no such time"]
     );
     assert_eq!(
         nightly("dayOfMonth = 31, month = 'feb,apr'"),

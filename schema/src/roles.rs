@@ -51,7 +51,7 @@ pub const GRANTS: &[Grant] = &[
     without("workers", "update (paused, labels)", &["token_hash"]),
     grant("worker_labels", "insert, update, delete"),
     without("worker_sessions", "insert, update", &["instance"]),
-    without("patches", "insert, update", &["body"]),
+    without("patches", "insert, update", &["body", "hash"]),
     grant("sourcestamps", "insert, update"),
     without("change_sources", "insert, update", &["definition", "cursor"]),
     grant("changes", "insert, update"),

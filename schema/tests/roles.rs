@@ -140,6 +140,7 @@ async fn every_table_is_granted_on_purpose_and_nothing_that_sounds_secret_is_rea
         ("changes", "idempotency_key"),
         ("build_requests", "collapse_key"),
         ("buildsets", "dedupe_key"),
+        ("tries", "idempotency_key"),
     ];
     for (table, column) in suspicious {
         let g = GRANTS.iter().find(|g| g.table == table).unwrap();

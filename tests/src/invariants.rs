@@ -17,6 +17,14 @@ const NEVER: &[(&str, &str)] = &[
         "a buildset whose result is not the worst of its requests",
         "select s.id from buildsets s where s.complete_at is not null and results_rank(s.results) <> coalesce((select max(results_rank(r.results)) from build_requests r where r.buildset_id = s.id and r.results <> 3), results_rank(0::smallint))",
     ),
+    (
+        "a lock that holds more than there is of it, or an exclusive holder beside others",
+        "select l.id from lock_holds h join locks l on l.id = h.lock_id left join workers w on w.id = h.worker_id group by l.id, h.worker_id, w.name having sum(h.units) > coalesce((l.capacities ->> w.name)::int, l.capacity) or (bool_or(h.mode = 'exclusive') and count(*) > 1)",
+    ),
+    (
+        "a lock held by a build without a lease",
+        "select h.build_id from lock_holds h where not exists (select 1 from leases l where l.build_id = h.build_id)",
+    ),
 ];
 
 /// What holds where nothing is on its way.
@@ -67,14 +75,6 @@ const BROKEN: &[(&str, &str)] = &[
         "select l.id from logs l join builds b on b.id = l.build_id where l.incomplete and b.results <> 5",
     ),
     ("a delivery of a hook without an answer", "select id from hook_deliveries where answer is null"),
-    (
-        "a lock that holds more than there is of it, or an exclusive holder beside others",
-        "select l.id from lock_holds h join locks l on l.id = h.lock_id left join workers w on w.id = h.worker_id group by l.id, h.worker_id, w.name having sum(h.units) > coalesce((l.capacities ->> w.name)::int, l.capacity) or (bool_or(h.mode = 'exclusive') and count(*) > 1)",
-    ),
-    (
-        "a lock held by a build without a lease",
-        "select h.build_id from lock_holds h where not exists (select 1 from leases l where l.build_id = h.build_id)",
-    ),
     (
         "a step in line for a lock that its build holds",
         "select w.build_id from lock_waiters w join lock_waits t on t.ticket = w.ticket join lock_holds h on h.lock_id = t.lock_id and h.build_id = w.build_id",

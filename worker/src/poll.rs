@@ -89,7 +89,8 @@ pub(crate) async fn poll_loop(shared: Arc<Shared>, builds: TaskTracker) {
                 if shared.session.now().id != session {
                     continue;
                 }
-                let wait = backoff.wait();
+                // A master that comes back waits a term before it gives a build up: by then it heard of ours.
+                let wait = backoff.wait().min(opened.lease / 6);
                 tracing::warn!(?wait, "poll failed, trying again: {error}");
                 pause(&shared, wait, draining).await;
             }

@@ -1,5 +1,5 @@
 //! Three replicas under whatever comes, in whatever order: changes, forced
-//! builds, rebuilds, cancels and stops from people, workers that answer late or
+//! builds, rebuilds, priorities, pauses, cancels and stops from people, locks, workers that answer late or
 //! never again, masters that are killed. Afterwards every promise holds.
 //!
 //! `TIDEMILL_TEST_SEED=N` makes the same choices again; how they interleave is
@@ -24,15 +24,25 @@ const WORKERS: usize = 6;
 const PEOPLE: u64 = 3;
 const SLOTS: u32 = 2;
 
-/// Merging builders and others, some for a few workers only; schedulers for one branch, and for all.
+/// Merging builders and others, some for a few workers only, some that hold locks;
+/// schedulers for one branch, and for all.
 const PROJECT: &str = r#"
 c = {}
+board = util.MasterLock("board")
+memory = util.MasterLock("memory", maxCount = 3)
+disk = util.WorkerLock("disk")
+LOCKS = {
+    1: [memory.access("counting", 2)],
+    2: [board.access("exclusive"), memory.access("counting")],
+    3: [disk.access("exclusive")],
+}
 
 def builder(i):
     return util.BuilderConfig(
         name = "b%d" % i,
         workernames = ["w0", "w1", "w2"] if i == 3 else ["*"],
         collapseRequests = i < 2,
+        locks = LOCKS.get(i, []),
         factory = util.BuildFactory([steps.ShellCommand(command = ["true"])]),
     )
 
@@ -166,9 +176,14 @@ impl Person {
                     let priority = self.rng.random_range(-1..3);
                     let _ = self.ask(&format!("builders/b{builder}/force"), json!({ "priority": priority })).await;
                 }
-                65..80 => self.about("build_requests", "buildrequests", "cancel").await,
-                80..90 => self.about("builds", "builds", "stop").await,
-                _ => self.about("builds", "builds", "rebuild").await,
+                65..80 => self.about("build_requests", "buildrequests", "cancel", json!({})).await,
+                80..85 => self.about("builds", "builds", "stop", json!({})).await,
+                85..90 => {
+                    let priority = json!({ "priority": self.rng.random_range(-2..5) });
+                    self.about("build_requests", "buildrequests", "priority", priority).await;
+                }
+                90..93 => self.pause().await,
+                _ => self.about("builds", "builds", "rebuild", json!({})).await,
             }
         }
         accepted
@@ -189,11 +204,20 @@ impl Person {
     }
 
     /// Does something with one of the newest rows, which may be over by then.
-    async fn about(&mut self, table: &str, resource: &str, what: &str) {
+    async fn about(&mut self, table: &str, resource: &str, what: &str, body: Value) {
         let query = sqlx::AssertSqlSafe(format!("select id from {table} order by id desc limit 20"));
         let ids: Vec<i64> = sqlx::query_scalar(query).fetch_all(self.db.pool()).await.expect("rows can be read");
         if let Some(id) = ids.choose(&mut self.rng) {
-            let _ = self.ask(&format!("{resource}/{id}/{what}"), json!({})).await;
+            let _ = self.ask(&format!("{resource}/{id}/{what}"), body).await;
+        }
+    }
+
+    /// Pauses a builder and lets it go on, whatever dies in between.
+    async fn pause(&mut self) {
+        let builder = self.rng.random_range(0..5);
+        let _ = self.ask(&format!("builders/b{builder}/pause"), json!({})).await;
+        while self.ask(&format!("builders/b{builder}/unpause"), json!({})).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 

@@ -7,7 +7,6 @@ use tidemill_tests::{Repository, invariants};
 /// For each example: its warnings after `!`, and how a build of each builder ends.
 const EXPECTED: &str = r#"
 c-02-generated-builders
-  ! `max_builds` of a worker is accepted but not run by this release
   test-pypy3 success: version success, test success
   test-python3.10 success: version success, test success
   test-python3.11 success: version success, test success
@@ -52,33 +51,21 @@ c-12-release-first
 c-13-smallest-number-first
   shared success: shell success
 c-15-svn-one-trunk
-  ! changes.SVNPoller is accepted but not run by this release
   scanner success: svn success, shell success
 c-16-svn-higher-address
-  ! changes.SVNPoller is accepted but not run by this release
-  ! schedulers.AnyBranchScheduler is accepted but not run by this release
   scanner success: svn success, shell success
 c-17-splitter-contract
-  ! changes.SVNPoller is accepted but not run by this release
   teams success: shell success
 c-19-svn-branches
-  ! changes.SVNPoller is accepted but not run by this release
-  ! schedulers.AnyBranchScheduler is accepted but not run by this release
   release success: svn success, shell success
   rest success: svn success, shell success
   trunk success: svn success, shell success
 c-21-svn-projects
-  ! changes.SVNPoller is accepted but not run by this release
-  ! schedulers.AnyBranchScheduler is accepted but not run by this release
   printer success: svn success, shell success
   scanner success: svn success, shell success
 c-24-svn-branch-before-project
-  ! changes.SVNPoller is accepted but not run by this release
-  ! schedulers.AnyBranchScheduler is accepted but not run by this release
   web success: svn success, shell success
 c-25-svn-second-project
-  ! changes.SVNPoller is accepted but not run by this release
-  ! schedulers.AnyBranchScheduler is accepted but not run by this release
   mail success: svn success, shell success
   web success: svn success, shell success
 c-28-external-notifier

@@ -364,9 +364,9 @@ as $$
     select string_agg(format('lock %s %s', k.name, coalesce(k.held, 'which others wait for before it')), '; '
                       order by k.held is null, k.name)
       from (select l.name,
-                   (select case when min(h.others) > 1 then format('held by build %s/#%s and %s more',
+                   (select case when min(h.others) > 1 then format('held by build %s #%s and %s more',
                                                                    min(h.builder), min(h.number), min(h.others) - 1)
-                                else format('held by build %s/#%s', min(h.builder), min(h.number)) end
+                                else format('held by build %s #%s', min(h.builder), min(h.number)) end
                       from (select u.name as builder, b.number, count(*) over () as others
                               from lock_holds x join builds b on b.id = x.build_id join builders u on u.id = b.builder_id
                              where x.lock_id = l.id and x.worker_id in (0, w.worker_id)

@@ -266,11 +266,11 @@ async fn steps_and_builds_stand_in_one_line() {
     let plain = claim_of(&t, "plain", s, 2, 2).await;
     let db = [exclusive("db")];
     let Asked::Waits(says) = ask(&t, &plain[0], 1, &db).await else { panic!("it is held") };
-    assert_eq!(says, "lock db held by build locked/#1");
+    assert_eq!(says, "lock db held by build locked #1");
     assert!(claim_of(&t, "locked", s, 3, 1).await.is_empty());
     assert!(matches!(ask(&t, &plain[1], 1, &db).await, Asked::Waits(_)));
     let waits: String = scalar(&t, "select lock_waits_of(request_id) from request_queue").await;
-    assert_eq!(waits, "lock db held by build locked/#1");
+    assert_eq!(waits, "lock db held by build locked #1");
 
     store(&t.db, batch(&holder, 1, vec![finished(Results::Success)])).await;
     let turns = turns(&t).await;
@@ -364,7 +364,7 @@ async fn what_functions_decide_comes_with_the_pick_and_without_it_nothing_starts
     assert_eq!(scalar::<i64>(&t, "select request_id from lock_waiters").await, requests[1]);
     assert_eq!(
         scalar::<String>(&t, "select lock_waits_of(request_id) from lock_waiters").await,
-        "lock a held by build f/#1"
+        "lock a held by build f #1"
     );
     assert!(pick(&t, s, 4, &[a()]).await.is_empty());
     finish(&t.db, got.iter().find(|c| c.request == requests[0]).unwrap(), Results::Success).await;

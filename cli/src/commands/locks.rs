@@ -46,7 +46,7 @@ fn row(lock: &Value) -> Vec<String> {
 fn who(entry: &Value) -> String {
     let builder = text(&entry["buildername"]);
     let name = match (&entry["number"], &entry["buildrequestid"]) {
-        (Value::Number(number), _) => format!("{builder}/#{number}"),
+        (Value::Number(number), _) => format!("{builder} #{number}"),
         (_, Value::Number(request)) => format!("{builder} (request {request})"),
         _ => builder,
     };

@@ -66,7 +66,7 @@ async fn two_masters_build_one_at_a_time_what_holds_an_exclusive_lock_and_show_w
     for m in [a, b, a, b] {
         requests.push(t.force(m, "held").await);
     }
-    let says = format!("lock db held by build held/#{}", number(&t, running).await);
+    let says = format!("lock db held by build held #{}", number(&t, running).await);
     wait_until("the reason to be said", || async {
         let why = waits_for(&t, b, requests[4]).await;
         holds(why == says, why)
@@ -109,7 +109,7 @@ async fn a_step_that_waits_outlives_every_master_and_gets_its_lock() {
     let holding = t.build_of(holder, "running").await;
     let waiter = t.force(b, "step").await;
     let waiting = t.build_of(waiter, "running").await;
-    let says_held = format!("waiting for lock db held by build held/#{}", number(&t, holding).await);
+    let says_held = format!("waiting for lock db held by build held #{}", number(&t, holding).await);
     says(&t, a, waiting, &says_held).await;
     assert_eq!(steps_of(&t, a, waiting).await[0]["locks_acquired_at"], Value::Null);
     for m in &mut t.masters {
@@ -224,7 +224,7 @@ c["builders"] = [
     wait_until("the reasons to be said", || async {
         for request in [held[1], locked[0], locked[1]] {
             let why = waits_for(&t, m, request).await;
-            holds(why.starts_with("lock db held by build held/#"), why)?;
+            holds(why.starts_with("lock db held by build held #"), why)?;
         }
         Ok::<_, String>(())
     })
@@ -268,7 +268,7 @@ c["builders"] = [util.BuilderConfig(name = "b", workernames = ["*"], factory = f
     let bigger = force(Some("8")).await;
     wait_until("the reason to be said", || async {
         let why = waits_for(&t, m, bigger).await;
-        holds(why.starts_with("lock memory held by build b/#"), why)
+        holds(why.starts_with("lock memory held by build b #"), why)
     })
     .await;
     let used: i64 = sqlx::query_scalar("select sum(units) from lock_holds").fetch_one(t.db.pool()).await.unwrap();

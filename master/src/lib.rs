@@ -17,7 +17,6 @@ pub mod hooks;
 pub mod http;
 pub mod live;
 pub mod loops;
-pub mod paths;
 pub mod policies;
 pub mod pollers;
 pub mod projects;
@@ -33,6 +32,7 @@ use tidemill_schema::Db;
 use tidemill_service::Lifecycle;
 
 pub use settings::Settings;
+pub(crate) use tidemill_model::pages as paths;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

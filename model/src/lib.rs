@@ -9,6 +9,7 @@ pub mod change;
 pub mod ids;
 pub mod lock;
 pub mod log;
+pub mod pages;
 pub mod problem;
 pub mod properties;
 pub mod repository;

@@ -85,6 +85,10 @@ pub const GRANTS: &[Grant] = &[
     grant("trigger_buildsets", "insert"),
     grant("events", "insert, delete"),
     grant("event_readers", "insert, update, delete"),
+    grant("destinations", "insert, update"),
+    grant("deliveries", "insert, update, delete"),
+    grant("notice_optouts", "insert, delete"),
+    grant("notifier_leases", "insert, update, delete"),
     // The migrator's own.
     Grant { table: "_sqlx_migrations", master: "", reader: false, secret: &[] },
 ];

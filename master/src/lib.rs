@@ -22,7 +22,6 @@ pub mod pollers;
 pub mod projects;
 pub mod schedulers;
 pub mod secret_providers;
-pub mod secrets;
 pub mod settings;
 pub mod triggers;
 

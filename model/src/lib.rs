@@ -16,6 +16,7 @@ pub mod repository;
 pub mod requires;
 pub mod results;
 pub mod revision;
+pub mod secret;
 pub mod sourcestamp;
 pub mod wire;
 
@@ -24,4 +25,5 @@ pub use ids::*;
 pub use lock::{AccessMode, LockAccess};
 pub use properties::{Properties, Property};
 pub use results::Results;
+pub use secret::SecretText;
 pub use sourcestamp::{NewPatch, PATCH_MAX, Patch, SourceStamp};

@@ -5,6 +5,7 @@ pub mod backoff;
 pub mod lifecycle;
 pub mod postgres;
 pub mod reconcile;
+pub mod secrets;
 pub mod settings;
 pub mod telemetry;
 pub mod token;

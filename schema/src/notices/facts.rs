@@ -39,8 +39,8 @@ pub struct BuildFacts {
     pub history: Vec<Option<Results>>,
     /// The same of the last build of the same codebases, repositories and branches, if wanted.
     pub line_previous: Option<Results>,
-    /// Whether such a build ever was good.
-    pub known_good: bool,
+    /// The same of the last one whose result is a verdict on what was built: SUCCESS, WARNINGS or FAILURE.
+    pub line_verdict: Option<Results>,
     /// Authors of its changes since the last good one of the same sources, if wanted; none twice.
     pub authors: Vec<String>,
     /// Properties `owner` and `owners` (D-55), if wanted.
@@ -71,7 +71,7 @@ pub async fn builds(c: &mut PgConnection, ids: &[i64], wanted: Wanted) -> Result
                          where p.builder_id = b.builder_id and p.number < b.number
                            and (p.results is null or p.results <> 5)
                          order by p.number desc limit $4::int) as "history!: Vec<Option<i16>>",
-                  l.previous, coalesce(l.good, false) as "good!",
+                  l.previous as "previous?", l.verdict as "verdict?",
                   coalesce(w.authors, '{}') as "authors!: Vec<String>",
                   coalesce(o.owners, '{}') as "owners!: Vec<String>"
              from unnest($1::bigint[]) x(id)
@@ -80,18 +80,15 @@ pub async fn builds(c: &mut PgConnection, ids: &[i64], wanted: Wanted) -> Result
              join build_requests r on r.id = b.request_id
              join buildsets s on s.id = r.buildset_id
              left join lateral (
-                  select (select p.results
-                            from (select p.results, p.number, p.request_id from builds p
-                                   where p.builder_id = b.builder_id and p.number < b.number
-                                     and p.results is not null and p.results <> 5
-                                   order by p.number desc limit 5 * $4::int) p
-                            join build_requests q on q.id = p.request_id
-                           where buildset_line(q.buildset_id) = buildset_line(r.buildset_id)
-                           order by p.number desc limit 1) as previous,
-                         exists (select from build_successes g
-                                  where g.builder_id = b.builder_id and g.line = buildset_line(r.buildset_id)
-                                    and g.number < b.number) as good
-                   where $3 and b.results is not null) l on true
+                  select (array_agg(k.results order by k.number desc))[1] as previous,
+                         (array_agg(k.results order by k.number desc) filter (where k.results in (0, 1, 2)))[1] as verdict
+                    from (select p.results, p.number, p.request_id from builds p
+                           where p.builder_id = b.builder_id and p.number < b.number
+                             and p.results is not null and p.results <> 5
+                           order by p.number desc limit 5 * $4::int) k
+                    join build_requests q on q.id = k.request_id
+                   where $3 and b.results is not null
+                     and buildset_line(q.buildset_id) = buildset_line(r.buildset_id)) l on $3
              left join lateral (
                   select array_agg(distinct h.author) as authors
                     from unnest(build_changes(b.id, $5)) k(id) join changes h on h.id = k.id
@@ -130,7 +127,7 @@ pub async fn builds(c: &mut PgConnection, ids: &[i64], wanted: Wanted) -> Result
             stamps: r.stamps.0,
             history: r.history.into_iter().map(result).collect(),
             line_previous: result(r.previous),
-            known_good: r.good,
+            line_verdict: result(r.verdict),
             authors: r.authors,
             owners: r.owners,
         })

@@ -1,8 +1,8 @@
 //! What people see of notices, and do about them.
 
-use crate::read::resource::{Resource, int, json, text, time};
-use crate::changes::clean;
 use crate::Result;
+use crate::changes::clean;
+use crate::read::resource::{Resource, int, json, text, time};
 use sqlx::PgConnection;
 
 pub static DELIVERIES: Resource = Resource {

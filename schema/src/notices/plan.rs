@@ -2,8 +2,8 @@
 //! event stream, so that each event is planned once however many plan.
 
 use super::{Moment, Way};
-use crate::changes::clean;
 use crate::Result;
+use crate::changes::clean;
 use serde_json::Value;
 use sqlx::PgConnection;
 use std::collections::BTreeMap;
@@ -51,12 +51,9 @@ pub async fn active(c: &mut PgConnection) -> Result<Option<i64>> {
 
 /// The reporters of a revision, as stored with it.
 pub async fn reporters(c: &mut PgConnection, revision: i64) -> Result<Option<Value>> {
-    let row = sqlx::query_scalar!(
-        "select definition -> 'reporters' from config_revisions where id = $1",
-        revision
-    )
-    .fetch_optional(c)
-    .await?;
+    let row = sqlx::query_scalar!("select definition -> 'reporters' from config_revisions where id = $1", revision)
+        .fetch_optional(c)
+        .await?;
     Ok(row.flatten())
 }
 

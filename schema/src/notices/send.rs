@@ -52,7 +52,12 @@ pub struct Room {
     pub most: i32,
 }
 
-pub async fn deliveries_claim(c: &mut PgConnection, room: &Room, holder: &str, term: Duration) -> Result<Vec<Delivery>> {
+pub async fn deliveries_claim(
+    c: &mut PgConnection,
+    room: &Room,
+    holder: &str,
+    term: Duration,
+) -> Result<Vec<Delivery>> {
     let ways: Vec<String> = room.ways.iter().map(|w| w.name().to_owned()).collect();
     let (busy, free): (Vec<i64>, Vec<i32>) = room.busy.iter().copied().unzip();
     let rows = sqlx::query!(
@@ -100,14 +105,27 @@ pub async fn deliveries_claim(c: &mut PgConnection, room: &Room, holder: &str, t
 /// What became of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Became {
-    Sent { answer: String },
+    Sent {
+        answer: String,
+    },
     /// Due again after this.
-    Again { why: String, after: Duration },
+    Again {
+        why: String,
+        after: Duration,
+    },
     /// The destination is down: due again, and this was no attempt.
-    Down { why: String },
-    Parked { why: String },
-    Expired { why: String },
-    Superseded { why: String },
+    Down {
+        why: String,
+    },
+    Parked {
+        why: String,
+    },
+    Expired {
+        why: String,
+    },
+    Superseded {
+        why: String,
+    },
 }
 
 impl Became {
@@ -289,12 +307,10 @@ pub async fn destination_down(c: &mut PgConnection, id: i64, why: &str) -> Resul
 
 /// It took something: nothing is written where it was not down.
 pub async fn destination_up(c: &mut PgConnection, id: i64) -> Result<bool> {
-    let done = sqlx::query!(
-        "update destinations set failures = 0, not_before = null where id = $1 and failures > 0",
-        id
-    )
-    .execute(c)
-    .await?;
+    let done =
+        sqlx::query!("update destinations set failures = 0, not_before = null where id = $1 and failures > 0", id)
+            .execute(c)
+            .await?;
     Ok(done.rows_affected() > 0)
 }
 

@@ -40,19 +40,5 @@ pub fn start(app: &App) {
 /// Turns wakes that `concerns` picks into a loop's own wake. A receiver that
 /// lagged has missed some, which concerns everybody.
 pub(crate) fn forward(app: &App, wake: Arc<Notify>, concerns: impl Fn(&Wake) -> bool + Send + 'static) {
-    let mut wakes = app.wakes.subscribe();
-    let drain = app.life.draining().clone();
-    app.life.spawn("wake.forward", async move {
-        loop {
-            let heard = tokio::select! {
-                w = wakes.recv() => w,
-                _ = drain.cancelled() => return,
-            };
-            match heard {
-                Ok(w) if !concerns(&w) => {}
-                Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => wake.notify_one(),
-                Err(broadcast::error::RecvError::Closed) => return,
-            }
-        }
-    });
+    app.wakes.forward(&app.life, wake, concerns);
 }

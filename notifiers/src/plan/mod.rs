@@ -10,7 +10,6 @@ mod recipients;
 
 pub use recipients::{Names, planned};
 
-use crate::irc_plan;
 use std::collections::BTreeMap;
 use tidemill_lang::definition::{GeneratorDef, GeneratorKind, Mode, ReporterDef, ReporterKind};
 use tidemill_model::Results;
@@ -110,7 +109,6 @@ pub fn notices(reporters: &[ReporterDef], facts: &Facts, subject: Subject) -> Ve
             }
             all.extend(said.into_iter().map(|(notice, _)| notice).filter(|notice| !notice.to.is_empty()));
         }
-        all.extend(irc_plan::notices(r, reporter, facts, subject));
     }
     all
 }

@@ -221,6 +221,15 @@ pub async fn requests(c: &mut PgConnection, ids: &[i64]) -> Result<Vec<RequestFa
         .collect())
 }
 
+/// Names of workers.
+pub async fn workers(c: &mut PgConnection, ids: &[i64]) -> Result<Vec<(i64, String)>> {
+    if ids.is_empty() {
+        return Ok(vec![]);
+    }
+    let rows = sqlx::query!("select id, name from workers where id = any($1)", ids).fetch_all(c).await?;
+    Ok(rows.into_iter().map(|r| (r.id, r.name)).collect())
+}
+
 fn result(code: Option<i16>) -> Option<Results> {
     code.and_then(|code| Results::try_from(code).ok())
 }

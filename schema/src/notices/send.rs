@@ -16,24 +16,32 @@ use time::OffsetDateTime;
 /// Longest answer that is kept.
 const ANSWER_MAX: usize = 1000;
 
-/// A delivery in a sender's hands.
+/// What is told.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Delivery {
-    pub id: i64,
+pub struct Told {
+    /// When it happened.
     pub at: OffsetDateTime,
-    pub reporter: String,
     pub generator: i32,
     pub moment: Moment,
     pub mode: String,
-    pub revision: i64,
     pub builder: Option<i64>,
     pub build: Option<i64>,
     pub buildset: Option<i64>,
     pub request: Option<i64>,
     pub worker: Option<i64>,
+    /// What the plan knew.
+    pub facts: Value,
+}
+
+/// A delivery in a sender's hands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Delivery {
+    pub id: i64,
+    pub told: Told,
+    pub reporter: String,
+    pub revision: i64,
     pub destination: i64,
     pub address: String,
-    pub facts: Value,
     pub order_key: Option<String>,
     pub message_id: String,
     /// This one included.
@@ -80,20 +88,22 @@ pub async fn deliveries_claim(
         .into_iter()
         .map(|r| Delivery {
             id: r.id,
-            at: r.at,
+            told: Told {
+                at: r.at,
+                generator: r.generator,
+                moment: Moment::named(&r.moment).expect("a CHECK lists them"),
+                mode: r.mode,
+                builder: r.builder_id,
+                build: r.build_id,
+                buildset: r.buildset_id,
+                request: r.request_id,
+                worker: r.worker_id,
+                facts: r.facts,
+            },
             reporter: r.reporter,
-            generator: r.generator,
-            moment: Moment::named(&r.moment).expect("a CHECK lists them"),
-            mode: r.mode,
             revision: r.revision_id,
-            builder: r.builder_id,
-            build: r.build_id,
-            buildset: r.buildset_id,
-            request: r.request_id,
-            worker: r.worker_id,
             destination: r.destination_id,
             address: r.address,
-            facts: r.facts,
             order_key: r.order_key,
             message_id: r.message_id,
             attempts: r.attempts,
@@ -234,10 +244,10 @@ pub async fn deliveries_fold(
     .await?)
 }
 
-/// What was folded into a delivery before: an earlier attempt took it along.
-pub async fn deliveries_folded(c: &mut PgConnection, leader: i64) -> Result<Vec<Folded>> {
+/// What goes with a delivery, oldest first.
+pub async fn deliveries_folded(c: &mut PgConnection, leader: i64) -> Result<Vec<Told>> {
     let rows = sqlx::query!(
-        "select id, at, generator, moment, mode, builder_id, build_id, buildset_id, request_id, worker_id, facts
+        "select at, generator, moment, mode, builder_id, build_id, buildset_id, request_id, worker_id, facts
            from deliveries where folded_into = $1 order by id",
         leader
     )
@@ -245,8 +255,7 @@ pub async fn deliveries_folded(c: &mut PgConnection, leader: i64) -> Result<Vec<
     .await?;
     Ok(rows
         .into_iter()
-        .map(|r| Folded {
-            id: r.id,
+        .map(|r| Told {
             at: r.at,
             generator: r.generator,
             moment: Moment::named(&r.moment).expect("a CHECK lists them"),
@@ -259,22 +268,6 @@ pub async fn deliveries_folded(c: &mut PgConnection, leader: i64) -> Result<Vec<
             facts: r.facts,
         })
         .collect())
-}
-
-/// A delivery that goes with another.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Folded {
-    pub id: i64,
-    pub at: OffsetDateTime,
-    pub generator: i32,
-    pub moment: Moment,
-    pub mode: String,
-    pub builder: Option<i64>,
-    pub build: Option<i64>,
-    pub buildset: Option<i64>,
-    pub request: Option<i64>,
-    pub worker: Option<i64>,
-    pub facts: Value,
 }
 
 /// Whether a later delivery of the same order waits: then this one is old news.

@@ -38,7 +38,7 @@ impl App {
         let wakes = Wakes::default();
         wakes.start(&db, &life);
         let secrets = Secrets::new(settings.secrets_dir.clone()).set_by("notify.secrets_dir");
-        let link_key = tidemill_schema::beats::form_key(&mut *db.pool().acquire().await?).await?;
+        let link_key = tidemill_schema::beats::link_key(&mut *db.pool().acquire().await?).await?;
         Ok(App(Arc::new(Shared {
             settings,
             db,

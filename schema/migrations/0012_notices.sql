@@ -111,6 +111,10 @@ as $$
     returning d.*
 $$;
 
+-- Proves links that leave the house in mails; the same for all notifiers and masters.
+alter table cluster add column link_key text not null default gen_random_uuid()::text || gen_random_uuid()::text;
+comment on column cluster.link_key is 'Key of the proofs in links of mails, such as the one that ends them.';
+
 -- Notices that people do not want any more: «unsubscribe» in a mail.
 create table notice_optouts (
     address    text not null,
@@ -129,3 +133,13 @@ create table notifier_leases (
 );
 comment on table notifier_leases is
     'Who speaks on a network; another one takes it over when the time is past. state: what the bot keeps, by channel.';
+
+-- Workers that somebody wants to hear of when they stay away.
+create table worker_watches (
+    worker_name   text primary key,
+    missing_after interval not null,
+    notify        text[] not null default '{}',
+    told_at       timestamptz
+);
+comment on table worker_watches is 'What the active revision says of workers that are to be missed, and when that was last told.';
+comment on column worker_watches.told_at is 'Of the last workers.missing event; told again only if the worker was seen after it.';

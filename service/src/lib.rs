@@ -3,6 +3,7 @@
 
 pub mod backoff;
 pub mod lifecycle;
+pub mod links;
 pub mod postgres;
 pub mod reconcile;
 pub mod secrets;

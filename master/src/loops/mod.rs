@@ -15,6 +15,7 @@ pub mod ingest;
 pub mod lanes;
 pub mod let_go;
 pub mod locks;
+pub mod missing;
 pub mod poll_sources;
 pub mod reap;
 pub mod schedule;
@@ -22,7 +23,7 @@ pub mod schedule;
 use crate::app::App;
 use std::sync::Arc;
 use tidemill_schema::wake::Wake;
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::Notify;
 
 pub fn start(app: &App) {
     crate::projects::start(app);
@@ -34,6 +35,7 @@ pub fn start(app: &App) {
     poll_sources::start(app);
     reap::start(app);
     let_go::start(app);
+    missing::start(app);
     housekeeping::start(app);
 }
 

@@ -57,6 +57,7 @@ pub fn planned(event: &Event, reporter: &ReporterDef, notice: &Notice, names: &d
             order_key: order(way, &reporter.kind, &reporter.name, notice, &address),
             address,
             facts,
+            message_id: None,
             wait_us: if way == Way::Mail { reporter.digest_us.unwrap_or_default() } else { 0 },
             max_age_us: reporter.max_age_us,
         });

@@ -70,7 +70,7 @@ async fn build(c: &mut PgConnection, site: &Site, id: i64, wants: &Wants) -> Res
             log["url"] = json!(format!("{}{}", site.url, pages::log_path(id)));
             log["stepname"] = json!(name);
             if wants.logs_content.takes(&name, &text(log, "/name")) && left > 0 {
-                let lines = tail(c, id, LOG_MAX.min(left as i64)).await?;
+                let (_, lines) = tail(c, id, LOG_MAX.min(left as i64)).await?;
                 let content = lines.join("\n");
                 left = left.saturating_sub(content.len());
                 log["content"] = json!(content);
@@ -80,11 +80,12 @@ async fn build(c: &mut PgConnection, site: &Site, id: i64, wants: &Wants) -> Res
     Ok(build)
 }
 
-/// The last lines of a log.
-pub(crate) async fn tail(c: &mut PgConnection, log: i64, bytes: i64) -> Result<Vec<String>> {
+/// The last lines of a log, and the number of the first of them.
+pub(crate) async fn tail(c: &mut PgConnection, log: i64, bytes: i64) -> Result<(usize, Vec<String>)> {
     let bounds = Bounds { lines: i64::from(i32::MAX), line_bytes: LINE_MAX, read_bytes: bytes };
     let read = window(c, LogId(log), Start::Tail(i64::from(i32::MAX)), bounds).await?;
-    Ok(read.lines.iter().map(|line| line.text()).collect())
+    let first = read.lines.first().map_or(0, |line| usize::try_from(line.number).unwrap_or_default());
+    Ok((first, read.lines.iter().map(|line| line.text()).collect()))
 }
 
 fn about_build(doc: &mut Map<String, Value>, build: Value) {

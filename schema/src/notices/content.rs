@@ -141,3 +141,30 @@ pub async fn worker(c: &mut PgConnection, id: i64) -> Result<Value> {
     .flatten()
     .unwrap_or(Value::Null))
 }
+
+/// A log of a build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogOf {
+    pub id: i64,
+    pub step: String,
+    pub name: String,
+    pub bytes: i64,
+}
+
+/// The text logs of a build, in the order of its steps.
+pub async fn logs(c: &mut PgConnection, build: i64) -> Result<Vec<LogOf>> {
+    let rows = sqlx::query!(
+        "select l.id, s.name as step, l.name, l.bytes from logs l join steps s on s.build_id = l.build_id and s.number = l.step
+          where l.build_id = $1 and l.kind <> 'h' order by l.number limit $2",
+        build,
+        MANY
+    )
+    .fetch_all(c)
+    .await?;
+    Ok(rows.into_iter().map(|r| LogOf { id: r.id, step: r.step, name: r.name, bytes: r.bytes }).collect())
+}
+
+/// The body of a patch.
+pub async fn patch(c: &mut PgConnection, id: i64) -> Result<Option<Vec<u8>>> {
+    Ok(sqlx::query_scalar!("select body from patches where id = $1", id).fetch_optional(c).await?)
+}

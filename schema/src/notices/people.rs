@@ -2,7 +2,10 @@
 
 use crate::Result;
 use crate::changes::clean;
+use crate::read::list::{self, Scope};
+use crate::read::query::Query;
 use crate::read::resource::{Resource, int, json, text, time};
+use serde::Deserialize;
 use sqlx::PgConnection;
 
 pub static DELIVERIES: Resource = Resource {
@@ -55,6 +58,69 @@ pub static DESTINATIONS: Resource = Resource {
         ),
     ],
 };
+
+/// A delivery, as pages show it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct DeliveryRow {
+    pub deliveryid: i64,
+    pub state: String,
+    pub reporter: String,
+    pub kind: String,
+    pub destination: String,
+    pub address: String,
+    pub moment: String,
+    pub mode: String,
+    pub buildid: Option<i64>,
+    pub attempts: i64,
+    pub answer: Option<String>,
+    pub at: i64,
+    pub not_before: i64,
+    pub ended_at: Option<i64>,
+}
+
+/// A destination, as pages show it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct DestinationRow {
+    pub destinationid: i64,
+    pub kind: String,
+    pub name: String,
+    pub failures: i64,
+    pub error: Option<String>,
+    pub not_before: Option<i64>,
+    pub due: i64,
+}
+
+pub async fn deliveries(c: &mut PgConnection, query: &Query) -> Result<Vec<DeliveryRow>> {
+    list::typed(&list::list(c, &DELIVERIES, &[], query).await?.rows)
+}
+
+pub async fn destinations(c: &mut PgConnection, query: &Query) -> Result<Vec<DestinationRow>> {
+    list::typed(&list::list(c, &DESTINATIONS, &[], query).await?.rows)
+}
+
+pub fn delivery(id: i64) -> Scope {
+    Scope::new("d.id = ", id)
+}
+
+pub fn destination(id: i64) -> Scope {
+    Scope::new("d.id = ", id)
+}
+
+/// Asks for a notice that only tries whether it arrives. Planned like any other; its delivery has
+/// the message id that this returns.
+pub async fn test_notice(c: &mut PgConnection, reporter: &str, to: Option<&str>, by: &str) -> Result<String> {
+    Ok(sqlx::query_scalar!(
+        r#"insert into events (kind, data)
+           select 'notices.test', jsonb_build_object('reporter', $1::text, 'to', $2::text, 'by', $3::text,
+                                                     'message_id', gen_random_uuid()::text)
+           returning data ->> 'message_id' as "id!""#,
+        clean(reporter),
+        to.map(clean),
+        clean(by)
+    )
+    .fetch_one(c)
+    .await?)
+}
 
 /// What became of a retry.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -38,6 +38,8 @@ pub struct Planned {
     pub address: String,
     pub facts: Value,
     pub order_key: Option<String>,
+    /// None: a new one.
+    pub message_id: Option<String>,
     /// Gathered this long with others to the same address, microseconds.
     pub wait_us: u64,
     /// Not told any more when the event is older, microseconds.
@@ -73,6 +75,7 @@ pub async fn deliveries_insert(c: &mut PgConnection, revision: i64, planned: &[P
     let to: Vec<i64> = planned.iter().map(|p| destinations[&(p.way, clean(&p.destination))]).collect();
     let facts: Vec<Value> = planned.iter().map(|p| crate::changes::clean_json(&p.facts)).collect();
     let orders: Vec<Option<String>> = planned.iter().map(|p| p.order_key.as_deref().map(clean)).collect();
+    let messages: Vec<Option<String>> = planned.iter().map(|p| p.message_id.as_deref().map(clean)).collect();
     let waits: Vec<f64> = planned.iter().map(|p| p.wait_us as f64 / 1e6).collect();
     let ages: Vec<f64> = planned.iter().map(|p| p.max_age_us as f64 / 1e6).collect();
     let made = sqlx::query_scalar!(
@@ -85,16 +88,18 @@ pub async fn deliveries_insert(c: &mut PgConnection, revision: i64, planned: &[P
                              tidemill_now() + x.wait * interval '1 second') as due
                from unnest($1::bigint[], $2::bigint[], $3::timestamptz[], $4::text[], $5::int[], $6::text[],
                            $7::text[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[],
-                           $13::bigint[], $14::text[], $15::jsonb[], $16::text[], $17::float8[], $18::float8[])
+                           $13::bigint[], $14::text[], $15::jsonb[], $16::text[], $17::float8[], $18::float8[],
+                           $20::text[])
                     with ordinality
                     as x(xid, event_id, at, reporter, generator, moment, mode, builder, build, buildset, request,
-                         worker, destination, address, facts, order_key, wait, age, ord)
+                         worker, destination, address, facts, order_key, wait, age, message, ord)
          ), made as (
              insert into deliveries (xid, event_id, at, reporter, generator, moment, mode, revision_id, builder_id,
                                      build_id, buildset_id, request_id, worker_id, destination_id, address, facts,
-                                     order_key, not_before, expires_at, state, ended_at, answer)
+                                     order_key, message_id, not_before, expires_at, state, ended_at, answer)
              select xid, event_id, at, reporter, generator, moment, mode, $19, builder, build, buildset, request,
-                    worker, destination, address, facts, order_key, due, expires,
+                    worker, destination, address, facts, order_key,
+                    coalesce(message, gen_random_uuid()::text), due, expires,
                     case when expires < tidemill_now() then 'expired' else 'due' end,
                     case when expires < tidemill_now() then tidemill_now() end,
                     case when expires < tidemill_now() then 'too old when it was planned' end
@@ -121,7 +126,8 @@ pub async fn deliveries_insert(c: &mut PgConnection, revision: i64, planned: &[P
         &orders as &[Option<String>],
         &waits,
         &ages,
-        revision
+        revision,
+        &messages as &[Option<String>]
     )
     .fetch_one(c)
     .await?;

@@ -38,6 +38,7 @@ pub enum Command {
     Up(up::Up),
     Master(master::Master),
     Worker(worker::Worker),
+    Notify(notify::Notify),
     Migrate(migrate::Migrate),
     #[command(subcommand)]
     User(user::User),

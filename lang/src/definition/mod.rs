@@ -23,7 +23,7 @@ pub use cancellers::{CancelRule, CancellerDef, CancellerKind};
 pub use cron::{Cron, CronDef, Day, Fault as CronFault};
 pub use diff::{Changed, Changes, FieldChange, Group};
 pub use force::{Field, FieldKind, ForceDef};
-pub use hooks::{HookDef, HookDialect, HookUser, Outsiders, PullRequestRef, SecretText};
+pub use hooks::{HookDef, HookDialect, HookUser, Outsiders, PullRequestRef};
 pub use locks::{AccessMode, LockAccess, LockDef, LockKind};
 pub use reporters::{
     BlameDef, BlameWhen, FormatterDef, GeneratorDef, GeneratorKind, LogsWanted, MAX_AGE_US, Mode, Renderable,
@@ -40,6 +40,7 @@ pub use transports::{
     WebhookDef, ZulipDef,
 };
 pub use workers::WorkerDef;
+pub use tidemill_model::SecretText;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -1,6 +1,6 @@
 //! How a reporter reaches the other side, and whom.
 
-use super::hooks::SecretText;
+use super::SecretText;
 use super::reporters::{Renderable, Wants};
 use super::sources::Login;
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,5 @@
 //! Who is told what: reporters, their generators, and how a message is made.
 
-use super::hooks::SecretText;
 use super::transports::{
     BitbucketDef, BitbucketServerDef, ForgeDef, GerritDef, GerritVerifyDef, HttpDef, IrcDef, MailDef, WebhookDef,
     ZulipDef,
@@ -8,7 +7,7 @@ use super::transports::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use tidemill_model::Results;
+use tidemill_model::{Results, SecretText};
 
 /// One of `reporters.…` among `c["services"]` (B15).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

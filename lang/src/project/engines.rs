@@ -35,6 +35,9 @@ pub(super) fn runs_reporter(kind: &str) -> bool {
     !REPORTERS.contains(&kind)
 }
 
+/// Where addresses of people come from.
+const LOOKUPS: &[&str] = &["LdapLookup"];
+
 /// Workers that somebody starts on demand.
 pub(super) const RUNS_LATENT: bool = false;
 
@@ -55,7 +58,7 @@ const WORKER_WORDS: [&str; 1] = ["machine_name"];
 const PROJECT_WORDS: [&str; 2] = ["projects", "titleURL"];
 
 /// «… is accepted but not run by this release».
-pub(super) fn warning(what: &str) -> crate::host::diagnostics::Diagnostic {
+pub(in crate::project) fn warning(what: &str) -> crate::host::diagnostics::Diagnostic {
     crate::host::diagnostics::Diagnostic::warning(format!("{what} is accepted but not run by this release"))
 }
 
@@ -66,6 +69,7 @@ pub(crate) fn accepted_only(spec: &Spec) -> bool {
         Kind::Scheduler(_) => !runs_scheduler(spec.short()),
         Kind::ChangeSource(_) => !runs_source(spec.short()),
         Kind::Worker => !PLAIN_WORKERS.contains(&spec.short()) && !RUNS_LATENT,
+        Kind::Lookup => LOOKUPS.contains(&spec.short()),
         Kind::Reporter => !runs_reporter(spec.short()),
         Kind::SecretsProvider => !runs_provider(spec.short()),
         _ => false,

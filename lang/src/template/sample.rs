@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json, json};
 use tidemill_model::Results;
 
 /// A key of an object that stands for any key: its names are the project's own.
-pub(super) const ANY: &str = "$any";
+pub const ANY: &str = "$any";
 
 /// A document with every key that there may be, each with a value; where names
 /// are free (properties, facts of a worker) it has the one key `$any`.
@@ -41,10 +41,27 @@ fn project() -> Map<String, Json> {
     object(json!({
         "buildbot_title": "Example",
         "buildbot_url": "https://ci.example.org/",
-        "mode": ["failing", "passing", "warnings"],
-        "result_names": result_names(),
+        "mode": "failing",
+        "moment": "end",
+        "why": "author",
+    }))
+}
+
+/// Of all but workers that stay away.
+fn outcome() -> Map<String, Json> {
+    object(json!({
         "results": 2,
+        "result_names": result_names(),
+        "previous_results": 0,
         "summary": "failed compile",
+        "status_detected": "failed build",
+        "build_url": "https://ci.example.org/builders/linux/builds/34",
+        "buildername": "linux",
+        "projects": "example",
+        "blamelist": ["Ada <ada@example.org>", "Grace <grace@example.org>"],
+        "sourcestamps": "main at 5f3c2a9d",
+        "changes": [change(), change()],
+        "reason": "a change",
     }))
 }
 
@@ -73,6 +90,7 @@ fn patch() -> Json {
 fn builder() -> Json {
     json!({
         "builderid": 1, "name": "linux", "tags": ["release", "fast"], "description": "On Linux.", "project": "example",
+        "url": "https://ci.example.org/builders/linux",
     })
 }
 
@@ -87,7 +105,7 @@ fn buildset() -> Json {
 fn log() -> Json {
     json!({
         "logid": 9, "name": "stdio", "slug": "stdio", "type": "s", "num_lines": 2, "bytes": 20, "stepname": "compile",
-        "url": "https://ci.example.org/logs/9", "url_raw": "https://ci.example.org/logs/9/raw",
+        "url": "https://ci.example.org/logs/9",
         "content": "make all\nerror: no\n",
     })
 }
@@ -120,68 +138,49 @@ fn build() -> Json {
 
 /// One build: at its beginning, its end, or the end of its buildset.
 fn of_build(kind: GeneratorKind) -> Map<String, Json> {
-    object(json!({
+    let mut all = outcome();
+    all.extend(object(json!({
         "build": build(),
         "buildset": buildset(),
-        "buildername": "linux",
         "workername": "w1",
         "is_buildset": kind == GeneratorKind::Buildset,
-        "projects": "example",
-        "previous_results": 0,
-        "status_detected": "failed build",
-        "build_url": "https://ci.example.org/builders/linux/builds/34",
-        "blamelist": ["Ada <ada@example.org>", "Grace <grace@example.org>"],
-        "sourcestamps": "main at 5f3c2a9d",
-        "changes": [change(), change()],
-        "patch": patch(),
-        "reason": "a change",
-    }))
+    })));
+    all
 }
 
+/// All builds of a buildset; `build` is the first.
 fn of_buildset() -> Map<String, Json> {
-    object(json!({
-        "buildset": buildset(),
+    let mut all = outcome();
+    let mut set = buildset();
+    set["builds"] = json!([build(), build()]);
+    all.extend(object(json!({
+        "buildset": set,
         "builds": [build(), build()],
+        "build": build(),
         "is_buildset": true,
-        "projects": "example",
-        "status_detected": "failed build",
-        "build_url": "https://ci.example.org/builders/linux/builds/34",
-        "blamelist": ["Ada <ada@example.org>", "Grace <grace@example.org>"],
-        "sourcestamps": "main at 5f3c2a9d",
-        "changes": [change(), change()],
-        "patch": patch(),
-        "reason": "a change",
-    }))
+    })));
+    all
 }
 
 fn of_request() -> Map<String, Json> {
-    object(json!({
+    let mut all = outcome();
+    all.extend(object(json!({
         "request": {
-            "buildrequestid": 11, "builderid": 1, "priority": 0, "results": 6, "complete": true, "reason": "cancelled by ada",
-            "submitted_at": 1_700_000_000, "builder": builder(), "buildset": buildset(),
+            "buildrequestid": 11, "builderid": 1, "priority": 0, "results": 6, "complete": true,
+            "reason": "cancelled by ada", "submitted_at": 1_700_000_000, "builder": builder(), "buildset": buildset(),
             "properties": {ANY: ["1", "Build"]}, "url": "https://ci.example.org/buildrequests/11",
         },
         "buildset": buildset(),
-        "buildername": "linux",
         "is_buildset": false,
-        "projects": "example",
-        "status_detected": "pending build",
-        "build_url": "https://ci.example.org/buildrequests/11",
-        "blamelist": ["Ada <ada@example.org>", "Grace <grace@example.org>"],
-        "sourcestamps": "main at 5f3c2a9d",
-        "changes": [change(), change()],
-        "patch": patch(),
-        "reason": "a change",
-    }))
+    })));
+    all
 }
 
 fn of_worker() -> Map<String, Json> {
     object(json!({
         "worker": {
             "workerid": 2, "name": "w1", "last_connection": 1_700_000_000, "workerinfo": {ANY: "text"},
-            "url": "https://ci.example.org/workers/w1",
         },
-        "workername": "w1",
         "status_detected": "missing worker",
     }))
 }

@@ -5,6 +5,7 @@ use crate::definition::{LdapDef, LookupDef, MailDef, MailMapLine, MailTls, Secre
 use crate::host::diagnostics::Diagnostic;
 use crate::names;
 use crate::policies::Function;
+use crate::project::engines;
 use crate::values::convert::{count, optional_text, text, texts};
 use crate::values::descriptor::Descriptor;
 use crate::values::notices::port;
@@ -117,6 +118,7 @@ fn special(r: &Reading<'_, '_>, lookup: &Descriptor<'_>) -> Option<LookupDef> {
             }
         };
     }
+    r.collector.report(lookup.site.place(engines::warning(lookup.spec.name)));
     let ldap = LdapDef {
         url: inner.text("url")?,
         bind_user: inner.get("bindUser", optional_text).flatten(),

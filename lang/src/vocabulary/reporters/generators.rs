@@ -30,7 +30,7 @@ const BLAME: &[Param] = &[
         "blame",
         TEXT,
         "\"turn\"",
-        "When those are told whose changes a build has: `\"turn\"`, only when a builder that was good on this branch turns bad, and then the authors since the last good build; `\"always\"`, at each message, as in Buildbot; `\"never\"`.",
+        "When those are told whose changes a build has: `\"turn\"`, only when a builder that was good on this branch turns bad, and then the authors since the last good build; `\"always\"`, at each message, as in Buildbot; `\"never\"`. Who asked for the build, its `owner` and `owners`, is told at each message but with `\"never\"`.",
     ),
     optional(
         "mute_flaky",

@@ -11,6 +11,7 @@ mod diff;
 mod force;
 mod hooks;
 mod locks;
+mod people;
 mod reporters;
 mod schedulers;
 mod sources;

@@ -1,5 +1,6 @@
 //! Who is told what: reporters, their generators, and how a message is made.
 
+use super::hooks::SecretText;
 use super::transports::{
     BitbucketDef, BitbucketServerDef, ForgeDef, GerritDef, GerritVerifyDef, HttpDef, IrcDef, MailDef, WebhookDef,
     ZulipDef,
@@ -265,7 +266,8 @@ pub enum FormatterDef {
         wants: Wants,
     },
     /// `MessageFormatterRenderable`: `Policies::format`.
-    Renderable { template: Renderable, subject: Option<Renderable> },
+    /// None of a template: nothing is told.
+    Renderable { template: Option<Renderable>, subject: Option<Renderable> },
     /// `MessageFormatterEmpty`: a message without a text.
     Empty,
 }
@@ -370,6 +372,9 @@ pub enum Renderable {
     Placeholder {
         #[serde(rename = "$placeholder")]
         shown: String,
+        /// Those that it holds.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        secrets: Vec<SecretText>,
     },
     Text(String),
 }

@@ -1,6 +1,6 @@
 //! Who is told what: reporters, their generators, and how a message is made.
 
-use super::hooks::SecretText;
+use super::SecretText;
 use super::transports::{
     BitbucketDef, BitbucketServerDef, ForgeDef, GerritDef, GerritVerifyDef, HttpDef, IrcDef, MailDef, WebhookDef,
     ZulipDef,

@@ -16,6 +16,7 @@ use sqlx::PgConnection;
 use std::collections::BTreeMap;
 use tidemill_lang::definition::{FormatterDef, LogsWanted, MailDef};
 use tidemill_model::Results;
+use tidemill_model::log::Channel;
 use tidemill_schema::notices::people::opted_out;
 use tidemill_schema::notices::send::{Delivery, Told, deliveries_fold, deliveries_folded};
 use tidemill_schema::{Result, run_tx};
@@ -139,10 +140,14 @@ async fn first_error(c: &mut PgConnection, settings: &MailDef, document: &Value)
     let stdio = logs.iter().find(|l| l["name"] == "stdio").or(logs.first());
     let Some(log) = stdio.filter(|l| l["type"] != "h") else { return Ok(None) };
     let id = log["logid"].as_i64().unwrap_or_default();
-    let (before, lines) = context::tail(c, id, EXCERPT_BYTES).await?;
-    let found = excerpt(&lines, Bounds::of_lines(settings.excerpt_lines as usize));
+    // What the worker wrote itself (the command, its environment) is no error of the command.
+    let mut lines = context::tail(c, id, EXCERPT_BYTES).await?;
+    lines.retain(|line| line.channel() != Channel::Header);
+    let texts: Vec<String> = lines.iter().map(|line| line.text()).collect();
+    let found = excerpt(&texts, Bounds::of_lines(settings.excerpt_lines as usize));
+    let number = lines.get(found.first).map_or(0, |line| usize::try_from(line.number).unwrap_or_default());
     let (step, log) = (text(step, "/name"), text(log, "/name"));
-    Ok(Some(Excerpted { step, log, first: before + found.first, lines: found.lines }))
+    Ok(Some(Excerpted { step, log, first: number, lines: found.lines }))
 }
 
 /// Logs and the patch that the generator wants beside the text.
@@ -155,8 +160,8 @@ async fn attachments(c: &mut PgConnection, source: &Source, told: &Told, documen
     {
         for log in tidemill_schema::notices::content::logs(c, build).await? {
             if generator.add_logs.takes(&log.step, &log.name) {
-                let (_, lines) = context::tail(c, log.id, EXCERPT_BYTES).await?;
-                let mut attachment = Attachment::log(format!("{}.{}", log.step, log.name), lines.join("\n").into_bytes());
+                let content = context::joined(&context::tail(c, log.id, EXCERPT_BYTES).await?);
+                let mut attachment = Attachment::log(format!("{}.{}", log.step, log.name), content.into_bytes());
                 attachment.whole = attachment.whole.max(u64::try_from(log.bytes).unwrap_or_default());
                 all.push(attachment);
             }

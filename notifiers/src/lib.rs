@@ -20,10 +20,12 @@ pub mod projects;
 pub mod render;
 pub mod send;
 pub mod settings;
+pub mod verify;
 
 pub use message::{Body, Message};
 pub use outcome::Outcome;
 pub use settings::Settings;
+pub use verify::Verify;
 
 use std::sync::Arc;
 use tidemill_schema::Db;

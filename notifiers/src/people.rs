@@ -1,7 +1,7 @@
 //! Names of people in a page of events, as addresses: each asked once.
 
 use crate::line::one_line;
-use crate::mail::addresses::{Lookup, Mailmap, who};
+use crate::mail::addresses::{Lookup, who};
 use crate::plan::{Names, Notice, To};
 use sqlx::PgConnection;
 use std::collections::{BTreeMap, BTreeSet};
@@ -64,27 +64,16 @@ async fn addresses(
     mail: &MailDef,
     names: BTreeSet<String>,
 ) -> BTreeMap<String, Option<String>> {
-    let (project, reporter, lookup) = (project.clone(), reporter.to_owned(), mail.lookup.clone());
+    let (project, reporter) = (project.clone(), reporter.to_owned());
+    let directory = matches!(mail.lookup, Some(LookupDef::Ldap(_)));
     // Functions of the project are not for async threads.
     let asked = tokio::task::spawn_blocking(move || {
-        let mailmap = match &lookup {
-            Some(LookupDef::MailMap(lines)) => Some(Mailmap::of(lines)),
-            _ => None,
-        };
-        let ask = |name: &String| -> std::result::Result<String, String> {
-            let answer;
-            let lookup = match &lookup {
-                None => Lookup::None,
-                Some(LookupDef::Domain(domain)) => Lookup::Domain(domain),
-                Some(LookupDef::Table(table)) => Lookup::Table(table),
-                Some(LookupDef::MailMap(_)) => mailmap.as_ref().map_or(Lookup::None, Lookup::Mailmap),
-                Some(LookupDef::Function) => {
-                    answer = project.policies().lookup(&reporter, name).map_err(|e| e.to_string())?;
-                    Lookup::Answer(answer.as_deref())
-                }
-                Some(LookupDef::Ldap(_)) => return Err("this release asks no LDAP server".into()),
-            };
-            who(name, &lookup).map(|mailbox| mailbox.to_string())
+        let ask = |name: &str| -> std::result::Result<String, String> {
+            if directory {
+                return Err("this release asks no LDAP server".into());
+            }
+            let found = project.policies().lookup(&reporter, name).map_err(|e| e.to_string())?;
+            who(name, &Lookup::Answer(found.as_deref())).map(|mailbox| mailbox.to_string())
         };
         let answer = |name: String| {
             let address = ask(&name).inspect_err(|why| {

@@ -39,7 +39,7 @@ pub fn start(app: &App, planned: Arc<Notify>) {
                 run_tx!(app.db, "notices.forget", |c| reader_forget(c, READER).await)?;
                 return Ok(Next::Idle);
             }
-            let page = run_tx!(app.db, "notices.plan", |c| page(c, &app, revision, &project).await)?;
+            let page = run_tx!(app.db, "notices.plan", |c| page(c, revision, &project).await)?;
             if page.planned > 0 {
                 planned.notify_one();
                 app.wakes.send(Wake::Notices);
@@ -66,7 +66,7 @@ struct Page {
     behind: bool,
 }
 
-async fn page(c: &mut PgConnection, app: &App, revision: i64, project: &Arc<Project>) -> Result<Page> {
+async fn page(c: &mut PgConnection, revision: i64, project: &Arc<Project>) -> Result<Page> {
     let Some(cursor) = reader_take(c, READER).await? else { return Ok(Page::default()) };
     let read = events_after(c, cursor, PAGE).await?;
     let Some(last) = read.events.last() else {
@@ -88,6 +88,8 @@ async fn page(c: &mut PgConnection, app: &App, revision: i64, project: &Arc<Proj
             rows.extend(plan::planned(event, &reporters[notice.reporter], notice, &people));
         }
     }
+    let tests = read.events.iter().filter(|e| e.kind == "notices.test");
+    rows.extend(tests.filter_map(|event| plan::tested(event, reporters)));
     let planned = deliveries_insert(c, revision, &rows).await?;
     reader_advance(c, READER, last.at_cursor).await?;
     Ok(Page { planned, full: read.events.len() as i64 == PAGE, behind: read.more_above_horizon })

@@ -1,5 +1,6 @@
 //! Who is told what: reporters, their generators, and how a message is made.
 
+use super::SecretText;
 use super::transports::{
     BitbucketDef, BitbucketServerDef, ForgeDef, GerritDef, GerritVerifyDef, HttpDef, IrcDef, MailDef, WebhookDef,
     ZulipDef,
@@ -7,7 +8,7 @@ use super::transports::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use tidemill_model::{Results, SecretText};
+use tidemill_model::Results;
 
 /// One of `reporters.…` among `c["services"]` (B15).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

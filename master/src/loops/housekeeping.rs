@@ -25,7 +25,7 @@ pub fn start(app: &App) {
             }
             events::events_prune(&app.db, EVENT_DAYS).await?;
             hooks::deliveries_prune(&app.db, DELIVERY_DAYS).await?;
-            notices::send::deliveries_prune(&app.db, NOTICE_DAYS).await?;
+            notices::send::notices_prune(&app.db, NOTICE_DAYS).await?;
             Ok::<_, Error>(Next::Idle)
         }
     });

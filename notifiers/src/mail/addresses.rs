@@ -73,7 +73,7 @@ pub fn who(author: &str, lookup: &Lookup<'_>) -> Result<Mailbox, String> {
 pub fn mailbox(text: &str) -> Result<Mailbox, String> {
     match split(text) {
         (name, Some(address)) => named(name.unwrap_or_default(), address),
-        _ => Err(format!("{} is no mail address: it has no `@`", shown(text))),
+        _ => Err(format!("{} is no mail address: it holds none, or more than one", shown(text))),
     }
 }
 
@@ -88,6 +88,9 @@ fn split(text: &str) -> (Option<&str>, Option<&str>) {
     let text = text.trim();
     if let Some((name, rest)) = text.rsplit_once('<') {
         let name = name.trim();
+        if name.contains('<') && name.contains('@') {
+            return (Some(name), None);
+        }
         let name = name.strip_prefix('"').and_then(|n| n.strip_suffix('"')).unwrap_or(name);
         return (Some(name), rest.strip_suffix('>').map(str::trim).filter(|a| a.contains('@')));
     }
@@ -265,7 +268,7 @@ mod tests {
              nothing here\n",
         );
         let map = Lookup::Mailmap(&map);
-        assert_eq!(found("ann <ann@old.org>", &map), "\"Ann Lee\" <ann@old.org>");
+        assert_eq!(found("ann <ann@old.org>", &map), "Ann Lee <ann@old.org>");
         assert_eq!(found("Bob <BOB@laptop>", &map), "Bob <bob@x.org>");
         assert_eq!(found("c <cid@old.org>", &map), "Cid <cid@x.org>");
         assert_eq!(found("root <root@host>", &map), "Dee <dee@x.org>");

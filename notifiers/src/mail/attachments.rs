@@ -2,8 +2,8 @@
 //! words for what was cut.
 
 use crate::line::harmful;
-use lettre::message::header::ContentType;
-use lettre::message::{Attachment as Part, SinglePart};
+use lettre::message::header::{ContentTransferEncoding, ContentType};
+use lettre::message::{Attachment as Part, Body, SinglePart};
 
 /// A file to go with a mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,8 +63,9 @@ pub fn parts(attachments: &[Attachment], bytes: usize) -> (Vec<SinglePart>, Vec<
             Kind::Patch => "text/x-patch; charset=utf-8",
         };
         let kind = ContentType::parse(kind).expect("a constant type parses");
-        // Bytes are sent as base64, so that not one of them is another there.
-        parts.push(Part::new(name).body(content, kind));
+        // As base64, so that not one byte is another there, and no line end of theirs is one of the mail's.
+        let encoded = Body::new_with_encoding(content, ContentTransferEncoding::Base64);
+        parts.push(Part::new(name).body(encoded.expect("base64 takes all bytes"), kind));
     }
     (parts, notes)
 }

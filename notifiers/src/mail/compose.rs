@@ -6,7 +6,7 @@
 use super::addresses::mailbox;
 use super::attachments::{Attachment, parts};
 use super::headers::{TEXT_MAX, added, named, text, tokens};
-use crate::line::{cut, one_line};
+use crate::line::{cut, harmful, one_line};
 use crate::{Body, Message};
 use lettre::message::{MultiPart, SinglePart, header};
 use sha2::{Digest, Sha256};
@@ -91,12 +91,12 @@ pub fn compose(letter: &Letter<'_>) -> Result<lettre::Message, String> {
     if let Some(list) = letter.list_id {
         mail = mail.raw_header(text(named("List-Id"), &format!("<{}>", safe(list, "tidemill.invalid"))));
     }
-    if let Some(url) = letter.unsubscribe.and_then(|url| Url::parse(url).ok()) {
-        if let Some(value) = tokens(named("List-Unsubscribe"), &[&format!("<{url}>")]) {
-            mail = mail.raw_header(value);
-            if url.scheme() == "https" {
-                mail = mail.raw_header(text(named("List-Unsubscribe-Post"), "List-Unsubscribe=One-Click"));
-            }
+    if let Some(url) = letter.unsubscribe.and_then(|url| Url::parse(url).ok())
+        && let Some(value) = tokens(named("List-Unsubscribe"), &[&format!("<{url}>")])
+    {
+        mail = mail.raw_header(value);
+        if url.scheme() == "https" {
+            mail = mail.raw_header(text(named("List-Unsubscribe-Post"), "List-Unsubscribe=One-Click"));
         }
     }
     if let Some(builder) = letter.builder {
@@ -142,7 +142,7 @@ fn body(body: &Body, notes: &[String]) -> Shape {
 }
 
 fn plain_part(plain: &str, notes: &[String]) -> SinglePart {
-    let mut whole = bounded(plain).replace('\0', "\u{fffd}");
+    let mut whole = bounded(plain);
     if !notes.is_empty() {
         whole = format!("{}\n\n{}\n", whole.trim_end(), notes.join("\n"));
     }
@@ -150,18 +150,23 @@ fn plain_part(plain: &str, notes: &[String]) -> SinglePart {
 }
 
 fn with_notes_html(html: &str, notes: &[String]) -> String {
-    let mut whole = bounded(html).replace('\0', "\u{fffd}");
+    let mut whole = bounded(html);
     let notes: String = notes.iter().map(|n| format!("<p>{}</p>\n", escaped(n))).collect();
     let end = whole.to_ascii_lowercase().rfind("</body").unwrap_or(whole.len());
     whole.insert_str(end, &notes);
     whole
 }
 
+/// Of bounded length, in lines that end alike, and without control characters: a
+/// line end that only some programs take for one can make two mails of one.
 fn bounded(text: &str) -> String {
-    if text.len() <= BODY_MAX {
-        return text.to_owned();
+    let kept = cut(text, BODY_MAX);
+    let lines = kept.replace("\r\n", "\n").replace(['\r', '\u{85}', '\u{2028}', '\u{2029}'], "\n");
+    let mut clean: String = lines.chars().filter(|c| matches!(c, '\n' | '\t') || !harmful(*c)).collect();
+    if kept.len() < text.len() {
+        clean.push_str(&format!("\n[... the rest, {} bytes, is left out ...]\n", text.len() - kept.len()));
     }
-    format!("{}\n[... the rest, {} bytes, is left out ...]\n", cut(text, BODY_MAX), text.len() - BODY_MAX)
+    clean
 }
 
 fn escaped(text: &str) -> String {

@@ -7,8 +7,11 @@
 mod blame;
 mod filter;
 mod recipients;
+#[cfg(test)]
+mod tests;
 
-pub use recipients::{Names, planned};
+pub use recipients::{Names, planned, tested};
+pub(crate) use recipients::supersedes;
 
 use std::collections::BTreeMap;
 use tidemill_lang::definition::{GeneratorDef, GeneratorKind, Mode, ReporterDef, ReporterKind};

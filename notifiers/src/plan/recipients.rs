@@ -65,6 +65,41 @@ pub fn planned(event: &Event, reporter: &ReporterDef, notice: &Notice, names: &d
     rows
 }
 
+/// The row of an event that only asks whether a notice arrives. None where its reporter is not
+/// there any more, or names nobody and nobody was named.
+pub fn tested(event: &Event, reporters: &[ReporterDef]) -> Option<Planned> {
+    let said = |key: &str| event.data.get(key).and_then(|v| v.as_str()).filter(|text| !text.is_empty());
+    let reporter = reporters.iter().find(|r| Some(r.name.as_str()) == said("reporter"))?;
+    let (way, destination) = destination(&reporter.kind)?;
+    let own = match &reporter.kind {
+        ReporterKind::Mail(mail) => mail.extra_recipients.first().cloned(),
+        ReporterKind::Irc(irc) => irc.channels.first().map(|c| c.name.clone()),
+        _ => Some(destination.clone()),
+    };
+    Some(Planned {
+        xid: event.at_cursor.xid,
+        event_id: event.at_cursor.id,
+        at: event.at,
+        reporter: reporter.name.clone(),
+        generator: 0,
+        moment: Moment::Test,
+        mode: "test".into(),
+        builder: None,
+        build: None,
+        buildset: None,
+        request: None,
+        worker: None,
+        way,
+        destination,
+        address: said("to").map(str::to_owned).or(own)?,
+        facts: json!({ "why": format!("asked for by {}", said("by").unwrap_or("somebody")) }),
+        order_key: None,
+        message_id: said("message_id").map(str::to_owned),
+        wait_us: 0,
+        max_age_us: reporter.max_age_us,
+    })
+}
+
 /// What must come one after the other: the beginning and end of a build at an address that hears
 /// both, and what a forge shows of a commit. Mails may overtake each other.
 fn order(way: Way, kind: &ReporterKind, reporter: &str, notice: &Notice, address: &str) -> Option<String> {

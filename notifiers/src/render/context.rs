@@ -6,7 +6,7 @@ use tidemill_lang::definition::{LogsWanted, Wants};
 use tidemill_model::{LogId, Results, pages};
 use tidemill_schema::notices::content;
 use tidemill_schema::notices::send::Told;
-use tidemill_schema::read::text::{Bounds, Start, window};
+use tidemill_schema::read::text::{Bounds, Line, Start, window};
 use tidemill_schema::{Error, Result};
 
 /// Most content of one log, and of all logs of a notice.
@@ -70,8 +70,7 @@ async fn build(c: &mut PgConnection, site: &Site, id: i64, wants: &Wants) -> Res
             log["url"] = json!(format!("{}{}", site.url, pages::log_path(id)));
             log["stepname"] = json!(name);
             if wants.logs_content.takes(&name, &text(log, "/name")) && left > 0 {
-                let (_, lines) = tail(c, id, LOG_MAX.min(left as i64)).await?;
-                let content = lines.join("\n");
+                let content = joined(&tail(c, id, LOG_MAX.min(left as i64)).await?);
                 left = left.saturating_sub(content.len());
                 log["content"] = json!(content);
             }
@@ -80,12 +79,16 @@ async fn build(c: &mut PgConnection, site: &Site, id: i64, wants: &Wants) -> Res
     Ok(build)
 }
 
-/// The last lines of a log, and the number of the first of them.
-pub(crate) async fn tail(c: &mut PgConnection, log: i64, bytes: i64) -> Result<(usize, Vec<String>)> {
+/// The last lines of a log.
+pub(crate) async fn tail(c: &mut PgConnection, log: i64, bytes: i64) -> Result<Vec<Line>> {
     let bounds = Bounds { lines: i64::from(i32::MAX), line_bytes: LINE_MAX, read_bytes: bytes };
     let read = window(c, LogId(log), Start::Tail(i64::from(i32::MAX)), bounds).await?;
-    let first = read.lines.first().map_or(0, |line| usize::try_from(line.number).unwrap_or_default());
-    Ok((first, read.lines.iter().map(|line| line.text()).collect()))
+    Ok(read.lines)
+}
+
+/// Lines as one text.
+pub(crate) fn joined(lines: &[Line]) -> String {
+    lines.iter().map(Line::text).collect::<Vec<_>>().join("\n")
 }
 
 fn about_build(doc: &mut Map<String, Value>, build: Value) {

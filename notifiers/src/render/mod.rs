@@ -4,15 +4,14 @@
 pub mod context;
 pub mod words;
 
-use crate::line::one_line;
-use crate::message::{Body, Message};
+use crate::message::Body;
 use context::Site;
-use serde_json::{Value, json};
+use serde_json::Value;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tidemill_lang::Project;
 use tidemill_lang::definition::{FormatterDef, GeneratorDef, ReporterDef, TemplateType, Wants};
 use tidemill_lang::policies::Which;
-use tidemill_lang::template::Template;
 use tidemill_schema::notices::Moment;
 use tidemill_schema::notices::send::Told;
 
@@ -52,72 +51,31 @@ pub fn site(project: &Project, public_url: &str) -> Site {
     }
 }
 
-/// Renders a document. None: the words are the reporter's own, see [`words`]. Runs the project's
-/// functions: not for an async thread.
-pub fn message(
-    project: &Project,
-    reporter: &ReporterDef,
-    told: &Told,
-    document: &Value,
-) -> Result<Option<Message>, RenderError> {
-    let Some(formatter) = formatter(reporter, told) else { return Ok(None) };
-    let broken = |why: String| RenderError::Broken(why);
-    match formatter {
-        FormatterDef::Default => Ok(None),
-        FormatterDef::Empty => Ok(Some(Message::default())),
-        FormatterDef::Template(template) => {
-            let mut names = json!(template.ctx);
-            merge(&mut names, document);
-            let subject = match &template.subject {
-                Some(subject) => Some(rendered(TemplateType::Plain, subject, &names)?),
-                None => None,
-            };
-            let Some(text) = &template.template else {
-                return Ok(subject.map(|subject| Message {
-                    body: Body::Plain(words::body(document, None)),
-                    subject: Some(subject),
-                    ..Message::default()
-                }));
-            };
-            let text = rendered(template.template_type, text, &names)?;
-            Ok(Some(Message { subject, body: body(template.template_type, text)?, ..Message::default() }))
-        }
-        FormatterDef::Function { .. } | FormatterDef::Renderable { .. } => {
-            let which = if told.moment == Moment::Start { Which::Start } else { Which::End };
-            let generator = usize::try_from(told.generator).unwrap_or_default();
-            let made = project.policies().format(&reporter.name, generator, which, document);
-            let made = made.map_err(|e| broken(e.to_string()))?;
-            let body = match made.body {
-                Value::String(text) => body(made.template_type, text)?,
-                other if made.template_type == TemplateType::Json => Body::Json(other),
-                other => return Err(broken(format!("a message of this type must be a text, got {other}"))),
-            };
-            Ok(Some(Message { subject: made.subject, body, extra: made.extra }))
-        }
+/// What a formatter made of a document.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Made {
+    /// It says that nothing is to be told.
+    Nothing,
+    /// A part that is none is in our own words, see [`words`].
+    Parts { subject: Option<String>, body: Option<Body>, extra: BTreeMap<String, Value> },
+}
+
+/// Asks the formatter. Runs the project's functions: not for an async thread.
+pub fn made(project: &Project, reporter: &ReporterDef, told: &Told, document: &Value) -> Result<Made, RenderError> {
+    if reporter.generators.is_empty() || told.moment == Moment::Test {
+        return Ok(Made::Parts { subject: None, body: None, extra: BTreeMap::new() });
     }
-}
-
-fn rendered(kind: TemplateType, text: &str, names: &Value) -> Result<String, RenderError> {
-    let template = Template::compile(kind, text).map_err(|e| RenderError::Broken(e.to_string()))?;
-    template.render(names).map_err(|e| RenderError::Broken(e.to_string()))
-}
-
-fn body(kind: TemplateType, text: String) -> Result<Body, RenderError> {
-    Ok(match kind {
-        TemplateType::Plain => Body::Plain(text),
-        TemplateType::Html => Body::Html { plain: plain(&text), html: text },
-        TemplateType::Json => Body::Json(serde_json::from_str(&text).map_err(|e| {
-            let near = one_line(&text, 200);
-            RenderError::Broken(format!("a template of type json must give JSON: {e}, in {near}"))
-        })?),
-    })
-}
-
-/// Names of `over` into `names`, over what is there.
-fn merge(names: &mut Value, over: &Value) {
-    if let (Some(names), Some(over)) = (names.as_object_mut(), over.as_object()) {
-        names.extend(over.iter().map(|(k, v)| (k.clone(), v.clone())));
-    }
+    let which = if told.moment == Moment::Start { Which::Start } else { Which::End };
+    let generator = usize::try_from(told.generator).unwrap_or_default();
+    let found = project.policies().format(&reporter.name, generator, which, document);
+    let Some(found) = found.map_err(|e| RenderError::Broken(e.to_string()))? else { return Ok(Made::Nothing) };
+    let body = match (found.template_type, &found.body) {
+        (_, None) => None,
+        (TemplateType::Json, Some(value)) => Some(Body::Json(value.clone())),
+        (TemplateType::Plain, Some(_)) => found.text().map(Body::Plain),
+        (TemplateType::Html, Some(_)) => found.text().map(|html| Body::Html { plain: plain(&html), html }),
+    };
+    Ok(Made::Parts { subject: found.subject, body, extra: found.extra })
 }
 
 /// What markup says, in plain words: without tags, entities as characters.
@@ -159,6 +117,18 @@ pub fn plain(html: &str) -> String {
 pub struct Source {
     pub project: Arc<Project>,
     pub reporter: ReporterDef,
+}
+
+impl Source {
+    /// Runs what may run functions of the project, off the async threads.
+    pub async fn ask<R: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&Source) -> Result<R, RenderError> + Send + 'static,
+    ) -> Result<R, RenderError> {
+        let source = self.clone();
+        let asked = tokio::task::spawn_blocking(move || ask(&source)).await;
+        asked.map_err(|e| RenderError::Broken(format!("rendering failed within: {e}")))?
+    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,9 @@ const WORD_MAX: usize = 200;
 pub fn subject(doc: &Value) -> String {
     let title = Some(text(doc, "/buildbot_title")).filter(|t| !t.is_empty()).unwrap_or("Tidemill".into());
     let what = text(doc, "/status_detected");
+    if doc["moment"] == "test" {
+        return format!("[{title}] a test");
+    }
     if !doc["worker"].is_null() {
         return format!("[{title}] worker {}: missing", text(doc, "/worker/name"));
     }
@@ -32,6 +35,9 @@ pub fn subject(doc: &Value) -> String {
 
 /// What happened, in a line: the text of a forge's status.
 pub fn line(doc: &Value) -> String {
+    if doc["moment"] == "test" {
+        return "a test".into();
+    }
     match doc["build"]["results"].as_i64() {
         None if doc["request"].is_object() => "waits to be built".into(),
         None => "build started".into(),
@@ -45,7 +51,9 @@ pub fn line(doc: &Value) -> String {
 /// The text of a mail. `excerpt` is what a failed step's log says around its first error.
 pub fn body(doc: &Value, excerpt: Option<&Excerpted>) -> String {
     let mut out = String::new();
-    if doc["worker"].is_object() {
+    if doc["moment"] == "test" {
+        let _ = writeln!(out, "This notice only tries whether it arrives; it was {}.", text(doc, "/why"));
+    } else if doc["worker"].is_object() {
         missing(&mut out, doc);
     } else if doc["is_buildset"] == true {
         let _ = writeln!(out, "All builds of this set have ended: {}.\n", text(doc, "/result_names"));

@@ -2,10 +2,11 @@
 
 use crate::app::App;
 use crate::mail::transport::{Relay, RelaySettings, RelayTls};
+use crate::verify::Verify;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use tidemill_lang::definition::{MailDef, MailTls, SecretText, Verify};
+use tidemill_lang::definition::{self, MailDef, MailTls, SecretText};
 
 /// Kept at most; more are those of revisions that went.
 const KEPT: usize = 64;
@@ -30,13 +31,11 @@ impl Transports {
             MailTls::Required => RelayTls::Required,
             MailTls::Smtps => RelayTls::Wrapped,
         };
-        if let Verify::Authorities(file) = &mail.verify {
-            settings.ca_file = Some(PathBuf::from(file));
-        }
+        settings.verify = verify(&mail.verify);
         if let (Some(user), Some(password)) = (&mail.user, &mail.password) {
             settings.credentials = Some((secret(app, user).await?, secret(app, password).await?));
         }
-        let key = format!("{settings:?} {:?} {:?}", settings.credentials, settings.ca_file);
+        let key = format!("{settings:?} {:?} {:?}", settings.credentials, settings.verify);
         let mut relays = self.relays.lock().expect("no panic while locked");
         if let Some(relay) = relays.get(&key) {
             return Ok(relay.clone());
@@ -47,6 +46,15 @@ impl Transports {
         let relay = Arc::new(Relay::new(settings)?);
         relays.insert(key, relay.clone());
         Ok(relay)
+    }
+}
+
+/// As a transport takes it.
+fn verify(given: &definition::Verify) -> Verify {
+    match given {
+        definition::Verify::Yes => Verify::Yes,
+        definition::Verify::No => Verify::No,
+        definition::Verify::Authorities(file) => Verify::Authorities(PathBuf::from(file)),
     }
 }
 

@@ -10,12 +10,13 @@ use crate::message::{Body, Message};
 use crate::outcome::Outcome;
 use crate::render::context::{self, Site, results, text};
 use crate::render::words::{self, Excerpted};
-use crate::render::{self, RenderError, Source};
+use crate::render::{self, Made, RenderError, Source};
 use serde_json::Value;
 use sqlx::PgConnection;
 use std::collections::BTreeMap;
-use tidemill_lang::definition::{FormatterDef, LogsWanted, MailDef, Renderable};
+use tidemill_lang::definition::{FormatterDef, LogsWanted, MailDef};
 use tidemill_model::Results;
+use tidemill_model::log::Channel;
 use tidemill_schema::notices::people::opted_out;
 use tidemill_schema::notices::send::{Delivery, Told, deliveries_fold, deliveries_folded};
 use tidemill_schema::{Result, run_tx};
@@ -52,7 +53,9 @@ pub(super) async fn send(
     let mut c = app.db.pool().acquire().await.map_err(tidemill_schema::Error::from)?;
     let others = deliveries_folded(&mut c, delivery.id).await?;
     let site = render::site(&source.project, &app.settings.public_url);
-    let first = write(&mut c, source, settings, &site, &delivery.told).await?;
+    let Some(first) = write(&mut c, source, settings, &site, &delivery.told).await? else {
+        return Ok(Outcome::Sent { answer: "nothing: its formatter says that nothing is to be told".into() });
+    };
     let mut attachments = attachments(&mut c, source, &delivery.told, &first.document).await?;
     let message = if others.is_empty() {
         first.message.clone()
@@ -60,7 +63,7 @@ pub(super) async fn send(
         attachments.clear();
         let mut all = vec![first.message.clone()];
         for told in &others {
-            all.push(write(&mut c, source, settings, &site, told).await?.message);
+            all.extend(write(&mut c, source, settings, &site, told).await?.map(|written| written.message));
         }
         digest(&site, all)
     };
@@ -107,25 +110,23 @@ async fn write(
     settings: &MailDef,
     site: &Site,
     told: &Told,
-) -> std::result::Result<Written, RenderError> {
+) -> std::result::Result<Option<Written>, RenderError> {
     let formatter = render::formatter(&source.reporter, told).unwrap_or(&FormatterDef::Default);
     let document = context::document(c, site, told, &render::wants(formatter)).await?;
     let made = {
-        let (source, told, document) = (source.clone(), told.clone(), document.clone());
-        tokio::task::spawn_blocking(move || render::message(&source.project, &source.reporter, &told, &document))
-            .await
-            .map_err(|e| RenderError::Broken(format!("rendering failed within: {e}")))??
+        let (told, document) = (told.clone(), document.clone());
+        source.ask(move |s| render::made(&s.project, &s.reporter, &told, &document)).await?
     };
-    let message = match made {
-        Some(message) => message,
+    let Made::Parts { subject, body, extra } = made else { return Ok(None) };
+    let body = match body {
+        Some(body) => body,
         None => {
             let excerpt = first_error(c, settings, &document).await?;
-            let body = words::body(&document, excerpt.as_ref());
-            Message { body: Body::Plain(body), ..Message::default() }
+            Body::Plain(words::body(&document, excerpt.as_ref()))
         }
     };
-    let subject = message.subject.clone().unwrap_or_else(|| words::subject(&document));
-    Ok(Written { message: Message { subject: Some(subject), ..message }, document })
+    let subject = subject.unwrap_or_else(|| words::subject(&document));
+    Ok(Some(Written { message: Message { subject: Some(subject), body, extra }, document }))
 }
 
 /// What the log of the first failed step says around its first error.
@@ -139,10 +140,14 @@ async fn first_error(c: &mut PgConnection, settings: &MailDef, document: &Value)
     let stdio = logs.iter().find(|l| l["name"] == "stdio").or(logs.first());
     let Some(log) = stdio.filter(|l| l["type"] != "h") else { return Ok(None) };
     let id = log["logid"].as_i64().unwrap_or_default();
-    let (before, lines) = context::tail(c, id, EXCERPT_BYTES).await?;
-    let found = excerpt(&lines, Bounds::of_lines(settings.excerpt_lines as usize));
+    // What the worker wrote itself (the command, its environment) is no error of the command.
+    let mut lines = context::tail(c, id, EXCERPT_BYTES).await?;
+    lines.retain(|line| line.channel() != Channel::Header);
+    let texts: Vec<String> = lines.iter().map(|line| line.text()).collect();
+    let found = excerpt(&texts, Bounds::of_lines(settings.excerpt_lines as usize));
+    let number = lines.get(found.first).map_or(0, |line| usize::try_from(line.number).unwrap_or_default());
     let (step, log) = (text(step, "/name"), text(log, "/name"));
-    Ok(Some(Excerpted { step, log, first: before + found.first, lines: found.lines }))
+    Ok(Some(Excerpted { step, log, first: number, lines: found.lines }))
 }
 
 /// Logs and the patch that the generator wants beside the text.
@@ -155,8 +160,8 @@ async fn attachments(c: &mut PgConnection, source: &Source, told: &Told, documen
     {
         for log in tidemill_schema::notices::content::logs(c, build).await? {
             if generator.add_logs.takes(&log.step, &log.name) {
-                let (_, lines) = context::tail(c, log.id, EXCERPT_BYTES).await?;
-                let mut attachment = Attachment::log(format!("{}.{}", log.step, log.name), lines.join("\n").into_bytes());
+                let content = context::joined(&context::tail(c, log.id, EXCERPT_BYTES).await?);
+                let mut attachment = Attachment::log(format!("{}.{}", log.step, log.name), content.into_bytes());
                 attachment.whole = attachment.whole.max(u64::try_from(log.bytes).unwrap_or_default());
                 all.push(attachment);
             }
@@ -171,27 +176,21 @@ async fn attachments(c: &mut PgConnection, source: &Source, told: &Told, documen
     Ok(all)
 }
 
-/// The project's own headers.
+/// The project's own headers. Secrets belong in none: a mail is for everybody on its way.
 async fn headers(
     source: &Source,
     settings: &MailDef,
     document: &Value,
 ) -> std::result::Result<BTreeMap<String, String>, RenderError> {
-    let plain = |value: &Renderable| match value {
-        Renderable::Text(text) => Some(text.clone()),
-        _ => None,
-    };
-    if settings.extra_headers.values().all(|v| plain(v).is_some()) {
-        return Ok(settings.extra_headers.iter().filter_map(|(k, v)| Some((k.clone(), plain(v)?))).collect());
+    if settings.extra_headers.is_empty() {
+        return Ok(BTreeMap::new());
     }
-    let (source, document) = (source.clone(), document.clone());
-    let rendered = tokio::task::spawn_blocking(move || {
-        source.project.policies().headers(&source.reporter.name, &document).map_err(|e| e.to_string())
+    let document = document.clone();
+    let headers = source.ask(move |s| {
+        let headers = s.project.policies().headers(&s.reporter.name, &document, "");
+        headers.map_err(|e| RenderError::Broken(e.to_string()))
     });
-    rendered
-        .await
-        .map_err(|e| RenderError::Broken(format!("rendering headers failed within: {e}")))?
-        .map_err(RenderError::Broken)
+    Ok(headers.await?.into_iter().collect())
 }
 
 /// Several notices as one: the first in full, of the others what they are about.

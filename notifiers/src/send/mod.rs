@@ -6,7 +6,6 @@
 //! whole; one that is slow keeps its own room and nobody else's.
 
 mod dispatch;
-mod forge;
 mod mail;
 mod one;
 
@@ -42,7 +41,7 @@ pub(crate) struct Done {
     health: Health,
 }
 
-enum Health {
+pub(crate) enum Health {
     Unknown,
     Up,
     Down(String),

@@ -3,6 +3,7 @@
 use super::dispatch::Transports;
 use super::{Health, became, mail};
 use crate::app::App;
+use crate::outcome::Outcome;
 use crate::render;
 use tidemill_lang::definition::ReporterKind;
 use tidemill_schema::notices::send::{Became, Delivery, overtaken};
@@ -39,7 +40,7 @@ async fn try_deliver(app: &App, transports: &Transports, delivery: &Delivery) ->
     let source = render::Source { reporter: reporter.clone(), project };
     let outcome = match &source.reporter.kind {
         ReporterKind::Mail(settings) => mail::send(app, transports, &source, settings, delivery).await,
-        _ => transports.other(app, &source, delivery).await,
+        other => Ok(Outcome::Refused { why: format!("{} is not run yet", other.name()) }),
     };
     Ok(match outcome {
         Ok(outcome) => became(outcome, delivery.attempts),

@@ -325,10 +325,10 @@ pub async fn next_due(c: &mut PgConnection, ways: &[Way]) -> Result<Option<Durat
 }
 
 /// Removes what ended more than `days` ago, in small transactions; those that were folded first.
-pub async fn deliveries_prune(db: &crate::Db, days: i32) -> Result<u64> {
+pub async fn notices_prune(db: &crate::Db, days: i32) -> Result<u64> {
     let mut removed = 0;
     loop {
-        let n = run_tx!(db, "deliveries.prune", |c| sqlx::query!(
+        let n = run_tx!(db, "notices.prune", |c| sqlx::query!(
             "delete from deliveries where id in (
                  select id from deliveries where ended_at < tidemill_now() - $1 * interval '1 day'
                   order by ended_at limit 5000)",

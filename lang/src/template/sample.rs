@@ -51,6 +51,7 @@ fn project() -> Map<String, Json> {
 fn outcome() -> Map<String, Json> {
     object(json!({
         "results": 2,
+        "result": "failure",
         "result_names": result_names(),
         "previous_results": 0,
         "summary": "failed compile",

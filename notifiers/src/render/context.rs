@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 use tidemill_lang::definition::{LogsWanted, Wants};
+use tidemill_lang::template::sample::result_names;
 use tidemill_model::{LogId, Results, pages};
 use tidemill_schema::notices::content;
 use tidemill_schema::notices::send::Told;
@@ -98,11 +99,12 @@ fn about_build(doc: &mut Map<String, Value>, build: Value) {
     doc.insert("workername".into(), build["workername"].clone());
     doc.insert("build_url".into(), build["url"].clone());
     doc.insert("results".into(), results.clone());
-    doc.insert("result_names".into(), json!(names(&results)));
+    doc.insert("result".into(), json!(names(&results)));
+    doc.insert("result_names".into(), json!(result_names()));
     doc.insert("previous_results".into(), build.pointer("/prev_build/results").cloned().unwrap_or_default());
     doc.insert("buildset".into(), build["buildset"].clone());
     doc.insert("reason".into(), build["buildset"]["reason"].clone());
-    doc.insert("sourcestamps".into(), build["buildset"]["sourcestamps"].clone());
+    doc.insert("sourcestamps".into(), json!(stamps(&build["buildset"]["sourcestamps"])));
     doc.insert("projects".into(), json!(projects(&build["buildset"]["sourcestamps"])));
     doc.insert("changes".into(), build["changes"].clone());
     doc.insert("blamelist".into(), json!(authors));
@@ -119,11 +121,12 @@ fn about_request(doc: &mut Map<String, Value>, site: &Site, mut request: Value) 
     doc.insert("buildername".into(), json!(builder));
     doc.insert("build_url".into(), request["url"].clone());
     doc.insert("results".into(), request["results"].clone());
-    doc.insert("result_names".into(), json!(names(&request["results"])));
+    doc.insert("result".into(), json!(names(&request["results"])));
+    doc.insert("result_names".into(), json!(result_names()));
     doc.insert("previous_results".into(), Value::Null);
     doc.insert("buildset".into(), request["buildset"].clone());
     doc.insert("reason".into(), request["buildset"]["reason"].clone());
-    doc.insert("sourcestamps".into(), request["buildset"]["sourcestamps"].clone());
+    doc.insert("sourcestamps".into(), json!(stamps(&request["buildset"]["sourcestamps"])));
     doc.insert("projects".into(), json!(projects(&request["buildset"]["sourcestamps"])));
     doc.insert("changes".into(), json!([]));
     doc.insert("blamelist".into(), json!([]));
@@ -132,7 +135,13 @@ fn about_request(doc: &mut Map<String, Value>, site: &Site, mut request: Value) 
     doc.insert("request".into(), request);
 }
 
-async fn about_set(c: &mut PgConnection, doc: &mut Map<String, Value>, site: &Site, id: i64, wants: &Wants) -> Result<()> {
+async fn about_set(
+    c: &mut PgConnection,
+    doc: &mut Map<String, Value>,
+    site: &Site,
+    id: i64,
+    wants: &Wants,
+) -> Result<()> {
     let mut set = content::buildset(c, id).await?;
     if set.is_null() {
         return Err(Error::NotFound(format!("buildset {id} is not stored any more").into()));
@@ -145,12 +154,13 @@ async fn about_set(c: &mut PgConnection, doc: &mut Map<String, Value>, site: &Si
     authors.sort();
     authors.dedup();
     doc.insert("results".into(), set["results"].clone());
-    doc.insert("result_names".into(), json!(names(&set["results"])));
+    doc.insert("result".into(), json!(names(&set["results"])));
+    doc.insert("result_names".into(), json!(result_names()));
     doc.insert("buildername".into(), json!("whole buildset"));
     doc.insert("build_url".into(), json!(format!("{}/", site.url)));
     doc.insert("previous_results".into(), Value::Null);
     doc.insert("reason".into(), set["reason"].clone());
-    doc.insert("sourcestamps".into(), set["sourcestamps"].clone());
+    doc.insert("sourcestamps".into(), json!(stamps(&set["sourcestamps"])));
     doc.insert("projects".into(), json!(projects(&set["sourcestamps"])));
     doc.insert("changes".into(), builds.first().map(|b| b["changes"].clone()).unwrap_or(json!([])));
     doc.insert("blamelist".into(), json!(authors));
@@ -173,6 +183,17 @@ fn people(build: &Value) -> Vec<String> {
         }
     }
     all
+}
+
+/// Sources in words: «main at 5f3c2a9d», with their codebases where there are several.
+fn stamps(stamps: &Value) -> String {
+    let one = |stamp: &Value| {
+        let (codebase, branch, revision) = (text(stamp, "/codebase"), text(stamp, "/branch"), text(stamp, "/revision"));
+        let branch = if branch.is_empty() { "the default branch".to_owned() } else { branch };
+        let place = if revision.is_empty() { branch } else { format!("{branch} at {revision}") };
+        if codebase.is_empty() { place } else { format!("{codebase}: {place}") }
+    };
+    stamps.as_array().into_iter().flatten().map(one).collect::<Vec<_>>().join(", ")
 }
 
 fn projects(stamps: &Value) -> String {

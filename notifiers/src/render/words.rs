@@ -24,7 +24,7 @@ pub fn subject(doc: &Value) -> String {
         None if doc["request"].is_object() => {
             format!("[{title}] {}: request {}", text(doc, "/buildername"), text(doc, "/mode"))
         }
-        None => format!("[{title}] {} builds: {}", doc["builds"].as_array().map_or(0, Vec::len), text(doc, "/result_names")),
+        None => format!("[{title}] {} builds: {}", doc["builds"].as_array().map_or(0, Vec::len), text(doc, "/result")),
     };
     let branches: Vec<String> = stamps(doc).map(|s| text(s, "/branch")).filter(|b| !b.is_empty()).collect();
     if !branches.is_empty() {
@@ -43,7 +43,7 @@ pub fn line(doc: &Value) -> String {
         None => "build started".into(),
         Some(_) => {
             let said = Some(text(doc, "/build/state_string")).filter(|s| !s.is_empty());
-            one_line(&said.unwrap_or_else(|| text(doc, "/result_names")), WORD_MAX)
+            one_line(&said.unwrap_or_else(|| text(doc, "/result")), WORD_MAX)
         }
     }
 }
@@ -56,7 +56,7 @@ pub fn body(doc: &Value, excerpt: Option<&Excerpted>) -> String {
     } else if doc["worker"].is_object() {
         missing(&mut out, doc);
     } else if doc["is_buildset"] == true {
-        let _ = writeln!(out, "All builds of this set have ended: {}.\n", text(doc, "/result_names"));
+        let _ = writeln!(out, "All builds of this set have ended: {}.\n", text(doc, "/result"));
         for build in doc["builds"].as_array().into_iter().flatten() {
             let result = super::context::results(&build["results"]).map_or("running", Results::name);
             let name = one_line(&text(build, "/builder/name"), WORD_MAX);
@@ -166,7 +166,7 @@ fn missing(out: &mut String, doc: &Value) {
 }
 
 fn stamps(doc: &Value) -> impl Iterator<Item = &Value> {
-    doc["sourcestamps"].as_array().into_iter().flatten()
+    doc["buildset"]["sourcestamps"].as_array().into_iter().flatten()
 }
 
 /// «4 min 5 s».

@@ -72,8 +72,12 @@ pub(super) async fn send(
     let headers = headers(source, settings, &first.document).await?;
     let domain = settings.fromaddr.rsplit_once('@').map_or("tidemill.invalid", |(_, d)| d.trim_end_matches('>'));
     let builder = text(&first.document, "/buildername");
-    let branches: Vec<String> =
-        first.document["sourcestamps"].as_array().into_iter().flatten().map(|s| text(s, "/branch")).collect();
+    let branches: Vec<String> = first.document["buildset"]["sourcestamps"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|s| text(s, "/branch"))
+        .collect();
     let thread = format!("{} {builder} {}", site.url, branches.join(" "));
     let list = format!("{}.{}", source.reporter.name, host(&site.url));
     let message_id = message_id("notice", &delivery.message_id, domain);

@@ -34,7 +34,7 @@ pub(super) const RUNS_SERVICES: bool = false;
 pub(super) const RUNS_LATENT: bool = false;
 
 /// Where secrets come from.
-const PROVIDERS: &[&str] = &["HashiCorpVaultKvSecretProvider", "SecretInPass", "SecretInVault"];
+const PROVIDERS: &[&str] = &["SecretInPass"];
 
 pub(super) fn runs_provider(kind: &str) -> bool {
     !PROVIDERS.contains(&kind)

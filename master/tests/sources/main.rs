@@ -8,6 +8,7 @@ mod svn;
 
 #[path = "../common/eventually.rs"]
 mod eventually;
+#[allow(dead_code)]
 #[path = "../common/server.rs"]
 mod server;
 

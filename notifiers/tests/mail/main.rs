@@ -3,6 +3,7 @@
 
 mod broken;
 mod composed;
+mod ldap;
 mod opensmtpd;
 mod relays;
 mod tls;

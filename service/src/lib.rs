@@ -4,9 +4,11 @@
 
 pub mod backoff;
 pub mod lifecycle;
+pub mod links;
 pub mod postgres;
 pub mod reach;
 pub mod reconcile;
+pub mod secrets;
 pub mod settings;
 pub mod telemetry;
 pub mod token;

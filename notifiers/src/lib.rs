@@ -8,6 +8,8 @@
 //! in hand is due again when its lease is over, under the same message id.
 
 pub mod app;
+pub mod forge;
+pub mod http;
 pub mod line;
 pub mod links;
 pub mod mail;

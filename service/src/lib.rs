@@ -1,10 +1,12 @@
 //! What every daemon of Tidemill needs and none should write again: an orderly
-//! end, back-off, loops that reconcile, tokens, and telemetry.
+//! end, back-off, loops that reconcile, tokens, what may be
+//! reached, and telemetry.
 
 pub mod backoff;
 pub mod lifecycle;
 pub mod links;
 pub mod postgres;
+pub mod reach;
 pub mod reconcile;
 pub mod secrets;
 pub mod settings;

@@ -8,6 +8,7 @@ pub mod attachments;
 pub mod compose;
 pub mod excerpt;
 mod headers;
+pub mod ldap;
 mod stream;
 pub mod transport;
 
@@ -15,4 +16,5 @@ pub use addresses::{Lookup, Mailmap, mailbox};
 pub use attachments::{Attachment, Kind};
 pub use compose::{Letter, compose, message_id};
 pub use excerpt::{Excerpt, excerpt};
+pub use ldap::Directory;
 pub use transport::{Relay, RelaySettings, RelayTls};

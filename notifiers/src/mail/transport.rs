@@ -141,10 +141,12 @@ impl Relay {
     /// Hands one mail over.
     pub async fn send(&self, mail: &lettre::Message) -> Outcome {
         let content = mail.formatted();
+        // The mark of a mail's end brings a line end of its own.
+        let content = content.strip_suffix(b"\r\n").unwrap_or(&content);
         let deadline = Instant::now() + self.settings.within;
         // A kept connection may have been closed meanwhile; then a new one tells more.
         while let Some(kept) = self.take() {
-            match self.transact(kept, mail.envelope(), &content, deadline).await {
+            match self.transact(kept, mail.envelope(), content, deadline).await {
                 Err(f) if f.step == Step::Sender && f.is_lost() => {}
                 ended => return self.outcome(ended),
             }
@@ -152,7 +154,7 @@ impl Relay {
         let ended = match self.connect(deadline).await {
             Ok(connection) => {
                 let kept = Kept { connection, since: Instant::now(), mails: 0 };
-                self.transact(kept, mail.envelope(), &content, deadline).await
+                self.transact(kept, mail.envelope(), content, deadline).await
             }
             Err(failure) => Err(failure),
         };

@@ -4,6 +4,7 @@
 //! replicas; `send` claims them, renders and hands them to a transport (`mail`,
 //! `irc`, `http`, `forge`), and records what the other side said.
 
+pub mod irc;
 pub mod message;
 pub mod outcome;
 

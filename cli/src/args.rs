@@ -2,7 +2,7 @@
 
 use crate::commands::{
     builders, builds, cancel, checkconfig, completion, config, doc, force, init, locks, log, lsp, master, migrate,
-    pause, plan, reconfig, requests, run, schedulers, sendchange, settings, sources, try_builds, user, watch, worker,
+    notify, pause, plan, reconfig, requests, run, schedulers, sendchange, settings, sources, try_builds, user, watch, worker,
     workers,
 };
 use crate::project::apart;
@@ -38,6 +38,7 @@ pub enum Command {
     Up(up::Up),
     Master(master::Master),
     Worker(worker::Worker),
+    Notify(notify::Notify),
     Migrate(migrate::Migrate),
     #[command(subcommand)]
     User(user::User),

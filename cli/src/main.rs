@@ -67,6 +67,7 @@ fn run(cli: Cli, out: Output) -> Result<Exit> {
     match cli.command {
         Command::Master(args) => on_threads(commands::master::run(args, layers)),
         Command::Worker(args) if args.command.is_none() => on_threads(commands::worker::run(args, layers)),
+        Command::Notify(args) if args.command.is_none() => on_threads(commands::notify::run(args, layers)),
         Command::Run(args) => {
             // A reader that goes away stops the build in order, see `local`.
             telemetry::init(telemetry::Format::Text, "error");
@@ -124,6 +125,10 @@ async fn simple(command: Command, layers: Layers, out: Output) -> Result<Exit> {
         Command::Worker(args) => match args.command {
             Some(command) => commands::worker::add(command, layers, out).await,
             None => Err(Failure::internal("a worker is not a simple command")),
+        },
+        Command::Notify(args) => match args.command {
+            Some(command) => commands::notify::ask(command, out).await,
+            None => Err(Failure::internal("a notifier is not a simple command")),
         },
         Command::Up(_) | Command::Run(_) | Command::Master(_) | Command::EvaluateProject | Command::ExamineProject => {
             Err(Failure::internal("a daemon is not a simple command"))

@@ -35,6 +35,7 @@ pub mod plan;
 pub mod policies;
 pub mod reference;
 pub mod secret;
+pub mod template;
 
 /// Vendored packages and their manifest.
 pub mod packages {

@@ -9,7 +9,7 @@ use tidemill_model::revision::Files;
 /// A name for the mistake, and the file. `B` is a good builder, on one line.
 const B: &str = "b = util.BuilderConfig(name = \"linux\", workernames = [\"*\"], factory = util.BuildFactory([steps.ShellCommand(command = \"make\")]))";
 
-const MISTAKES: [(&str, &str); 56] = [
+const MISTAKES: [(&str, &str); 58] = [
     ("pythons_first_line", "c = BuildmasterConfig = {}\n"),
     ("an_import", "from buildbot.plugins import *\nc = {}\n"),
     ("no_configuration", "config = {}\n"),
@@ -32,7 +32,15 @@ const MISTAKES: [(&str, &str); 56] = [
     ("a_bracket_too_many", "c = {}\nx = (1, 2))\n"),
     ("a_missing_colon", "c = {}\ndef f()\n    return 1\n"),
     ("a_slip_in_an_option_of_a_template", "c = {}\nutil.Interpolate('%(prop:x)s', stric = True)\n"),
-    ("arguments_of_a_reporter_without_names", "c = {}\nreporters.MailNotifier('a@example.org')\n"),
+    (
+        "a_slip_in_a_template_of_a_mail",
+        "c = {}\nwords = reporters.MessageFormatter(\n    template = \"\"\"{{ buildername }}\n{{ build.numbr }} by {{ blamelist | jion(', ') }}\"\"\",\n)\nc['services'] = [reporters.MailNotifier('ci@example.org', generators = [reporters.BuildStatusGenerator(message_formatter = words)])]\n",
+    ),
+    (
+        "arguments_of_mails_before_generators",
+        "c = {}\nc['services'] = [reporters.MailNotifier('ci@example.org', mode = 'failing', addLogs = True)]\n",
+    ),
+    ("arguments_of_a_reporter_without_names", "c = {}\nreporters.PushoverNotifier('a')\n"),
     (
         "a_time_as_text",
         "c = {}\nsteps.ShellCommand(command = 'x', timeout = '10 min', haltOnFailure = 'yes', env = ['A=1'])\n",

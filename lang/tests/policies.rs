@@ -414,12 +414,12 @@ fn what_no_part_runs_yet_is_taken_with_a_warning() {
     let p = with(
         "",
         "",
-        "c['services'] = [reporters.MailNotifier(fromaddr = 'a@example.org', password = util.Secret('mail'))]",
+        "c['services'] = [reporters.PushoverNotifier(userKey = 'a', apiToken = util.Secret('mail'))]",
     );
     let warnings: Vec<_> =
         p.warnings().iter().filter(|w| w.severity == Severity::Warning).map(|w| w.message.as_str()).collect();
-    assert_eq!(warnings, ["reporters.MailNotifier is accepted but not run by this release"]);
-    assert_eq!(p.definition().services[0].args["password"], json!({"$secret": "mail"}));
+    assert_eq!(warnings, ["reporters.PushoverNotifier is accepted but not run by this release"]);
+    assert_eq!(p.definition().services[0].args["apiToken"], json!({"$secret": "mail"}));
     assert_eq!(p.definition().secrets, ["mail"]);
 }
 

@@ -325,7 +325,7 @@ c["schedulers"] = [
     schedulers.SingleBranchScheduler(name = "s", builderNames = choose),
     schedulers.Custom(name = "own", builderNames = ["b"], rule = choose),
 ]
-c["services"] = [reporters.MailNotifier()]
+c["services"] = [reporters.TelegramBot()]
 "#,
     );
     let mut warned: Vec<(u32, &str)> = project.warnings().iter().map(|w| (w.line, w.message.as_str())).collect();
@@ -334,7 +334,7 @@ c["services"] = [reporters.MailNotifier()]
         warned,
         [
             (6, "steps.FileUpload is accepted but not run by this release"),
-            (16, "reporters.MailNotifier is accepted but not run by this release"),
+            (16, "reporters.TelegramBot is accepted but not run by this release"),
         ]
     );
 }

@@ -6,7 +6,7 @@ use crate::loops::claim::Polls;
 use crate::loops::ingest::Ingest;
 use crate::policies::failures::Failures;
 use crate::projects::Projects;
-use crate::secrets::Secrets;
+use tidemill_service::secrets::Secrets;
 use crate::settings::Settings;
 use std::net::SocketAddr;
 use std::ops::Deref;

@@ -17,13 +17,11 @@ pub mod hooks;
 pub mod http;
 pub mod live;
 pub mod loops;
-pub mod paths;
 pub mod policies;
 pub mod pollers;
 pub mod projects;
 pub mod schedulers;
 pub mod secret_providers;
-pub mod secrets;
 pub mod settings;
 pub mod triggers;
 
@@ -33,6 +31,7 @@ use tidemill_schema::Db;
 use tidemill_service::Lifecycle;
 
 pub use settings::Settings;
+pub(crate) use tidemill_model::pages as paths;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

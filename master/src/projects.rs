@@ -146,6 +146,8 @@ pub const EVALUATE_COMMAND: &str = "evaluate-project";
 const CHILD_MEMORY: u64 = 1 << 30;
 const CHILD_SECONDS: u64 = 20;
 const CHILD_WALL: Duration = Duration::from_secs(40);
+/// How long a worker may stay away where the project file does not say.
+const MISSING: Duration = Duration::from_secs(3600);
 /// Most bytes that it may answer; a definition of 1,000 builders has two million.
 const ANSWER_MAX: u64 = 32 << 20;
 /// Of its last words.
@@ -287,7 +289,15 @@ pub fn wanted(definition: &Definition) -> Wanted {
         workers: definition
             .workers
             .iter()
-            .map(|w| WantedWorker { name: w.name.clone(), locks: w.locks.clone(), max_builds: w.max_builds })
+            .map(|w| WantedWorker {
+                name: w.name.clone(),
+                locks: w.locks.clone(),
+                max_builds: w.max_builds,
+                missed: w.latent.is_none().then(|| {
+                    let after = w.missing_timeout_us.map_or(MISSING, Duration::from_micros);
+                    (after, w.notify_on_missing.clone())
+                }),
+            })
             .collect(),
     }
 }

@@ -5,7 +5,7 @@
 //! `TIDEMILL_SECRET_…`. So no project file reads any other file of a master. The
 //! first provider that knows a name wins.
 
-use crate::secrets::{SecretError, Secrets, check_name, of_environment, read};
+use tidemill_service::secrets::{SecretError, Secrets, check_name, of_environment, read};
 use std::path::{Component, Path, PathBuf};
 use tidemill_lang::definition::Declared;
 use tidemill_model::revision::Files;

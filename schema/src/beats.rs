@@ -37,6 +37,11 @@ pub async fn form_key(c: &mut PgConnection) -> Result<String> {
     Ok(sqlx::query_scalar!("select form_key from cluster").fetch_one(c).await?)
 }
 
+/// The key of links in mails.
+pub async fn link_key(c: &mut PgConnection) -> Result<String> {
+    Ok(sqlx::query_scalar!("select link_key from cluster").fetch_one(c).await?)
+}
+
 /// Adds a beat; now and then removes those older than an hour.
 pub async fn beat(c: &mut PgConnection, master: MasterId) -> Result<()> {
     let gap = interval(BEAT * 2 + BEAT / 2);

@@ -5,50 +5,14 @@
 //! only what is still open is ended.
 
 use crate::Result;
-use crate::changes::Cursor;
 use crate::request_control::{Selection, builds_running, builds_stop};
 use crate::requests::requests_end;
 use sqlx::PgConnection;
 use sqlx::types::Json;
 use tidemill_model::{BuildId, RequestId, Results, SourceStamp};
 
-/// Name of the reader.
-const READER: &str = "cancellers";
-
-/// The reader's place, its row locked until the transaction ends. None while another
-/// replica has it; the first one begins at the end of the stream.
-pub async fn reader_take(c: &mut PgConnection) -> Result<Option<Cursor>> {
-    sqlx::query!(
-        "insert into event_readers (name, xid, id)
-         select $1, tidemill_horizon(), 0 where not exists (select from event_readers where name = $1)
-         on conflict do nothing",
-        READER
-    )
-    .execute(&mut *c)
-    .await?;
-    let row = sqlx::query!("select xid, id from event_readers where name = $1 for update skip locked", READER)
-        .fetch_optional(c)
-        .await?;
-    Ok(row.map(|r| Cursor { xid: r.xid, id: r.id }))
-}
-
-pub async fn reader_advance(c: &mut PgConnection, to: Cursor) -> Result<()> {
-    let done = sqlx::query!(
-        "update event_readers set xid = $2, id = $3 where name = $1 and (xid, id) <= ($2, $3)",
-        READER,
-        to.xid,
-        to.id
-    )
-    .execute(c)
-    .await?;
-    crate::error::expect("readers advanced", 1, done.rows_affected())
-}
-
-/// No canceller is defined any more: one that comes back begins anew.
-pub async fn reader_forget(c: &mut PgConnection) -> Result<()> {
-    sqlx::query!("delete from event_readers where name = $1", READER).execute(c).await?;
-    Ok(())
-}
+/// Their place in the event stream.
+pub const READER: &str = "cancellers";
 
 /// A request that a change led to, for the first time.
 #[derive(Clone, Debug)]

@@ -9,11 +9,13 @@
 mod locks;
 mod rows;
 
+use crate::notices::missing::{Watched, watches_set};
 use crate::{Error, Result};
 use serde_json::Value;
 use sqlx::PgConnection;
 use sqlx::types::Json;
 use std::collections::BTreeMap;
+use std::time::Duration;
 use tidemill_model::LockAccess;
 use tidemill_model::revision::Files;
 use tidemill_model::{Properties, RevisionId};
@@ -50,6 +52,8 @@ pub struct WantedWorker {
     /// Locks that each of its builds holds.
     pub locks: Vec<LockAccess>,
     pub max_builds: Option<u32>,
+    /// How long it may stay away before that is told, and to whom.
+    pub missed: Option<(Duration, Vec<String>)>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -176,6 +180,7 @@ pub async fn revision_activate_by(c: &mut PgConnection, id: RevisionId, wanted: 
     rows::builders(c, &wanted.builders).await?;
     locks::locks(c, &wanted.locks).await?;
     locks::workers(c, &wanted.workers).await?;
+    watches_set(c, &watched(&wanted.workers)).await?;
     locks::waiters(c).await?;
     rows::schedulers(c, &wanted.schedulers).await?;
     rows::change_sources(c, &wanted.change_sources).await?;
@@ -206,6 +211,15 @@ pub async fn revision_activate_by(c: &mut PgConnection, id: RevisionId, wanted: 
     .execute(&mut *c)
     .await?;
     Ok(true)
+}
+
+/// The workers that are to be missed.
+fn watched(workers: &[WantedWorker]) -> Vec<Watched> {
+    let watch = |w: &WantedWorker| {
+        let (missing_after, notify) = w.missed.clone()?;
+        Some(Watched { name: w.name.clone(), missing_after, notify })
+    };
+    workers.iter().filter_map(watch).collect()
 }
 
 /// The files of a revision, by hash.

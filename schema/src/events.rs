@@ -103,3 +103,38 @@ pub async fn events_prune(db: &crate::Db, days: i32) -> Result<u64> {
         }
     }
 }
+
+/// A reader's place, its row locked until the transaction ends. None while another replica has it;
+/// one that was never here begins at the end of the stream.
+pub async fn reader_take(c: &mut PgConnection, name: &str) -> Result<Option<Cursor>> {
+    sqlx::query!(
+        "insert into event_readers (name, xid, id)
+         select $1, tidemill_horizon(), 0 where not exists (select from event_readers where name = $1)
+         on conflict do nothing",
+        name
+    )
+    .execute(&mut *c)
+    .await?;
+    let row = sqlx::query!("select xid, id from event_readers where name = $1 for update skip locked", name)
+        .fetch_optional(c)
+        .await?;
+    Ok(row.map(|r| Cursor { xid: r.xid, id: r.id }))
+}
+
+pub async fn reader_advance(c: &mut PgConnection, name: &str, to: Cursor) -> Result<()> {
+    let done = sqlx::query!(
+        "update event_readers set xid = $2, id = $3 where name = $1 and (xid, id) <= ($2, $3)",
+        name,
+        to.xid,
+        to.id
+    )
+    .execute(c)
+    .await?;
+    crate::error::expect("readers advanced", 1, done.rows_affected())
+}
+
+/// Nobody needs it any more: one that comes back begins anew.
+pub async fn reader_forget(c: &mut PgConnection, name: &str) -> Result<()> {
+    sqlx::query!("delete from event_readers where name = $1", name).execute(c).await?;
+    Ok(())
+}

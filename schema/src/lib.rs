@@ -28,6 +28,7 @@ pub mod leases;
 pub mod locks;
 pub mod log_chunks;
 pub mod migrate;
+pub mod notices;
 pub mod patches;
 pub mod policy_failures;
 pub mod read;

@@ -37,7 +37,7 @@ const fn without(table: &'static str, master: &'static str, secret: &'static [&'
 
 /// Every table. A lock of a row needs the right to update something of it.
 pub const GRANTS: &[Grant] = &[
-    without("cluster", "", &["form_key"]),
+    without("cluster", "", &["form_key", "link_key"]),
     grant("masters", "insert, update"),
     grant("beats", "insert, delete"),
     without("config_revisions", "insert, update (definition, vocabulary)", &["files", "definition"]),
@@ -85,6 +85,11 @@ pub const GRANTS: &[Grant] = &[
     grant("trigger_buildsets", "insert"),
     grant("events", "insert, delete"),
     grant("event_readers", "insert, update, delete"),
+    grant("destinations", "insert, update"),
+    grant("deliveries", "insert, update, delete"),
+    grant("notice_optouts", "insert, delete"),
+    grant("worker_watches", "insert, update, delete"),
+    grant("notifier_leases", "insert, update, delete"),
     // The migrator's own.
     Grant { table: "_sqlx_migrations", master: "", reader: false, secret: &[] },
 ];

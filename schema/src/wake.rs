@@ -48,6 +48,8 @@ pub enum Wake {
     Config,
     /// Change sources are to poll now.
     Poll,
+    /// There are notices to send.
+    Notices,
 }
 
 #[derive(Default)]
@@ -61,6 +63,7 @@ struct Dirty {
     locks: BTreeSet<i64>,
     config: bool,
     poll: bool,
+    notices: bool,
 }
 
 /// The wakes of one replica.
@@ -93,6 +96,25 @@ impl Wakes {
         self.local.subscribe()
     }
 
+    /// Tells `wake` of each wake that concerns it, until the drain begins.
+    pub fn forward(&self, life: &Lifecycle, wake: Arc<Notify>, concerns: impl Fn(&Wake) -> bool + Send + 'static) {
+        let mut wakes = self.subscribe();
+        let drain = life.draining().clone();
+        life.spawn("wake.forward", async move {
+            loop {
+                let heard = tokio::select! {
+                    w = wakes.recv() => w,
+                    _ = drain.cancelled() => return,
+                };
+                match heard {
+                    Ok(w) if !concerns(&w) => {}
+                    Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => wake.notify_one(),
+                    Err(broadcast::error::RecvError::Closed) => return,
+                }
+            }
+        });
+    }
+
     /// Says after a commit that there may be something to look at.
     pub fn send(&self, wake: Wake) {
         {
@@ -108,6 +130,7 @@ impl Wakes {
                 Wake::Locks(ids) => dirty.locks.extend(ids),
                 Wake::Config => dirty.config = true,
                 Wake::Poll => dirty.poll = true,
+                Wake::Notices => dirty.notices = true,
             }
         }
         // Nobody listening is no error.
@@ -236,7 +259,9 @@ impl Dirty {
                 out.push(ids(letter, set));
             }
         }
-        for (letter, flag) in [('c', self.changes), ('e', self.events), ('f', self.config), ('o', self.poll)] {
+        let flags =
+            [('c', self.changes), ('e', self.events), ('f', self.config), ('o', self.poll), ('n', self.notices)];
+        for (letter, flag) in flags {
             if flag {
                 out.push(format!("{letter} {origin} "));
             }
@@ -262,6 +287,7 @@ fn parse(payload: &str, own: &str) -> Option<Wake> {
         "e" => Wake::Events,
         "f" => Wake::Config,
         "o" => Wake::Poll,
+        "n" => Wake::Notices,
         _ => return None,
     })
 }

@@ -3,8 +3,10 @@
 
 pub mod backoff;
 pub mod lifecycle;
+pub mod links;
 pub mod postgres;
 pub mod reconcile;
+pub mod secrets;
 pub mod settings;
 pub mod telemetry;
 pub mod token;

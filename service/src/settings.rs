@@ -16,6 +16,7 @@ pub struct Settings {
     pub database: Database,
     pub master: Master,
     pub worker: Worker,
+    pub notify: Notify,
     pub log: Log,
 }
 
@@ -88,6 +89,21 @@ pub struct Worker {
 }
 
 #[derive(Clone, Debug, Deserialize)]
+pub struct Notify {
+    /// The address that people use, for links; that of the masters if not set.
+    pub public_url: Option<String>,
+    /// A folder with the values of secrets, a file each; that of the masters if not set.
+    pub secrets_dir: Option<PathBuf>,
+    /// Sent at one time to one server, and by one process.
+    pub each: u64,
+    pub most: u64,
+    /// Silence after which another notifier takes what one had in hand, seconds.
+    pub lease_seconds: u64,
+    /// Whether addresses of the project file may be of this machine or its network.
+    pub local_addresses: bool,
+}
+
+#[derive(Clone, Debug, Deserialize)]
 pub struct Log {
     #[serde(deserialize_with = "log_format")]
     pub format: crate::telemetry::Format,
@@ -154,6 +170,12 @@ const KEYS: &[Key] = &[
     key("worker.labels", None, "what builders may require of it, as in os=linux,mem=16,gpu"),
     key("worker.token_file", None, "file with the worker's token"),
     key("worker.spool_max_bytes", Some("2147483648"), "most bytes that wait on disk for a master"),
+    key("notify.public_url", None, "address that people use, for links in notices"),
+    key("notify.secrets_dir", None, "folder with the values of secrets, a file each"),
+    key("notify.each", Some("8"), "notices sent at one time to one server"),
+    key("notify.most", Some("64"), "notices sent at one time by one process"),
+    key("notify.lease_seconds", Some("60"), "silence after which another notifier takes over"),
+    key("notify.local_addresses", Some("false"), "let webhooks and forges be on this machine or its network"),
     key("log.format", Some("text"), "text or json"),
 ];
 

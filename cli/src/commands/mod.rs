@@ -17,6 +17,7 @@ pub mod logstream;
 pub mod lsp;
 pub mod master;
 pub mod migrate;
+pub mod notify;
 pub mod pause;
 pub mod plan;
 pub mod reconfig;

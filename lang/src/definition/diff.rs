@@ -70,13 +70,14 @@ impl Changes {
 }
 
 /// Lists of named parts in a definition's JSON.
-const GROUPS: [(&str, Group); 9] = [
+const GROUPS: [(&str, Group); 10] = [
     ("builders", Group::Builder),
     ("schedulers", Group::Scheduler),
     ("change_sources", Group::ChangeSource),
     ("workers", Group::Worker),
     ("locks", Group::Lock),
     ("projects", Group::ProjectEntry),
+    ("reporters", Group::Service),
     ("services", Group::Service),
     ("cancellers", Group::Service),
     ("secrets_providers", Group::SecretsProvider),

@@ -1,6 +1,7 @@
 //! Hooks: addresses to which others send what happened (`c["www"]`).
 
 use serde::{Deserialize, Serialize};
+use tidemill_model::SecretText;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -85,27 +86,6 @@ pub enum PullRequestRef {
     #[default]
     Merge,
     Head,
-}
-
-/// A text that nobody should read: best the name of a secret.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum SecretText {
-    Secret {
-        #[serde(rename = "$secret")]
-        name: String,
-    },
-    /// It stands in the file.
-    Text(String),
-}
-
-impl std::fmt::Debug for SecretText {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            SecretText::Secret { name } => write!(f, "Secret({name:?})"),
-            SecretText::Text(_) => f.write_str("Text(…)"),
-        }
-    }
 }
 
 /// Who may use hooks by HTTP basic authentication (`change_hook_auth`).

@@ -11,8 +11,11 @@ mod diff;
 mod force;
 mod hooks;
 mod locks;
+mod people;
+mod reporters;
 mod schedulers;
 mod sources;
+mod transports;
 mod workers;
 
 pub use builders::{BuilderDef, Collapse, FolderDef, PolicyNames, ProjectDef, StepDef};
@@ -20,14 +23,24 @@ pub use cancellers::{CancelRule, CancellerDef, CancellerKind};
 pub use cron::{Cron, CronDef, Day, Fault as CronFault};
 pub use diff::{Changed, Changes, FieldChange, Group};
 pub use force::{Field, FieldKind, ForceDef};
-pub use hooks::{HookDef, HookDialect, HookUser, Outsiders, PullRequestRef, SecretText};
+pub use hooks::{HookDef, HookDialect, HookUser, Outsiders, PullRequestRef};
 pub use locks::{AccessMode, LockAccess, LockDef, LockKind};
+pub use reporters::{
+    BlameDef, BlameWhen, FormatterDef, GeneratorDef, GeneratorKind, LogsWanted, MAX_AGE_US, Mode, Renderable,
+    ReporterDef, ReporterKind, TemplateDef, TemplateType, Wants,
+};
 pub use schedulers::{CodebaseDef, CustomSchedulerDef, NightlyDef, SchedulerDef, SchedulerKind, TimedDef};
 pub use sources::{
     Branches, ChangeSourceDef, ChangeSourceKind, CustomPollerDef, Declared, GitCredentials, GitPollerDef, Login,
     RevlinkDef,
 };
+pub use transports::{
+    BitbucketDef, BitbucketServerDef, ChannelDef, ClientCert, ForgeDef, GerritDef, GerritVerifyDef, HttpAccess,
+    HttpDef, IrcAllowed, IrcDef, IrcRule, LdapDef, LookupDef, MailDef, MailMapLine, MailTls, NotifyEvent, Verify,
+    WebhookDef, ZulipDef,
+};
 pub use workers::WorkerDef;
+pub use tidemill_model::SecretText;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -79,7 +92,10 @@ pub struct Definition {
     pub locks: Vec<LockDef>,
     #[serde(default)]
     pub projects: Vec<ProjectDef>,
-    /// Reporters and other services: declared data, in the order of the file.
+    /// Who is told what, in the order of the file.
+    #[serde(default)]
+    pub reporters: Vec<ReporterDef>,
+    /// Services that no part of this release runs: declared data, in the order of the file.
     #[serde(default)]
     pub services: Vec<Declared>,
     /// Services that cancel builds.

@@ -11,11 +11,15 @@ mod cancellers;
 mod collapse;
 mod compatible;
 mod context;
+mod gerrit;
 mod hooks;
 mod host;
 mod latent;
+mod messages;
 mod order;
 mod poll;
+mod rendered;
+mod reporters;
 mod schedule;
 mod sources;
 mod values;
@@ -24,6 +28,7 @@ mod views;
 pub(crate) use call::Function;
 pub(crate) use cancellers::Canceller;
 pub(crate) use collapse::CollapseRule;
+pub use gerrit::{GerritCall, GerritReview};
 pub(crate) use hooks::HookRules;
 pub use hooks::{HookInput, HookOutput};
 pub use host::{
@@ -31,6 +36,10 @@ pub use host::{
     Resource,
 };
 pub use latent::{Checked, LatentInput, LatentOutput, Started};
+pub use messages::{FormatOutput, Which};
+pub(crate) use messages::{FormatterRules, GeneratorRules, TemplateRules, template_type};
+pub(crate) use rendered::Argument;
+pub(crate) use reporters::Reporter;
 pub(crate) use sources::RevlinkRule;
 pub use views::{
     BuilderView, FinishedView, NewBuildset, PollInput, PollOutput, RequestView, RuleInput, RuleOutput, SourceView,

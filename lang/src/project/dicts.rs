@@ -37,7 +37,7 @@ pub(super) fn builder<'v>(
         let target = match spec.param(name).map(|p| p.status) {
             Some(Status::Alias(to)) => to,
             Some(Status::Required(_) | Status::Optional(_)) => name,
-            Some(Status::Ignored(_) | Status::Later) => continue,
+            Some(Status::Ignored(_) | Status::Moved(_) | Status::Later) => continue,
             None => {
                 let hint = names::nearest(name, spec.names()).map(|n| format!("did you mean `{n}`?"));
                 report(Diagnostic::error(format!("{what} has an unknown key `{name}`")).maybe_hint(hint));

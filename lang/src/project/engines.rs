@@ -28,8 +28,12 @@ pub(super) fn runs_source(kind: &str) -> bool {
     !SOURCES.contains(&kind)
 }
 
-/// Reporters and other services come with their own release.
-pub(super) const RUNS_SERVICES: bool = false;
+/// Reporters that nobody runs.
+const REPORTERS: &[&str] = &["PushjetNotifier", "PushoverNotifier", "TelegramBot"];
+
+pub(super) fn runs_reporter(kind: &str) -> bool {
+    !REPORTERS.contains(&kind)
+}
 
 /// Workers that somebody starts on demand.
 pub(super) const RUNS_LATENT: bool = false;
@@ -48,7 +52,7 @@ pub(super) const PROJECT_KEYS: [&str; 2] = ["logMaxSize", "logMaxTailSize"];
 /// The same of what only describes: nobody is misled, so the reference alone says it.
 const BUILDER_WORDS: [&str; 1] = ["description_format"];
 const WORKER_WORDS: [&str; 1] = ["machine_name"];
-const PROJECT_WORDS: [&str; 4] = ["buildbotURL", "projects", "title", "titleURL"];
+const PROJECT_WORDS: [&str; 2] = ["projects", "titleURL"];
 
 /// «… is accepted but not run by this release».
 pub(super) fn warning(what: &str) -> crate::host::diagnostics::Diagnostic {
@@ -62,9 +66,8 @@ pub(crate) fn accepted_only(spec: &Spec) -> bool {
         Kind::Scheduler(_) => !runs_scheduler(spec.short()),
         Kind::ChangeSource(_) => !runs_source(spec.short()),
         Kind::Worker => !PLAIN_WORKERS.contains(&spec.short()) && !RUNS_LATENT,
-        Kind::Reporter => !RUNS_SERVICES,
+        Kind::Reporter => !runs_reporter(spec.short()),
         Kind::SecretsProvider => !runs_provider(spec.short()),
-        Kind::Part if spec.name.starts_with("reporters.") => !RUNS_SERVICES,
         _ => false,
     }
 }
@@ -72,7 +75,6 @@ pub(crate) fn accepted_only(spec: &Spec) -> bool {
 /// The same of an argument of a word that runs.
 pub(crate) fn argument_accepted_only(spec: &Spec, name: &str) -> bool {
     match spec.kind {
-        Kind::Worker if ["notify_on_missing", "missing_timeout"].contains(&name) => !RUNS_SERVICES,
         Kind::Worker => WORKER_WORDS.contains(&name),
         Kind::Builder => BUILDER_ARGUMENTS.contains(&name) || BUILDER_WORDS.contains(&name),
         _ => false,
@@ -81,8 +83,5 @@ pub(crate) fn argument_accepted_only(spec: &Spec, name: &str) -> bool {
 
 /// The same of a key of the configuration.
 pub(crate) fn key_accepted_only(key: &str) -> bool {
-    match key {
-        "services" => !RUNS_SERVICES,
-        key => PROJECT_KEYS.contains(&key) || PROJECT_WORDS.contains(&key),
-    }
+    PROJECT_KEYS.contains(&key) || PROJECT_WORDS.contains(&key)
 }

@@ -9,6 +9,7 @@ mod digest;
 pub(crate) mod engines;
 mod force;
 mod hooks;
+mod reporters;
 pub(crate) mod root;
 mod schedulers;
 mod timed;
@@ -24,7 +25,7 @@ use crate::host::limits::Limits;
 use crate::host::loader;
 use crate::host::site::Site;
 use crate::plan::{BuildContext, Plan};
-use crate::policies::{Canceller, CollapseRule, Function, Global, LocksRule, NoHost, Policies};
+use crate::policies::{Canceller, CollapseRule, Function, Global, LocksRule, NoHost, Policies, Reporter};
 use crate::render::Rendering;
 use crate::steps::Step;
 use crate::values::convert;
@@ -56,6 +57,7 @@ pub(crate) struct Inner {
     pub sources: BTreeMap<String, Source>,
     pub workers: BTreeMap<String, Worker>,
     pub cancellers: BTreeMap<String, Canceller>,
+    pub reporters: BTreeMap<String, Reporter>,
     pub global: Global,
     limits: Limits,
 }
@@ -229,7 +231,7 @@ fn read(files: &Files, config: &Config, limits: &Limits, collector: &Collector) 
     let mut definition = root::read(config, collector);
     definition.vocabulary = crate::vocabulary::levels::needed(files);
     let mut locks = vec![];
-    let (global, cancellers) = whole::read(config, &mut definition, &mut locks, collector);
+    let (global, services) = whole::read(config, &mut definition, &mut locks, collector);
     let workers = workers::read(config, &mut locks, collector);
     let builders = builders::read(config, limits, &Sources::of(files), &mut locks, collector);
     let schedulers = schedulers::read(config, collector);
@@ -244,6 +246,7 @@ fn read(files: &Files, config: &Config, limits: &Limits, collector: &Collector) 
         sources: BTreeMap::new(),
         workers: BTreeMap::new(),
         cancellers: BTreeMap::new(),
+        reporters: BTreeMap::new(),
         global,
         limits: limits.clone(),
     };
@@ -263,10 +266,14 @@ fn read(files: &Files, config: &Config, limits: &Limits, collector: &Collector) 
         inner.sources.insert(entry.definition.name.clone(), source);
         inner.definition.change_sources.push(entry.definition);
     }
-    cancellers::check(&cancellers, &inner.definition.builders, collector);
-    for found in cancellers {
+    services.check(&inner.definition, collector);
+    for found in services.cancellers {
         inner.cancellers.insert(found.definition.name.clone(), found.canceller);
         inner.definition.cancellers.push(found.definition);
+    }
+    for found in services.reporters {
+        inner.reporters.insert(found.definition.name.clone(), found.rules);
+        inner.definition.reporters.push(found.definition);
     }
     inner.definition.secrets = whole::secrets(&inner.definition);
     inner

@@ -2,7 +2,7 @@
 //! locks, projects, services, secrets.
 
 use super::root::Config;
-use super::{cancellers, engines};
+use super::{cancellers, engines, reporters};
 use crate::definition::{Definition, LockDef, ProjectDef, RevlinkDef};
 use crate::host::collector::Collector;
 use crate::host::diagnostics::Diagnostic;
@@ -22,7 +22,7 @@ pub(super) fn read(
     definition: &mut Definition,
     locks: &mut Vec<LockDef>,
     collector: &Collector,
-) -> (Global, Vec<cancellers::Found>) {
+) -> (Global, Services) {
     let global = Global {
         collapse: collapse(config, collector),
         prioritize_builders: function(config, "prioritizeBuilders", collector),
@@ -58,16 +58,18 @@ pub(super) fn read(
             location: entry.site.location(),
         });
     }
-    let mut found = vec![];
+    let mut found = Services::default();
     let service = |k: Kind| matches!(k, Kind::Reporter | Kind::Canceller);
     for service in config.descriptors("services", service, "reporters or cancellers", collector).iter() {
         if service.kind() == Kind::Canceller {
-            found.push(cancellers::read(config, service, collector));
+            found.cancellers.push(cancellers::read(config, service, collector));
             continue;
         }
-        if !engines::RUNS_SERVICES {
-            collector.report(service.site.place(engines::warning(service.spec.name)));
+        if engines::runs_reporter(service.spec.short()) {
+            found.reporters.extend(reporters::read(config, service, collector));
+            continue;
         }
+        collector.report(service.site.place(engines::warning(service.spec.name)));
         definition.services.push(declare::declared(service, &["name"]));
     }
     let secrets = config.descriptors("secretsProviders", |k| k == Kind::SecretsProvider, "secrets", collector);
@@ -78,6 +80,27 @@ pub(super) fn read(
         definition.secrets_providers.push(declare::declared(provider, &["name"]));
     }
     (global, found)
+}
+
+/// What runs of `c["services"]`.
+#[derive(Default)]
+pub(super) struct Services {
+    pub cancellers: Vec<cancellers::Found>,
+    pub reporters: Vec<reporters::Found>,
+}
+
+impl Services {
+    pub fn check(&self, definition: &Definition, collector: &Collector) {
+        cancellers::check(&self.cancellers, &definition.builders, collector);
+        let declared = definition.services.iter().map(|s| s.name.as_str());
+        let known = reporters::Known {
+            builders: &definition.builders,
+            schedulers: definition.schedulers.iter().map(|s| s.name.as_str()).collect(),
+            workers: definition.workers.iter().map(|w| w.name.as_str()).collect(),
+            services: self.cancellers.iter().map(|c| c.definition.name.as_str()).chain(declared).collect(),
+        };
+        reporters::check(&self.reporters, &known, collector);
+    }
 }
 
 /// The site of a key.

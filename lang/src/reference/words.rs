@@ -89,7 +89,7 @@ fn argument(spec: &'static Spec, param: &'static Param) -> Option<Arg> {
         }
         Status::Alias(to) => arg.alias_of = Some(to.to_owned()),
         Status::Ignored(why) => arg.ignored = Some(why.to_owned()),
-        Status::Later => return None,
+        Status::Moved(_) | Status::Later => return None,
     }
     Some(arg)
 }

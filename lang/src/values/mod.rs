@@ -7,6 +7,7 @@ pub(crate) mod descriptor;
 pub(crate) mod factory;
 pub(crate) mod interpolate;
 pub(crate) mod lock;
+pub(crate) mod notices;
 pub(crate) mod placeholder;
 pub(crate) mod rule;
 pub(crate) mod spec;

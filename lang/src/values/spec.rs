@@ -39,12 +39,18 @@ pub(crate) enum Kind {
     CollapseKey,
     Factory,
     FlattenList,
+    /// In what words a reporter speaks.
+    Formatter,
+    /// What a reporter tells.
+    Generator,
     Interpolate,
     Lock,
     LockAccess,
+    /// From names of people to addresses.
+    Lookup,
     /// A log observer.
     Observer,
-    /// A part of a declaration: a form field, a report generator, a message formatter, …
+    /// A part of a declaration: a form field, a filter, …
     Part,
     ProjectEntry,
     Property,
@@ -120,6 +126,8 @@ pub(crate) enum Status {
     Alias(&'static str),
     /// Accepted, without an effect, for this reason.
     Ignored(&'static str),
+    /// It was here in old releases of Buildbot: how it is written since.
+    Moved(&'static str),
     /// Buildbot has it; Tidemill does not, yet.
     Later,
 }
@@ -168,6 +176,10 @@ pub(crate) const fn alias(name: &'static str, to: &'static str) -> Param {
 
 pub(crate) const fn ignored(name: &'static str, why: &'static str) -> Param {
     Param { name, status: Status::Ignored(why), default: "", doc: "" }
+}
+
+pub(crate) const fn moved(name: &'static str, to: &'static str) -> Param {
+    Param { name, status: Status::Moved(to), default: "", doc: "" }
 }
 
 pub(crate) const fn later(name: &'static str) -> Param {

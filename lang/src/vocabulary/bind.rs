@@ -209,6 +209,10 @@ impl<'v> Binding<'_, 'v, '_, '_> {
                 let message = format!("`{name}` of {} has no effect: {why}", self.called);
                 self.report(&name, Diagnostic::warning(message))
             }
+            Status::Moved(to) => {
+                let message = format!("`{name}` is no argument of {}", self.called);
+                self.report(&name, Diagnostic::error(message).hint(format!("write {to}")))
+            }
             Status::Later => {
                 let message = format!("`{name}` of {} is not in this release; it comes with a later one", self.called);
                 self.report(&name, Diagnostic::error(message).hint("take it out to go on"))

@@ -17,6 +17,8 @@ const FIRST: u32 = 2;
 const NEWER: &[(u32, &[&str])] = &[(
     3,
     &[
+        "LdapLookup",
+        "MailMap",
         "Mercurial",
         "SVN",
         "Trigger",
@@ -24,6 +26,7 @@ const NEWER: &[(u32, &[&str])] = &[(
         "Try_Userpass",
         "change_hook_dialects",
         "locks",
+        "reporters",
         "secretsProviders",
         "trigger",
     ],

@@ -11,6 +11,7 @@ pub(crate) mod levels;
 pub(crate) mod remedy;
 mod reporters;
 mod schedulers;
+mod secrets;
 mod steps;
 mod util;
 mod worker;
@@ -42,9 +43,9 @@ type Namespace = (&'static str, &'static [&'static [&'static Spec]], &'static [&
 
 const NAMESPACES: [Namespace; 7] = [
     ("changes", changes::SPECS, changes::LATER),
-    ("reporters", reporters::REPORTER_SPECS, &[]),
+    ("reporters", reporters::SPECS, &[]),
     ("schedulers", schedulers::SPECS, schedulers::LATER),
-    ("secrets", reporters::SECRET_SPECS, &[]),
+    ("secrets", secrets::SPECS, &[]),
     ("steps", steps::SPECS, steps::LATER),
     ("util", util::SPECS, util::LATER),
     ("worker", worker::SPECS, worker::LATER),

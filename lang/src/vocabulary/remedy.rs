@@ -168,6 +168,22 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("a pair (seconds to wait, number of tries), or None", "(10, 3)"),
     ("a property value: text, number, bool, None, or lists and dicts of them", "\"text\""),
     ("True, False or a function", "True"),
+    ("a port, an int from 1 to 65535", "465"),
+    ("a list of strings, or None", "[\"one\", \"two\"]"),
+    ("a name, or a list of names", "[\"one\", \"two\"]"),
+    ("a value of texts, numbers, lists and dicts", "{\"one\": 1}"),
+    ("True, False or the path of a file", "True"),
+    ("a file, or a pair of files, or None", "(\"/etc/ssl/ci.crt\", \"/etc/ssl/ci.key\")"),
+    ("True, False or a list of names of logs", "[\"stdio\"]"),
+    ("a list of names of events", "[\"problem\", \"recovery\"]"),
+    ("a list of generators", "[reporters.BuildStatusGenerator(mode = \"failing\")]"),
+    ("a formatter or None", "reporters.MessageFormatter(template = \"{{ summary }}\")"),
+    ("a domain, a dict, a function, util.MailMap, util.LdapLookup or None", "\"example.org\""),
+    ("a dict of commands to True, False or lists of accounts", "{\"force\": [\"ada\"]}"),
+    ("a dict of names to strings, placeholders or secrets", "{\"X-Team\": \"core\"}"),
+    ("a list of channels, each a string or a dict of `channel` and `password`", "[\"#builds\"]"),
+    ("a string, a util.Secret, a list of them, or None", "util.Secret(\"name\")"),
+    ("a dict of `failed`, `skipped` and `successful`, or None", "{\"failed\": util.Property(\"failed\")}"),
 ];
 
 #[cfg(test)]

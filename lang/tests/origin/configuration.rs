@@ -5,6 +5,7 @@ use crate::example::{load, refusal};
 use serde_json::json;
 use std::collections::BTreeSet;
 use tidemill_lang::Project;
+use tidemill_lang::definition::{Mode, ReporterKind, SecretText};
 use tidemill_model::Results;
 
 fn warnings(project: &Project) -> Vec<&str> {
@@ -50,11 +51,10 @@ fn a_latent_worker_is_declared_with_its_arguments() {
 #[test]
 fn a_notifier_is_a_service_with_its_report_and_never_a_secrets_value() {
     let project = load("c-97-status-services");
-    let service = &project.definition().services[0];
-    assert_eq!(service.kind, "MailNotifier");
-    assert_eq!(service.args["smtpPassword"], json!({"$secret": "smtp"}));
-    let report = &service.args["generators"][0]["$declared"];
-    assert_eq!((&report["kind"], &report["args"]["mode"]), (&json!("BuildStatusGenerator"), &json!(["problem"])));
+    let reporter = &project.definition().reporters[0];
+    let ReporterKind::Mail(mail) = &reporter.kind else { panic!("{reporter:?}") };
+    assert_eq!(mail.password, Some(SecretText::Secret { name: "smtp".into() }));
+    assert_eq!(reporter.generators[0].modes, [Mode::Problem]);
     assert_eq!(project.definition().secrets, ["smtp"]);
-    assert_eq!(warnings(&project), ["reporters.MailNotifier is accepted but not run by this release"]);
+    assert_eq!(warnings(&project), [] as [&str; 0]);
 }

@@ -16,7 +16,8 @@
 //!
 //! So a master bound to another address refuses control until it has users.
 //! Hooks (`/change_hook/…`) pass to a check of their own, as forges have no tokens:
-//! the handler asks for the proof that the project file wants.
+//! the handler asks for the proof that the project file wants. So do links of
+//! mails (`/unsubscribe`), which carry their proof.
 //! Tokens of workers are good for the worker API only, where no other is.
 
 use super::ApiError;
@@ -65,7 +66,9 @@ pub async fn guard(State(app): State<App>, mut request: Request, next: Next) -> 
         Err(e) => return e.into_response(),
     };
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-    let hook = request.uri().path().starts_with("/change_hook/");
+    let path = request.uri().path();
+    // Whoever sends these proves it by what it is sent.
+    let hook = path.starts_with("/change_hook/") || path == "/unsubscribe";
     if hook && matches!(who, Proof::Loopback) {
         // Being near proves nothing to a hook: whoever sends must.
         who = Proof::None;

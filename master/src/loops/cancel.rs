@@ -15,10 +15,9 @@ use tidemill_lang::definition::{CancellerDef, CancellerKind};
 use tidemill_lang::{EvalError, Project};
 use tidemill_model::{BuildId, RequestId, SourceStamp};
 use tidemill_schema::cancellers::{
-    Newcomer, builds_failed, newcomers, older_open, reader_advance, reader_forget, reader_take, requests_end_all,
-    siblings_open,
+    Newcomer, READER, builds_failed, newcomers, older_open, requests_end_all, siblings_open,
 };
-use tidemill_schema::events::events_after;
+use tidemill_schema::events::{events_after, reader_advance, reader_forget, reader_take};
 use tidemill_schema::policy_failures::Subject;
 use tidemill_schema::wake::Wake;
 use tidemill_schema::{Error, Result, run_tx};
@@ -53,7 +52,7 @@ pub fn start(app: &App) {
             };
             if project.definition().cancellers.is_empty() {
                 if needed.swap(false, Ordering::Relaxed) {
-                    run_tx!(app.db, "cancel.forget", |c| reader_forget(c).await)?;
+                    run_tx!(app.db, "cancel.forget", |c| reader_forget(c, READER).await)?;
                 }
                 return Ok(Next::Idle);
             }
@@ -88,7 +87,7 @@ struct Pass {
 }
 
 async fn pass(c: &mut PgConnection, app: &App, revision: i64, project: &Arc<Project>) -> Result<Pass> {
-    let Some(cursor) = reader_take(c).await? else { return Ok(Pass::default()) };
+    let Some(cursor) = reader_take(c, READER).await? else { return Ok(Pass::default()) };
     let page = events_after(c, cursor, PAGE).await?;
     let mut pass = Pass { full: page.events.len() as i64 == PAGE, behind: page.more_above_horizon, ..Pass::default() };
     let Some(last) = page.events.last() else { return Ok(pass) };
@@ -119,7 +118,7 @@ async fn pass(c: &mut PgConnection, app: &App, revision: i64, project: &Arc<Proj
             pass.end(c, &ended, &reason).await?;
         }
     }
-    reader_advance(c, last.at_cursor).await?;
+    reader_advance(c, READER, last.at_cursor).await?;
     Ok(pass)
 }
 

@@ -3,7 +3,7 @@
 use crate::app::App;
 use std::sync::Arc;
 use std::time::Duration;
-use tidemill_schema::{Error, events, hooks, log_chunks};
+use tidemill_schema::{Error, events, hooks, log_chunks, notices};
 use tidemill_service::reconcile::{self, Next};
 use tokio::sync::Notify;
 
@@ -11,6 +11,8 @@ use tokio::sync::Notify;
 const EVENT_DAYS: i32 = 14;
 /// How long a delivery of a hook is known again.
 const DELIVERY_DAYS: i32 = 30;
+/// How long it is known who was told what.
+const NOTICE_DAYS: i32 = 30;
 
 pub fn start(app: &App) {
     let this = app.clone();
@@ -23,6 +25,7 @@ pub fn start(app: &App) {
             }
             events::events_prune(&app.db, EVENT_DAYS).await?;
             hooks::deliveries_prune(&app.db, DELIVERY_DAYS).await?;
+            notices::send::notices_prune(&app.db, NOTICE_DAYS).await?;
             Ok::<_, Error>(Next::Idle)
         }
     });

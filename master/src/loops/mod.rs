@@ -15,6 +15,7 @@ pub mod ingest;
 pub mod lanes;
 pub mod let_go;
 pub mod locks;
+pub mod missing;
 pub mod poll_sources;
 pub mod reap;
 pub mod schedule;
@@ -22,7 +23,7 @@ pub mod schedule;
 use crate::app::App;
 use std::sync::Arc;
 use tidemill_schema::wake::Wake;
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::Notify;
 
 pub fn start(app: &App) {
     crate::projects::start(app);
@@ -34,25 +35,12 @@ pub fn start(app: &App) {
     poll_sources::start(app);
     reap::start(app);
     let_go::start(app);
+    missing::start(app);
     housekeeping::start(app);
 }
 
 /// Turns wakes that `concerns` picks into a loop's own wake. A receiver that
 /// lagged has missed some, which concerns everybody.
 pub(crate) fn forward(app: &App, wake: Arc<Notify>, concerns: impl Fn(&Wake) -> bool + Send + 'static) {
-    let mut wakes = app.wakes.subscribe();
-    let drain = app.life.draining().clone();
-    app.life.spawn("wake.forward", async move {
-        loop {
-            let heard = tokio::select! {
-                w = wakes.recv() => w,
-                _ = drain.cancelled() => return,
-            };
-            match heard {
-                Ok(w) if !concerns(&w) => {}
-                Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => wake.notify_one(),
-                Err(broadcast::error::RecvError::Closed) => return,
-            }
-        }
-    });
+    app.wakes.forward(&app.life, wake, concerns);
 }

@@ -19,7 +19,7 @@ pub mod program;
 pub mod pull_requests;
 pub mod svn;
 
-use crate::secrets::{SecretError, Secrets};
+use tidemill_service::secrets::{SecretError, Secrets};
 use functions::Functions;
 use serde_json::Value;
 use std::path::Path;

@@ -6,7 +6,7 @@ use std::path::Path;
 use tidemill_lang::definition::{Branches, ChangeSourceKind, GitPollerDef};
 use tidemill_master::pollers::Found;
 use tidemill_master::pollers::git::{Heads, poll, poll_in_pages};
-use tidemill_master::secrets::Secrets;
+use tidemill_service::secrets::Secrets;
 
 fn git(dir: &Path, args: &[&str]) -> String {
     let named = ["-c", "user.name=Ada", "-c", "user.email=ada@example.org"];

@@ -14,7 +14,7 @@ use tidemill_lang::definition::{ChangeSourceKind, Declared};
 use tidemill_lang::{Limits, Project};
 use tidemill_master::pollers::functions::Functions;
 use tidemill_master::pollers::{self, Found, Outcome, PollError, World};
-use tidemill_master::secrets::Secrets;
+use tidemill_service::secrets::Secrets;
 use tidemill_model::revision::Files;
 
 /// When polls are, seconds since 1970.

@@ -4,7 +4,7 @@ use crate::{Source, run};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use tidemill_master::pollers::Found;
-use tidemill_master::secrets::Secrets;
+use tidemill_service::secrets::Secrets;
 use tidemill_model::NewChange;
 
 struct Repository {

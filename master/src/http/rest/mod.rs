@@ -14,6 +14,7 @@ mod changes;
 mod config;
 pub(crate) mod control;
 mod controls;
+pub(crate) mod deliveries;
 mod describe;
 mod events;
 pub(crate) mod forced;
@@ -61,6 +62,7 @@ pub fn router() -> OpenApiRouter<App> {
         .merge(forceschedulers::router())
         .merge(jsonrpc::router())
         .merge(try_builds::router())
+        .merge(deliveries::router())
         .merge(events::router())
 }
 

@@ -19,12 +19,14 @@ mod forms;
 mod home;
 mod locks;
 mod log;
+mod notices;
 mod page;
 mod request;
 mod schedulers;
 mod show;
 mod sources;
 mod triggered;
+mod unsubscribe;
 mod workers;
 
 use crate::app::App;
@@ -64,6 +66,9 @@ pub fn router() -> Router<App> {
         .route("/changes", get(changes::page))
         .route("/changesources", get(sources::page))
         .route("/changesources/{id}/poll", post(sources::poll))
+        .route("/notices", get(notices::page))
+        .route("/notices/{id}/retry", post(notices::retry))
+        .route("/unsubscribe", get(unsubscribe::page).post(unsubscribe::post))
         .route("/changes/held/{id}/approve", post(forms::approve))
         .route("/changes/held/{id}/refuse", post(forms::refuse))
         .route("/about", get(about::page))

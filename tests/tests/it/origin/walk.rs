@@ -149,7 +149,6 @@ c-95-worker-capabilities
 c-96-step-text
   demo success: Tell success
 c-97-status-services
-  ! reporters.MailNotifier is accepted but not run by this release
   demo success: shell success
 "#;
 

@@ -1,4 +1,4 @@
-//! Paths of pages, for links to them.
+//! Paths of pages, for links to them: in pages, and in notices that leave the house.
 
 /// One part of a path: everything but unreserved characters is encoded.
 pub fn segment(text: &str) -> String {
@@ -16,6 +16,14 @@ pub fn builder_path(name: &str) -> String {
 
 pub fn build_path(builder: &str, number: i64) -> String {
     format!("/builders/{}/builds/{number}", segment(builder))
+}
+
+pub fn request_path(id: i64) -> String {
+    format!("/buildrequests/{id}")
+}
+
+pub fn log_path(id: i64) -> String {
+    format!("/logs/{id}")
 }
 
 #[cfg(test)]

@@ -1,13 +1,14 @@
-//! Values of secrets that a master itself needs, such as the key of a poller.
-//! The project file names them (`util.Secret`); a value stands in a file of the
-//! folder `master.secrets_dir`, named like the secret and readable by nobody
-//! else, or in the variable `TIDEMILL_SECRET_NAME`. It is read when it is
-//! needed, and goes nowhere but to the server that it is for.
+//! Values of secrets that a daemon itself needs, such as the key of a poller or
+//! the password of a mail relay. The project file names them (`util.Secret`); a
+//! value stands in a file of the folder that a setting names, named like the
+//! secret and readable by nobody else, or in the variable
+//! `TIDEMILL_SECRET_NAME`. It is read when it is needed, and goes nowhere but to
+//! the server that it is for.
 
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use tidemill_lang::definition::SecretText;
+use tidemill_model::SecretText;
 
 /// Largest value.
 const VALUE_MAX: u64 = 64 << 10;
@@ -18,7 +19,7 @@ const VARIABLE: &str = "TIDEMILL_SECRET_";
 pub enum SecretError {
     #[error("{0:?} cannot be the name of a secret: it has to be that of a file")]
     Name(String),
-    #[error("this master has no secret {name:?}: {remedy}, or set the variable {VARIABLE}{variable}")]
+    #[error("there is no secret {name:?}: {remedy}, or set the variable {VARIABLE}{variable}")]
     Missing { name: String, remedy: String, variable: String },
     #[error("the secret {name:?} is readable by others: chmod 0600 {path}")]
     Open { name: String, path: PathBuf },
@@ -26,15 +27,27 @@ pub enum SecretError {
     Read { name: String, path: PathBuf, why: String },
 }
 
-/// Where this replica finds them.
-#[derive(Clone, Debug, Default)]
+/// Where this process finds them.
+#[derive(Clone, Debug)]
 pub struct Secrets {
     dir: Option<PathBuf>,
+    setting: &'static str,
+}
+
+impl Default for Secrets {
+    fn default() -> Secrets {
+        Secrets::new(None)
+    }
 }
 
 impl Secrets {
     pub fn new(dir: Option<PathBuf>) -> Secrets {
-        Secrets { dir }
+        Secrets { dir, setting: "master.secrets_dir" }
+    }
+
+    /// The setting that names the folder is another, for errors.
+    pub fn set_by(self, setting: &'static str) -> Secrets {
+        Secrets { setting, ..self }
     }
 
     /// Where files of values are, if anywhere.
@@ -61,14 +74,15 @@ impl Secrets {
             let variable = variable(name);
             let remedy = match &self.dir {
                 Some(dir) => format!("put its value into the file {}, mode 0600", dir.join(name).display()),
-                None => "name a folder with its file in the setting master.secrets_dir".to_owned(),
+                None => format!("name a folder with its file in the setting {}", self.setting),
             };
             SecretError::Missing { name: name.to_owned(), remedy, variable }
         })
     }
 }
 
-pub(crate) fn check_name(name: &str) -> Result<(), SecretError> {
+/// Whether it could be that of a file.
+pub fn check_name(name: &str) -> Result<(), SecretError> {
     match name.is_empty() || name.starts_with('.') || name.contains(['/', '\0']) {
         true => Err(SecretError::Name(name.to_owned())),
         false => Ok(()),
@@ -81,12 +95,12 @@ fn variable(name: &str) -> String {
 }
 
 /// From this process's environment.
-pub(crate) fn of_environment(name: &str) -> Option<String> {
+pub fn of_environment(name: &str) -> Option<String> {
     std::env::var(format!("{VARIABLE}{}", variable(name))).ok()
 }
 
 /// Without the newline that an editor puts at the end. None: there is no such file.
-pub(crate) fn read(dir: &Path, name: &str) -> Result<Option<String>, SecretError> {
+pub fn read(dir: &Path, name: &str) -> Result<Option<String>, SecretError> {
     let (name, path) = (name.to_owned(), dir.join(name));
     let meta = match std::fs::metadata(&path) {
         Ok(meta) => meta,

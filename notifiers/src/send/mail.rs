@@ -1,0 +1,217 @@
+//! A delivery as a mail: to whom, in what words, with what beside it. Notices
+//! that go together are one mail, a digest.
+
+use super::dispatch::Transports;
+use crate::app::App;
+use crate::mail::attachments::Attachment;
+use crate::mail::compose::{Letter, compose, message_id};
+use crate::mail::excerpt::{Bounds, excerpt};
+use crate::message::{Body, Message};
+use crate::outcome::Outcome;
+use crate::render::context::{self, Site, results, text};
+use crate::render::words::{self, Excerpted};
+use crate::render::{self, Made, RenderError, Source};
+use serde_json::Value;
+use sqlx::PgConnection;
+use std::collections::BTreeMap;
+use tidemill_lang::definition::{FormatterDef, LogsWanted, MailDef};
+use tidemill_model::Results;
+use tidemill_model::log::Channel;
+use tidemill_schema::notices::people::opted_out;
+use tidemill_schema::notices::send::{Delivery, Told, deliveries_fold, deliveries_folded};
+use tidemill_schema::{Result, run_tx};
+
+/// So many due to one address at once are a storm, and become one mail.
+const STORM: i64 = 10;
+/// Most notices of one mail; in full, and by their subjects.
+const FOLD_MAX: i64 = 1000;
+const IN_FULL: usize = 5;
+/// Read of a failed step's log for its excerpt.
+const EXCERPT_BYTES: i64 = 1 << 20;
+
+/// What is in a mail of one notice.
+struct Written {
+    message: Message,
+    document: Value,
+}
+
+pub(super) async fn send(
+    app: &App,
+    transports: &Transports,
+    source: &Source,
+    settings: &MailDef,
+    delivery: &Delivery,
+) -> std::result::Result<Outcome, RenderError> {
+    let mut c = app.db.pool().acquire().await.map_err(tidemill_schema::Error::from)?;
+    let address = crate::people::plain(&delivery.address);
+    if !opted_out(&mut c, &[address], &source.reporter.name).await?.is_empty() {
+        return Ok(Outcome::Refused { why: "the address has opted out".into() });
+    }
+    let storm = if source.reporter.digest_us.is_some() { 1 } else { STORM - 1 };
+    drop(c);
+    run_tx!(app.db, "notices.fold", |c| deliveries_fold(c, delivery, &app.holder, storm, FOLD_MAX).await)?;
+    let mut c = app.db.pool().acquire().await.map_err(tidemill_schema::Error::from)?;
+    let others = deliveries_folded(&mut c, delivery.id).await?;
+    let site = render::site(&source.project, &app.settings.public_url);
+    let Some(first) = write(&mut c, source, settings, &site, &delivery.told).await? else {
+        return Ok(Outcome::Sent { answer: "nothing: its formatter says that nothing is to be told".into() });
+    };
+    let mut attachments = attachments(&mut c, source, &delivery.told, &first.document).await?;
+    let message = if others.is_empty() {
+        first.message.clone()
+    } else {
+        attachments.clear();
+        let mut all = vec![first.message.clone()];
+        for told in &others {
+            all.extend(write(&mut c, source, settings, &site, told).await?.map(|written| written.message));
+        }
+        digest(&site, all)
+    };
+    drop(c);
+    let unsubscribe = settings.unsubscribe.then(|| crate::links::unsubscribe(app, &site.url, delivery));
+    let headers = headers(source, settings, &first.document).await?;
+    let domain = settings.fromaddr.rsplit_once('@').map_or("tidemill.invalid", |(_, d)| d.trim_end_matches('>'));
+    let builder = text(&first.document, "/buildername");
+    let branches: Vec<String> =
+        first.document["sourcestamps"].as_array().into_iter().flatten().map(|s| text(s, "/branch")).collect();
+    let thread = format!("{} {builder} {}", site.url, branches.join(" "));
+    let list = format!("{}.{}", source.reporter.name, host(&site.url));
+    let message_id = message_id("notice", &delivery.message_id, domain);
+    let letter = Letter {
+        default_subject: &words::subject(&first.document),
+        message: &message,
+        from: &settings.fromaddr,
+        to: &delivery.address,
+        message_id: &message_id,
+        thread: (others.is_empty() && !builder.is_empty()).then_some(thread.as_str()),
+        date: delivery.told.at.into(),
+        list_id: Some(&list),
+        builder: Some(builder.as_str()).filter(|b| !b.is_empty()),
+        results: results(&first.document["results"]),
+        headers: &headers,
+        attachments: &attachments,
+        attachments_max: usize::try_from(settings.attachments_max).unwrap_or(usize::MAX),
+        unsubscribe: unsubscribe.as_deref(),
+    };
+    let mail = match compose(&letter) {
+        Ok(mail) => mail,
+        Err(why) => return Ok(Outcome::Refused { why }),
+    };
+    match transports.relay(app, settings).await {
+        Ok(relay) => Ok(relay.send(&mail).await),
+        Err(why) => Ok(Outcome::Down { why }),
+    }
+}
+
+/// One notice in words.
+async fn write(
+    c: &mut PgConnection,
+    source: &Source,
+    settings: &MailDef,
+    site: &Site,
+    told: &Told,
+) -> std::result::Result<Option<Written>, RenderError> {
+    let formatter = render::formatter(&source.reporter, told).unwrap_or(&FormatterDef::Default);
+    let document = context::document(c, site, told, &render::wants(formatter)).await?;
+    let made = {
+        let (told, document) = (told.clone(), document.clone());
+        source.ask(move |s| render::made(&s.project, &s.reporter, &told, &document)).await?
+    };
+    let Made::Parts { subject, body, extra } = made else { return Ok(None) };
+    let body = match body {
+        Some(body) => body,
+        None => {
+            let excerpt = first_error(c, settings, &document).await?;
+            Body::Plain(words::body(&document, excerpt.as_ref()))
+        }
+    };
+    let subject = subject.unwrap_or_else(|| words::subject(&document));
+    Ok(Some(Written { message: Message { subject: Some(subject), body, extra }, document }))
+}
+
+/// What the log of the first failed step says around its first error.
+async fn first_error(c: &mut PgConnection, settings: &MailDef, document: &Value) -> Result<Option<Excerpted>> {
+    let failed = |s: &&Value| matches!(results(&s["results"]), Some(Results::Failure | Results::Exception));
+    let steps = document["build"]["steps"].as_array();
+    let Some(step) = steps.into_iter().flatten().find(failed).filter(|_| settings.excerpt_lines > 0) else {
+        return Ok(None);
+    };
+    let logs: Vec<&Value> = step["logs"].as_array().into_iter().flatten().collect();
+    let stdio = logs.iter().find(|l| l["name"] == "stdio").or(logs.first());
+    let Some(log) = stdio.filter(|l| l["type"] != "h") else { return Ok(None) };
+    let id = log["logid"].as_i64().unwrap_or_default();
+    // What the worker wrote itself (the command, its environment) is no error of the command.
+    let mut lines = context::tail(c, id, EXCERPT_BYTES).await?;
+    lines.retain(|line| line.channel() != Channel::Header);
+    let texts: Vec<String> = lines.iter().map(|line| line.text()).collect();
+    let found = excerpt(&texts, Bounds::of_lines(settings.excerpt_lines as usize));
+    let number = lines.get(found.first).map_or(0, |line| usize::try_from(line.number).unwrap_or_default());
+    let (step, log) = (text(step, "/name"), text(log, "/name"));
+    Ok(Some(Excerpted { step, log, first: number, lines: found.lines }))
+}
+
+/// Logs and the patch that the generator wants beside the text.
+async fn attachments(c: &mut PgConnection, source: &Source, told: &Told, document: &Value) -> Result<Vec<Attachment>> {
+    let mut all = vec![];
+    let generator = usize::try_from(told.generator).ok().and_then(|g| source.reporter.generators.get(g));
+    let Some(generator) = generator else { return Ok(all) };
+    if generator.add_logs != LogsWanted::None
+        && let Some(build) = told.build
+    {
+        for log in tidemill_schema::notices::content::logs(c, build).await? {
+            if generator.add_logs.takes(&log.step, &log.name) {
+                let content = context::joined(&context::tail(c, log.id, EXCERPT_BYTES).await?);
+                let mut attachment = Attachment::log(format!("{}.{}", log.step, log.name), content.into_bytes());
+                attachment.whole = attachment.whole.max(u64::try_from(log.bytes).unwrap_or_default());
+                all.push(attachment);
+            }
+        }
+    }
+    if generator.add_patch
+        && let Some(patch) = document.pointer("/build/patch/patchid").and_then(Value::as_i64)
+        && let Some(body) = tidemill_schema::notices::content::patch(c, patch).await?
+    {
+        all.push(Attachment::patch("source.patch", body));
+    }
+    Ok(all)
+}
+
+/// The project's own headers. Secrets belong in none: a mail is for everybody on its way.
+async fn headers(
+    source: &Source,
+    settings: &MailDef,
+    document: &Value,
+) -> std::result::Result<BTreeMap<String, String>, RenderError> {
+    if settings.extra_headers.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let document = document.clone();
+    let headers = source.ask(move |s| {
+        let headers = s.project.policies().headers(&s.reporter.name, &document, "");
+        headers.map_err(|e| RenderError::Broken(e.to_string()))
+    });
+    Ok(headers.await?.into_iter().collect())
+}
+
+/// Several notices as one: the first in full, of the others what they are about.
+fn digest(site: &Site, all: Vec<Message>) -> Message {
+    let title = if site.title.is_empty() { "Tidemill" } else { &site.title };
+    let subject = format!("[{title}] {} notices", all.len());
+    let mut text = format!("{} notices, oldest first:\n\n", all.len());
+    for message in &all {
+        text.push_str(&format!("  {}\n", message.subject.as_deref().unwrap_or("(no subject)")));
+    }
+    for message in all.iter().take(IN_FULL) {
+        let line = "-".repeat(72);
+        let about = message.subject.as_deref().unwrap_or_default();
+        text.push_str(&format!("\n{line}\n{about}\n\n{}\n", message.body.plain()));
+    }
+    if all.len() > IN_FULL {
+        text.push_str(&format!("\n… and {} more, which are on the pages: {}/\n", all.len() - IN_FULL, site.url));
+    }
+    Message { subject: Some(subject), body: Body::Plain(text), ..Message::default() }
+}
+
+fn host(url: &str) -> String {
+    url::Url::parse(url).ok().and_then(|u| u.host_str().map(str::to_owned)).unwrap_or("tidemill.invalid".into())
+}

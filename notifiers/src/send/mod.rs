@@ -1,0 +1,272 @@
+//! From deliveries to what the other side said.
+//!
+//! [`start`] runs one loop a process: it claims what is due, as much as there is
+//! room for at each destination, gives each delivery a task, and records what
+//! became of them many at a time. A destination that is down is left alone as a
+//! whole; one that is slow keeps its own room and nobody else's.
+
+mod dispatch;
+mod mail;
+mod one;
+
+use crate::app::App;
+use crate::outcome::Outcome;
+use dispatch::Transports;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tidemill_schema::notices::send::{
+    Became, Delivery, Room, deliveries_claim, deliveries_reap, deliveries_record, deliveries_renew, destination_down,
+    destination_up, next_due,
+};
+use tidemill_schema::wake::Wake;
+use tidemill_schema::{Result, run_tx};
+use tidemill_service::Backoff;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
+
+/// The look underneath the wakes.
+const PERIOD: Duration = Duration::from_secs(2);
+/// First wait before a delivery is tried again; three times as long each time.
+const AGAIN: Duration = Duration::from_secs(10);
+/// Longest wait. A delivery that would wait longer is parked.
+const AGAIN_MAX: Duration = Duration::from_secs(86_400);
+
+/// What a task says of its delivery.
+pub(crate) struct Done {
+    id: i64,
+    destination: i64,
+    became: Became,
+    /// Whether the destination answered, or why it does not.
+    health: Health,
+}
+
+pub(crate) enum Health {
+    Unknown,
+    Up,
+    Down(String),
+}
+
+pub fn start(app: &App, planned: Arc<Notify>) {
+    let wake = planned;
+    app.wakes.forward(&app.life, wake.clone(), |w| matches!(w, Wake::Notices | Wake::All));
+    let this = app.clone();
+    app.life.spawn("notices.send", async move { Sender::new(this).run(wake).await });
+}
+
+struct Sender {
+    app: App,
+    transports: Arc<Transports>,
+    /// In hand, with their destinations.
+    held: BTreeMap<i64, i64>,
+    /// Destinations that failed since they last took something: what comes of
+    /// them is written, of the others nothing.
+    down: BTreeMap<i64, ()>,
+    done: mpsc::UnboundedSender<Done>,
+}
+
+impl Sender {
+    fn new(app: App) -> Sender {
+        let transports = Arc::new(Transports::new(&app));
+        Sender { app, transports, held: BTreeMap::new(), down: BTreeMap::new(), done: mpsc::unbounded_channel().0 }
+    }
+
+    async fn run(mut self, wake: Arc<Notify>) {
+        let (done, mut results) = mpsc::unbounded_channel();
+        self.done = done;
+        let drain = self.app.life.draining().clone();
+        let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
+        let mut renew = Instant::now() + self.app.settings.term / 3;
+        // Results that are not recorded yet: kept over failures of the database.
+        let mut unsaid: Vec<Done> = vec![];
+        loop {
+            let looked = self.look(&mut unsaid, &mut renew, drain.is_cancelled()).await;
+            let pause = match looked {
+                Ok(pause) => {
+                    backoff.reset();
+                    pause
+                }
+                Err(error) => {
+                    let wait = backoff.wait();
+                    tracing::warn!(task = "notices.send", %error, ?wait, "failed; trying again");
+                    wait
+                }
+            };
+            if drain.is_cancelled() && self.held.is_empty() && unsaid.is_empty() {
+                return;
+            }
+            tokio::select! {
+                _ = wake.notified() => {}
+                _ = tokio::time::sleep(pause) => {}
+                Some(first) = results.recv() => unsaid.push(first),
+                _ = drain.cancelled(), if !drain.is_cancelled() => {}
+            }
+            while let Ok(more) = results.try_recv() {
+                unsaid.push(more);
+            }
+        }
+    }
+
+    /// Records what ended, claims what is due. Returns how long there is nothing to do.
+    async fn look(&mut self, unsaid: &mut Vec<Done>, renew: &mut Instant, draining: bool) -> Result<Duration> {
+        if !unsaid.is_empty() {
+            self.record(unsaid).await?;
+        }
+        if Instant::now() >= *renew {
+            let held: Vec<i64> = self.held.keys().copied().collect();
+            run_tx!(self.app.db, "notices.reap", |c| deliveries_reap(c).await)?;
+            if !held.is_empty() {
+                let (holder, term) = (&self.app.holder, self.app.settings.term);
+                run_tx!(self.app.db, "notices.renew", |c| deliveries_renew(c, holder, &held, term).await)?;
+            }
+            *renew = Instant::now() + self.app.settings.term / 3;
+        }
+        if draining {
+            return Ok(PERIOD);
+        }
+        let free = self.app.settings.most.saturating_sub(self.held.len());
+        if free == 0 {
+            return Ok(PERIOD);
+        }
+        let room = self.room(free);
+        let (holder, term) = (&self.app.holder, self.app.settings.term);
+        let claimed = run_tx!(self.app.db, "notices.claim", |c| deliveries_claim(c, &room, holder, term).await)?;
+        if claimed.is_empty() {
+            let next = next_due(&mut *self.app.db.pool().acquire().await?, &self.app.settings.ways).await?;
+            return Ok(next.map_or(PERIOD, |d| d.clamp(Duration::from_millis(20), PERIOD)));
+        }
+        for delivery in claimed {
+            self.held.insert(delivery.id, delivery.destination);
+            self.send(delivery);
+        }
+        // What ends next makes room.
+        Ok(PERIOD)
+    }
+
+    fn room(&self, free: usize) -> Room {
+        let mut sending: BTreeMap<i64, usize> = BTreeMap::new();
+        for destination in self.held.values() {
+            *sending.entry(*destination).or_default() += 1;
+        }
+        let left = |used: usize| i32::try_from(self.app.settings.each.saturating_sub(used)).unwrap_or(i32::MAX);
+        Room {
+            ways: self.app.settings.ways.clone(),
+            busy: sending.into_iter().map(|(id, used)| (id, left(used))).collect(),
+            each: left(0),
+            most: i32::try_from(free).unwrap_or(i32::MAX),
+        }
+    }
+
+    fn send(&self, delivery: Delivery) {
+        let (app, transports, done) = (self.app.clone(), self.transports.clone(), self.done.clone());
+        let (id, destination) = (delivery.id, delivery.destination);
+        self.app.life.spawn("notices.send.one", async move {
+            // A panic of a transport is that delivery's matter.
+            let work = tokio::spawn(async move { one::deliver(&app, &transports, &delivery).await });
+            let (became, health) = match work.await {
+                Ok(found) => found,
+                Err(e) => (Became::Parked { why: format!("sending it failed within: {e}") }, Health::Unknown),
+            };
+            // Nobody hears it only when the process ends.
+            let _ = done.send(Done { id, destination, became, health });
+        });
+    }
+
+    async fn record(&mut self, unsaid: &mut Vec<Done>) -> Result<()> {
+        let became: Vec<(i64, Became)> = unsaid.iter().map(|d| (d.id, d.became.clone())).collect();
+        let mut health: BTreeMap<i64, Option<&str>> = BTreeMap::new();
+        for done in unsaid.iter() {
+            match &done.health {
+                Health::Unknown => {}
+                Health::Up => {
+                    health.insert(done.destination, None);
+                }
+                Health::Down(why) => {
+                    health.entry(done.destination).or_insert(Some(why));
+                }
+            }
+        }
+        let holder = &self.app.holder;
+        let down = &self.down;
+        let recorded = run_tx!(self.app.db, "notices.record", |c| async {
+            for (destination, why) in &health {
+                match why {
+                    Some(why) => destination_down(c, *destination, why).await?,
+                    None if down.contains_key(destination) => {
+                        destination_up(c, *destination).await?;
+                    }
+                    None => {}
+                }
+            }
+            deliveries_record(c, holder, &became).await
+        }
+        .await)?;
+        for (destination, why) in health {
+            match why {
+                Some(why) => {
+                    tracing::warn!(destination, why, "notices wait: their destination is down");
+                    self.down.insert(destination, ());
+                }
+                None => {
+                    self.down.remove(&destination);
+                }
+            }
+        }
+        for done in unsaid.drain(..) {
+            self.held.remove(&done.id);
+            if !recorded.contains(&done.id) {
+                tracing::warn!(delivery = done.id, "somebody else has taken a delivery that took too long here");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What an outcome means for the delivery, at this attempt.
+pub(crate) fn became(outcome: Outcome, attempts: i32) -> (Became, Health) {
+    match outcome {
+        Outcome::Sent { answer } => (Became::Sent { answer }, Health::Up),
+        Outcome::Refused { why } => (Became::Parked { why }, Health::Up),
+        Outcome::Down { why } => (Became::Down { why: why.clone() }, Health::Down(why)),
+        Outcome::Again { why, after } => {
+            let wait = back_off(attempts).max(after.unwrap_or_default());
+            if wait > AGAIN_MAX {
+                (Became::Parked { why: format!("given up after {attempts} attempts: {why}") }, Health::Up)
+            } else {
+                (Became::Again { why, after: jittered(wait) }, Health::Up)
+            }
+        }
+    }
+}
+
+fn back_off(attempts: i32) -> Duration {
+    let times = 3u32.saturating_pow(u32::try_from(attempts - 1).unwrap_or_default());
+    AGAIN.saturating_mul(times)
+}
+
+/// A quarter up or down, so that what failed together does not come back together.
+fn jittered(wait: Duration) -> Duration {
+    wait.mul_f64(rand::random_range(0.75..1.25))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_to_a_day_and_then_it_is_given_up() {
+        let again = |attempts| became(Outcome::Again { why: "busy".into(), after: None }, attempts).0;
+        let mut whole = Duration::ZERO;
+        let mut attempts = 1;
+        while let Became::Again { after, .. } = again(attempts) {
+            assert!(after <= AGAIN_MAX.mul_f64(1.25));
+            whole += after;
+            attempts += 1;
+        }
+        assert!(whole > Duration::from_secs(12 * 3600), "{whole:?}");
+        assert!(matches!(again(attempts), Became::Parked { .. }));
+        assert!(matches!(became(Outcome::Refused { why: "no".into() }, 1).0, Became::Parked { .. }));
+        let (down, health) = became(Outcome::Down { why: "away".into() }, 1);
+        assert!(matches!(down, Became::Down { .. }) && matches!(health, Health::Down(_)));
+    }
+}

@@ -1,0 +1,351 @@
+//! How a delivery is claimed, and what became of it. States are drawn in docs/states.md.
+//!
+//! A sender holds what it claimed for a time of the database's clock. What it
+//! does not record by then is due again: it was perhaps sent, and the second
+//! time carries the same message id.
+
+use super::{Moment, Way};
+use crate::beats::interval;
+use crate::changes::clean;
+use crate::{Result, run_tx};
+use serde_json::Value;
+use sqlx::PgConnection;
+use std::time::Duration;
+use time::OffsetDateTime;
+
+/// Longest answer that is kept.
+const ANSWER_MAX: usize = 1000;
+
+/// What is told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Told {
+    /// When it happened.
+    pub at: OffsetDateTime,
+    pub generator: i32,
+    pub moment: Moment,
+    pub mode: String,
+    pub builder: Option<i64>,
+    pub build: Option<i64>,
+    pub buildset: Option<i64>,
+    pub request: Option<i64>,
+    pub worker: Option<i64>,
+    /// What the plan knew.
+    pub facts: Value,
+}
+
+/// A delivery in a sender's hands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Delivery {
+    pub id: i64,
+    pub told: Told,
+    pub reporter: String,
+    pub revision: i64,
+    pub destination: i64,
+    pub address: String,
+    pub order_key: Option<String>,
+    pub message_id: String,
+    /// This one included.
+    pub attempts: i32,
+    pub expired: bool,
+}
+
+/// What a sender may take.
+#[derive(Clone, Debug)]
+pub struct Room {
+    pub ways: Vec<Way>,
+    /// Destinations that it is sending to, and how many more each may get.
+    pub busy: Vec<(i64, i32)>,
+    /// How many any other destination may get.
+    pub each: i32,
+    pub most: i32,
+}
+
+pub async fn deliveries_claim(
+    c: &mut PgConnection,
+    room: &Room,
+    holder: &str,
+    term: Duration,
+) -> Result<Vec<Delivery>> {
+    let ways: Vec<String> = room.ways.iter().map(|w| w.name().to_owned()).collect();
+    let (busy, free): (Vec<i64>, Vec<i32>) = room.busy.iter().copied().unzip();
+    let rows = sqlx::query!(
+        r#"select id as "id!", at as "at!", reporter as "reporter!", generator as "generator!", moment as "moment!",
+                  mode as "mode!", revision_id as "revision_id!", builder_id, build_id, buildset_id, request_id,
+                  worker_id, destination_id as "destination_id!", address as "address!", facts as "facts!", order_key,
+                  message_id as "message_id!", attempts as "attempts!", expires_at < tidemill_now() as "expired!"
+             from deliveries_claim($1, $2, $3, $4, $5, $6, $7) order by id"#,
+        &ways,
+        &busy,
+        &free,
+        room.each,
+        room.most,
+        holder,
+        interval(term)
+    )
+    .fetch_all(c)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|r| Delivery {
+            id: r.id,
+            told: Told {
+                at: r.at,
+                generator: r.generator,
+                moment: Moment::named(&r.moment).expect("a CHECK lists them"),
+                mode: r.mode,
+                builder: r.builder_id,
+                build: r.build_id,
+                buildset: r.buildset_id,
+                request: r.request_id,
+                worker: r.worker_id,
+                facts: r.facts,
+            },
+            reporter: r.reporter,
+            revision: r.revision_id,
+            destination: r.destination_id,
+            address: r.address,
+            order_key: r.order_key,
+            message_id: r.message_id,
+            attempts: r.attempts,
+            expired: r.expired,
+        })
+        .collect())
+}
+
+/// What became of a delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Became {
+    Sent {
+        answer: String,
+    },
+    /// Due again after this.
+    Again {
+        why: String,
+        after: Duration,
+    },
+    /// The destination is down: due again, and this was no attempt.
+    Down {
+        why: String,
+    },
+    Parked {
+        why: String,
+    },
+    Expired {
+        why: String,
+    },
+    Superseded {
+        why: String,
+    },
+}
+
+impl Became {
+    /// State, text, seconds to wait, and whether the attempt counts.
+    fn parts(&self) -> (&'static str, &str, f64, bool) {
+        match self {
+            Became::Sent { answer } => ("sent", answer, 0.0, true),
+            Became::Again { why, after } => ("due", why, after.as_secs_f64(), true),
+            Became::Down { why } => ("due", why, 0.0, false),
+            Became::Parked { why } => ("parked", why, 0.0, true),
+            Became::Expired { why } => ("expired", why, 0.0, false),
+            Became::Superseded { why } => ("superseded", why, 0.0, false),
+        }
+    }
+}
+
+/// Records what became of deliveries that this holder still holds; of any other somebody else will
+/// say. Returns those that were recorded.
+pub async fn deliveries_record(c: &mut PgConnection, holder: &str, became: &[(i64, Became)]) -> Result<Vec<i64>> {
+    let ids: Vec<i64> = became.iter().map(|(id, _)| *id).collect();
+    let parts: Vec<_> = became.iter().map(|(_, b)| b.parts()).collect();
+    let states: Vec<String> = parts.iter().map(|p| p.0.to_owned()).collect();
+    let answers: Vec<String> = parts.iter().map(|p| line(p.1)).collect();
+    let waits: Vec<f64> = parts.iter().map(|p| p.2).collect();
+    let counts: Vec<bool> = parts.iter().map(|p| p.3).collect();
+    Ok(sqlx::query_scalar!(
+        r#"update deliveries d
+              set state = x.state, answer = x.answer, holder = null, held_until = null,
+                  not_before = case when x.state = 'due' then tidemill_now() + x.wait * interval '1 second'
+                                    else d.not_before end,
+                  attempts = d.attempts - case when x.counts then 0 else 1 end,
+                  ended_at = case when x.state <> 'due' then tidemill_now() end
+             from unnest($2::bigint[], $3::text[], $4::text[], $5::float8[], $6::bool[])
+                  as x(id, state, answer, wait, counts)
+            where d.id = x.id and d.state = 'sending' and d.holder = $1
+           returning d.id"#,
+        holder,
+        &ids,
+        &states,
+        &answers,
+        &waits,
+        &counts
+    )
+    .fetch_all(c)
+    .await?)
+}
+
+/// Goes on holding what is still being sent. Returns what is still held.
+pub async fn deliveries_renew(c: &mut PgConnection, holder: &str, ids: &[i64], term: Duration) -> Result<Vec<i64>> {
+    Ok(sqlx::query_scalar!(
+        "update deliveries set held_until = tidemill_now() + $3
+          where id = any($2) and state = 'sending' and holder = $1 returning id",
+        holder,
+        ids,
+        interval(term)
+    )
+    .fetch_all(c)
+    .await?)
+}
+
+/// Gives back what its holder no longer holds. Returns how many.
+pub async fn deliveries_reap(c: &mut PgConnection) -> Result<u64> {
+    Ok(sqlx::query!(
+        "update deliveries set state = 'due', holder = null, held_until = null, not_before = tidemill_now(),
+                answer = 'its sender was lost before it could say what became of it'
+          where id in (select id from deliveries where state = 'sending' and held_until < tidemill_now()
+                        order by held_until limit 1000 for no key update skip locked)
+            and state = 'sending' and held_until < tidemill_now()"
+    )
+    .execute(c)
+    .await?
+    .rows_affected())
+}
+
+/// Takes along the other notices that are due to the same address of the same reporter, to be sent as
+/// one, if there are at least `storm` of them: the oldest, at most `most`.
+pub async fn deliveries_fold(
+    c: &mut PgConnection,
+    leader: &Delivery,
+    holder: &str,
+    storm: i64,
+    most: i64,
+) -> Result<Vec<i64>> {
+    Ok(sqlx::query_scalar!(
+        r#"with others as (
+             select o.id from deliveries o
+              where o.destination_id = $2 and o.reporter = $3 and o.address = $4 and o.state = 'due' and o.id <> $1
+                and o.order_key is null and o.not_before <= tidemill_now()
+                and exists (select from deliveries d where d.id = $1 and d.state = 'sending' and d.holder = $5)
+              order by o.id limit $7 for no key update skip locked
+         ), enough as (
+             select id from others where (select count(*) from others) >= $6
+         )
+         update deliveries d set state = 'folded', folded_into = $1, ended_at = tidemill_now()
+           from enough e where d.id = e.id and d.state = 'due'
+         returning d.id"#,
+        leader.id,
+        leader.destination,
+        leader.reporter,
+        leader.address,
+        holder,
+        storm,
+        most
+    )
+    .fetch_all(c)
+    .await?)
+}
+
+/// What goes with a delivery, oldest first.
+pub async fn deliveries_folded(c: &mut PgConnection, leader: i64) -> Result<Vec<Told>> {
+    let rows = sqlx::query!(
+        "select at, generator, moment, mode, builder_id, build_id, buildset_id, request_id, worker_id, facts
+           from deliveries where folded_into = $1 order by id",
+        leader
+    )
+    .fetch_all(c)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|r| Told {
+            at: r.at,
+            generator: r.generator,
+            moment: Moment::named(&r.moment).expect("a CHECK lists them"),
+            mode: r.mode,
+            builder: r.builder_id,
+            build: r.build_id,
+            buildset: r.buildset_id,
+            request: r.request_id,
+            worker: r.worker_id,
+            facts: r.facts,
+        })
+        .collect())
+}
+
+/// Whether a later delivery of the same order waits: then this one is old news.
+pub async fn overtaken(c: &mut PgConnection, id: i64, order_key: &str) -> Result<bool> {
+    Ok(sqlx::query_scalar!(
+        r#"select exists (select from deliveries where order_key = $2 and state = 'due' and id > $1) as "x!""#,
+        id,
+        order_key
+    )
+    .fetch_one(c)
+    .await?)
+}
+
+/// Nothing can be handed to a destination: it is left alone for a while, longer each time up to ten
+/// minutes, a quarter up or down. However many were sending to it, that is one failure.
+pub async fn destination_down(c: &mut PgConnection, id: i64, why: &str) -> Result<()> {
+    sqlx::query!(
+        "update destinations
+            set failures = failures + 1, error = $2, failed_at = tidemill_now(),
+                not_before = tidemill_now()
+                           + least(600, power(2, least(failures, 10))) * (0.75 + random() / 2) * interval '1 second'
+          where id = $1 and (not_before is null or not_before <= tidemill_now())",
+        id,
+        line(why)
+    )
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+/// It took something: nothing is written where it was not down.
+pub async fn destination_up(c: &mut PgConnection, id: i64) -> Result<bool> {
+    let done =
+        sqlx::query!("update destinations set failures = 0, not_before = null where id = $1 and failures > 0", id)
+            .execute(c)
+            .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Time until the next delivery that waits, of any of these ways; none if nothing waits. What waits
+/// for a destination that is down counts from when that is tried again.
+pub async fn next_due(c: &mut PgConnection, ways: &[Way]) -> Result<Option<Duration>> {
+    let ways: Vec<String> = ways.iter().map(|w| w.name().to_owned()).collect();
+    let seconds = sqlx::query_scalar!(
+        r#"select extract(epoch from min(greatest(x.not_before, d.not_before)) - tidemill_now())::float8
+             from destinations d
+            cross join lateral (select not_before from deliveries q where q.destination_id = d.id and q.state = 'due'
+                                 order by not_before limit 1) x
+            where d.kind = any($1)"#,
+        &ways
+    )
+    .fetch_one(c)
+    .await?;
+    Ok(seconds.map(|s| Duration::from_secs_f64(s.max(0.0))))
+}
+
+/// Removes what ended more than `days` ago, in small transactions; those that were folded first.
+pub async fn notices_prune(db: &crate::Db, days: i32) -> Result<u64> {
+    let mut removed = 0;
+    loop {
+        let n = run_tx!(db, "notices.prune", |c| sqlx::query!(
+            "delete from deliveries where id in (
+                 select id from deliveries where ended_at < tidemill_now() - $1 * interval '1 day'
+                  order by ended_at limit 5000)",
+            days as f64
+        )
+        .execute(c)
+        .await
+        .map_err(crate::Error::from)
+        .map(|done| done.rows_affected()))?;
+        removed += n;
+        if n < 5000 {
+            return Ok(removed);
+        }
+    }
+}
+
+/// One line without what a row cannot hold.
+fn line(text: &str) -> String {
+    clean(text).split(['\r', '\n']).collect::<Vec<_>>().join(" ").chars().take(ANSWER_MAX).collect()
+}

@@ -1,0 +1,365 @@
+//! What notices promise: planned once, claimed by one, in order, and never lost.
+
+mod common;
+use common::*;
+use serde_json::json;
+use std::time::Duration;
+use tidemill_model::{NewChange, Results, SourceStamp};
+use tidemill_schema::changes::changes_insert;
+use tidemill_schema::events::{events_after, reader_advance, reader_take};
+use tidemill_schema::notices::facts::{self, Wanted as Facts};
+use tidemill_schema::notices::missing::{Watched, watches_set, workers_miss};
+use tidemill_schema::notices::people::deliveries_retry;
+use tidemill_schema::notices::plan::{Planned, READER, deliveries_insert};
+use tidemill_schema::notices::send::*;
+use tidemill_schema::notices::{Moment, Way, content, people};
+use tidemill_schema::requests::NewBuildset;
+use tidemill_schema::testing::TestDb;
+use tidemill_schema::{Db, beats, run_tx};
+use time::OffsetDateTime;
+
+const A: &str = "sender a";
+const B: &str = "sender b";
+const SOON: Duration = Duration::from_secs(60);
+const DAY_US: u64 = 86_400_000_000;
+
+/// A mail about event `event`.
+fn mail(event: i64, to: &str) -> Planned {
+    Planned {
+        xid: 1,
+        event_id: event,
+        at: OffsetDateTime::now_utc(),
+        reporter: "mail".into(),
+        generator: 0,
+        moment: Moment::End,
+        mode: "failing".into(),
+        builder: None,
+        build: Some(event),
+        buildset: None,
+        request: None,
+        worker: None,
+        way: Way::Mail,
+        destination: "smtp:25".into(),
+        address: to.into(),
+        facts: json!({}),
+        order_key: None,
+        message_id: None,
+        wait_us: 0,
+        max_age_us: DAY_US,
+    }
+}
+
+fn status(event: i64, key: &str) -> Planned {
+    Planned { way: Way::Forge, destination: "forge:443".into(), order_key: Some(key.into()), ..mail(event, key) }
+}
+
+async fn plan(t: &TestDb, planned: &[Planned]) -> u64 {
+    run_tx!(t.db, "test", |c| deliveries_insert(c, 1, planned).await).unwrap()
+}
+
+fn room(each: i32) -> Room {
+    Room { ways: Way::ALL.to_vec(), busy: vec![], each, most: 1000 }
+}
+
+async fn take(db: &Db, holder: &str, each: i32) -> Vec<Delivery> {
+    run_tx!(db, "test", |c| deliveries_claim(c, &room(each), holder, SOON).await).unwrap()
+}
+
+async fn record(t: &TestDb, holder: &str, id: i64, became: Became) -> Vec<i64> {
+    let became = [(id, became)];
+    run_tx!(t.db, "test", |c| deliveries_record(c, holder, &became).await).unwrap()
+}
+
+fn sent() -> Became {
+    Became::Sent { answer: "250 ok".into() }
+}
+
+async fn states(t: &TestDb) -> Vec<String> {
+    sqlx::query_scalar("select state from deliveries order by id").fetch_all(t.db.pool()).await.unwrap()
+}
+
+#[tokio::test]
+async fn an_event_is_planned_once_whoever_plans_it_again() {
+    let t = TestDb::new().await;
+    let all = [mail(1, "ann@x"), mail(1, "bob@x"), mail(2, "ann@x")];
+    assert_eq!(plan(&t, &all).await, 3);
+    assert_eq!(plan(&t, &all).await, 0);
+    assert_eq!(scalar::<i64>(&t, "select count(*) from deliveries").await, 3);
+    assert_eq!(scalar::<i64>(&t, "select count(*) from destinations").await, 1);
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn the_place_in_the_stream_and_what_was_planned_commit_together_and_one_plans_at_a_time() {
+    let t = TestDb::new().await;
+    project(&t.db, &["b"]).await;
+    run_tx!(t.db, "test", |c| reader_take(c, READER).await).unwrap();
+    submit(&t.db, "b").await;
+    let mut first = t.db.pool().begin().await.unwrap();
+    let from = reader_take(&mut first, READER).await.unwrap().unwrap();
+    // Another planner goes on without a turn.
+    assert_eq!(run_tx!(t.db, "test", |c| reader_take(c, READER).await).unwrap(), None);
+    // Other tests hold the horizon back for moments.
+    let events = loop {
+        let page = events_after(&mut first, from, 100).await.unwrap();
+        if !page.events.is_empty() {
+            break page.events;
+        }
+        tokio::task::yield_now().await;
+    };
+    deliveries_insert(&mut first, 1, &[mail(7, "ann@x")]).await.unwrap();
+    reader_advance(&mut first, READER, events.last().unwrap().at_cursor).await.unwrap();
+    first.rollback().await.unwrap();
+    assert_eq!(scalar::<i64>(&t, "select count(*) from deliveries").await, 0);
+    let again = run_tx!(t.db, "test", |c| reader_take(c, READER).await).unwrap();
+    assert_eq!(again, Some(from), "what was not committed is read again");
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn two_senders_at_once_never_have_the_same_notice() {
+    let t = TestDb::new().await;
+    let all: Vec<Planned> = (1..=200).map(|n| mail(n, "ann@x")).collect();
+    plan(&t, &all).await;
+    let (a, b) = tokio::join!(take(&t.db, A, 200), take(&t.db, B, 200));
+    let mut ids: Vec<i64> = a.iter().chain(&b).map(|d| d.id).collect();
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), a.len() + b.len());
+    assert!(take(&t.db, A, 200).await.len() + ids.len() == 200);
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn each_destination_has_its_own_room() {
+    let t = TestDb::new().await;
+    let mut all: Vec<Planned> = (1..=20).map(|n| mail(n, "ann@x")).collect();
+    all.extend((1..=20).map(|n| Planned { destination: "other:25".into(), ..mail(n, "bob@x") }));
+    plan(&t, &all).await;
+    let got = take(&t.db, A, 3).await;
+    assert_eq!(got.len(), 6);
+    let busy: Vec<(i64, i32)> = vec![(got[0].destination, 0)];
+    let more = Room { busy, ..room(3) };
+    let more = run_tx!(t.db, "test", |c| deliveries_claim(c, &more, A, SOON).await).unwrap();
+    assert_eq!(more.len(), 3);
+    assert!(more.iter().all(|d| d.destination != got[0].destination));
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn notices_of_one_order_go_one_after_the_other_also_when_the_first_has_to_be_tried_again() {
+    let t = TestDb::new().await;
+    plan(&t, &[status(1, "commit"), status(2, "commit"), status(3, "other")]).await;
+    let got = take(&t.db, A, 10).await;
+    assert_eq!(got.iter().map(|d| d.address.as_str()).collect::<Vec<_>>(), ["commit", "other"]);
+    assert!(take(&t.db, B, 10).await.is_empty());
+    let mut c = t.db.pool().acquire().await.unwrap();
+    assert!(overtaken(&mut c, got[0].id, "commit").await.unwrap());
+    let again = Became::Again { why: "busy".into(), after: Duration::from_secs(3600) };
+    record(&t, A, got[0].id, again).await;
+    assert!(take(&t.db, B, 10).await.is_empty(), "the second waits for the first however long");
+    sql(&t, "update deliveries set not_before = tidemill_now() where state = 'due'").await;
+    let first = take(&t.db, B, 10).await;
+    assert_eq!(first.iter().map(|d| d.id).collect::<Vec<_>>(), [got[0].id]);
+    assert_eq!(first[0].attempts, 2);
+    record(&t, B, first[0].id, sent()).await;
+    assert_eq!(take(&t.db, B, 10).await.len(), 1);
+    drop(c);
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn what_a_sender_lost_is_due_again_under_the_same_message_id_and_the_lost_one_cannot_record_it() {
+    let t = TestDb::new().await;
+    plan(&t, &[mail(1, "ann@x")]).await;
+    let first = take(&t.db, A, 1).await.remove(0);
+    sql(&t, "update deliveries set held_until = tidemill_now() - interval '1 s'").await;
+    assert_eq!(run_tx!(t.db, "test", |c| deliveries_reap(c).await).unwrap(), 1);
+    let second = take(&t.db, B, 1).await.remove(0);
+    assert_eq!((second.id, &second.message_id), (first.id, &first.message_id));
+    assert!(record(&t, A, first.id, Became::Parked { why: "no".into() }).await.is_empty());
+    assert_eq!(record(&t, B, first.id, sent()).await, [first.id]);
+    assert_eq!(states(&t).await, ["sent"]);
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn a_destination_that_is_down_is_left_alone_and_its_notices_spend_no_attempt() {
+    let t = TestDb::new().await;
+    plan(&t, &[mail(1, "ann@x"), mail(2, "ann@x"), status(3, "k")]).await;
+    let got = take(&t.db, A, 1).await;
+    let mail = got.iter().find(|d| d.order_key.is_none()).unwrap();
+    for _ in 0..3 {
+        run_tx!(t.db, "test", |c| destination_down(c, mail.destination, "refused").await).unwrap();
+    }
+    assert_eq!(scalar::<i32>(&t, "select failures from destinations where kind = 'mail'").await, 1, "one failure for all");
+    record(&t, A, mail.id, Became::Down { why: "refused".into() }).await;
+    assert!(take(&t.db, A, 10).await.is_empty());
+    let mut c = t.db.pool().acquire().await.unwrap();
+    let next = next_due(&mut c, &[Way::Mail]).await.unwrap().unwrap();
+    assert!(next > Duration::ZERO && next < Duration::from_secs(10), "{next:?}");
+    sql(&t, "update destinations set not_before = tidemill_now() where kind = 'mail'").await;
+    let again = take(&t.db, A, 10).await;
+    assert_eq!(again.len(), 2);
+    assert!(again.iter().all(|d| d.attempts == 1));
+    assert!(run_tx!(t.db, "test", |c| destination_up(c, mail.destination).await).unwrap());
+    assert!(!run_tx!(t.db, "test", |c| destination_up(c, mail.destination).await).unwrap());
+    drop(c);
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn many_notices_to_one_address_become_one_and_few_stay_what_they_are() {
+    let t = TestDb::new().await;
+    plan(&t, &(1..=5).map(|n| mail(n, "ann@x")).collect::<Vec<_>>()).await;
+    plan(&t, &[mail(1, "bob@x")]).await;
+    let leader = take(&t.db, A, 1).await.remove(0);
+    let fold = |storm| {
+        let (db, leader) = (t.db.clone(), leader.clone());
+        async move { run_tx!(db, "test", |c| deliveries_fold(c, &leader, A, storm, 100).await).unwrap() }
+    };
+    assert!(fold(5).await.is_empty(), "four others are no storm of five");
+    assert_eq!(fold(4).await.len(), 4);
+    let mut c = t.db.pool().acquire().await.unwrap();
+    let folded = deliveries_folded(&mut c, leader.id).await.unwrap();
+    assert_eq!(folded.iter().map(|f| f.build).collect::<Vec<_>>(), [Some(2), Some(3), Some(4), Some(5)]);
+    assert_eq!(take(&t.db, B, 10).await.len(), 1, "bob's goes by itself");
+    drop(c);
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn gathered_notices_are_due_together() {
+    let t = TestDb::new().await;
+    let gathered = |n| Planned { wait_us: 3_600_000_000, ..mail(n, "ann@x") };
+    plan(&t, &[gathered(1)]).await;
+    sql(&t, "update deliveries set not_before = not_before - interval '30 min'").await;
+    plan(&t, &[gathered(2)]).await;
+    assert_eq!(scalar::<i64>(&t, "select count(distinct not_before) from deliveries").await, 1);
+    assert!(take(&t.db, A, 10).await.is_empty());
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn what_is_too_old_is_not_told_and_can_be_asked_for() {
+    let t = TestDb::new().await;
+    let old = Planned { at: OffsetDateTime::now_utc() - Duration::from_secs(7200), max_age_us: 1_000_000, ..mail(1, "a@x") };
+    assert_eq!(plan(&t, &[old, mail(2, "a@x")]).await, 1);
+    assert_eq!(states(&t).await, ["expired", "due"]);
+    let ids: Vec<i64> = sqlx::query_scalar("select id from deliveries order by id").fetch_all(t.db.pool()).await.unwrap();
+    let got = take(&t.db, A, 10).await.remove(0);
+    record(&t, A, got.id, Became::Parked { why: "550 no such user\r\nBcc: x".into() }).await;
+    assert_eq!(scalar::<String>(&t, "select answer from deliveries where state = 'parked'").await, "550 no such user  Bcc: x");
+    let all = run_tx!(t.db, "test", |c| deliveries_retry(c, None).await).unwrap();
+    assert_eq!(all.due, [ids[1]]);
+    let named = run_tx!(t.db, "test", |c| deliveries_retry(c, Some(&ids)).await).unwrap();
+    assert_eq!((named.due, named.left), (vec![ids[0]], vec![ids[1]]));
+    assert!(take(&t.db, A, 10).await.iter().all(|d| !d.expired && d.attempts == 1));
+    t.drop().await;
+}
+
+/// Commits a change and a buildset of it, builds it, and returns the build.
+async fn build(t: &TestDb, session: tidemill_model::SessionId, poll: u64, author: &str, results: Results) -> i64 {
+    let change = NewChange {
+        author: author.into(),
+        revision: Some(format!("r{poll}")),
+        repository: "r".into(),
+        branch: Some("main".into()),
+        ..NewChange::default()
+    };
+    let stamp = SourceStamp {
+        repository: "r".into(),
+        branch: Some("main".into()),
+        revision: change.revision.clone(),
+        ..SourceStamp::default()
+    };
+    let id = run_tx!(t.db, "test", |c| changes_insert(c, &[change.clone()], None).await).unwrap()[0];
+    let mut set = NewBuildset {
+        reason: "test".into(),
+        sourcestamps: vec![stamp],
+        builders: vec!["b".into()],
+        changes: vec![id],
+        ..NewBuildset::default()
+    };
+    set.properties.set("owner", "olga", "test");
+    submit_set(&t.db, &set).await;
+    let claim = claim(&t.db, session, poll, 1, i64::MAX - 1).await.remove(0);
+    finish(&t.db, &claim, results).await;
+    claim.build
+}
+
+#[tokio::test]
+async fn facts_know_what_was_before_and_who_changed_what_since_it_was_good() {
+    let t = TestDb::new().await;
+    project(&t.db, &["b"]).await;
+    let s = worker(&t.db, "w").await;
+    let good = build(&t, s, 1, "Ann <ann@x>", Results::Success).await;
+    build(&t, s, 2, "Bob <bob@x>", Results::Exception).await;
+    let bad = build(&t, s, 3, "Cid <cid@x>", Results::Failure).await;
+    let worse = build(&t, s, 4, "Dan <dan@x>", Results::Failure).await;
+    let mut c = t.db.pool().acquire().await.unwrap();
+    let wanted = Facts { people: true, line: true };
+    let found = facts::builds(&mut c, &[good, bad, worse], wanted).await.unwrap();
+    let of = |id| found.iter().find(|f| f.build == id).unwrap();
+    assert_eq!(of(good).line_verdict, None);
+    assert_eq!(of(good).previous(), None);
+    assert_eq!(of(bad).previous(), Some(Results::Exception));
+    assert_eq!(of(bad).line_verdict, Some(Results::Success), "an exception is no verdict");
+    assert_eq!(of(bad).authors, ["Bob <bob@x>", "Cid <cid@x>"]);
+    assert_eq!(of(bad).owners, ["olga"]);
+    assert_eq!(of(worse).line_verdict, Some(Results::Failure));
+    assert_eq!(of(worse).history, [Some(Results::Failure), Some(Results::Exception), Some(Results::Success)]);
+    let plain = facts::builds(&mut c, &[bad], Facts::default()).await.unwrap().remove(0);
+    assert!(plain.authors.is_empty() && plain.line_verdict.is_none());
+    let wants = content::Wants { properties: true, steps: true, logs: true };
+    let document = content::build(&mut c, bad, wants).await.unwrap();
+    assert_eq!(document["builder"]["name"], "b");
+    assert_eq!(document["prev_build"]["results"], 4);
+    assert_eq!(document["changes"].as_array().unwrap().len(), 2);
+    assert_eq!(document["properties"]["owner"], json!(["olga", "test"]));
+    drop(c);
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_stays_away_is_told_once_for_each_absence() {
+    let t = TestDb::new().await;
+    project(&t.db, &["b"]).await;
+    let master = run_tx!(t.db, "test", |c| beats::master_insert(c, "m", "http://m").await).unwrap();
+    run_tx!(t.db, "test", |c| beats::beat(c, master).await).unwrap();
+    worker(&t.db, "w").await;
+    worker(&t.db, "unwatched").await;
+    let watched = [Watched { name: "w".into(), missing_after: Duration::from_secs(600), notify: vec!["ann@x".into()] }];
+    run_tx!(t.db, "test", |c| watches_set(c, &watched).await).unwrap();
+    let miss = || async { run_tx!(t.db, "test", |c| workers_miss(c).await).unwrap() };
+    assert_eq!(miss().await, 0);
+    sql(&t, "update worker_sessions set seen_at = seen_at - interval '1 h'; update workers set enrolled_at = enrolled_at - interval '1 h'").await;
+    assert_eq!(miss().await, 0, "no master was there to see it");
+    sql(&t, "update beats set resumed_at = resumed_at - interval '1 h'").await;
+    assert_eq!(miss().await, 1);
+    assert_eq!(miss().await, 0);
+    let data: serde_json::Value = scalar(&t, "select data from events where kind = 'workers.missing'").await;
+    assert_eq!(data["notify"], json!(["ann@x"]));
+    sql(&t, "update worker_sessions set seen_at = tidemill_now() where worker_id = (select id from workers where name = 'w')").await;
+    assert_eq!(miss().await, 0);
+    sql(&t, "update worker_watches set told_at = told_at - interval '2 h'; update worker_sessions set seen_at = seen_at - interval '1 h'").await;
+    assert_eq!(miss().await, 1, "it came back and went again");
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn who_opted_out_is_found_in_any_case_of_letters_and_may_come_back() {
+    let t = TestDb::new().await;
+    run_tx!(t.db, "test", |c| people::optout(c, "Ann@X.org", "mail").await).unwrap();
+    run_tx!(t.db, "test", |c| people::optout(c, "bob@x.org", "").await).unwrap();
+    let mut c = t.db.pool().acquire().await.unwrap();
+    let all = ["ann@x.org".to_owned(), "bob@x.org".to_owned(), "cid@x.org".to_owned()];
+    let mut out = people::opted_out(&mut c, &all, "mail").await.unwrap();
+    out.sort();
+    assert_eq!(out, ["ann@x.org", "bob@x.org"]);
+    assert_eq!(people::opted_out(&mut c, &all, "other").await.unwrap(), ["bob@x.org"]);
+    assert!(people::optin(&mut c, "ANN@x.org", "mail").await.unwrap());
+    assert_eq!(people::opted_out(&mut c, &all, "mail").await.unwrap(), ["bob@x.org"]);
+    drop(c);
+    t.drop().await;
+}

@@ -1,8 +1,6 @@
 //! Who may do what: by the account that services vouch for (RP-16). A nick
 //! alone is nobody.
 
-use std::collections::BTreeMap;
-
 /// Who may use a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Allowed {
@@ -12,23 +10,29 @@ pub enum Allowed {
     Accounts(Vec<String>),
 }
 
-/// Rules by command. Key `""` is for all others that are not dangerous, `"!"`
-/// for dangerous ones. Without rules: everyone, and nobody.
+/// Rules by names of commands. `""` is each harmless one, `"!"` each dangerous
+/// one, `"*"` each; what names a command goes before what names many. Without
+/// a rule: everyone what is harmless, nobody what is dangerous.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Authz {
-    rules: BTreeMap<String, Allowed>,
+    rules: Vec<(Vec<String>, Allowed)>,
 }
 
 impl Authz {
-    /// Keys are names of commands in small letters, `""` or `"!"`.
-    pub fn new(rules: impl IntoIterator<Item = (String, Allowed)>) -> Authz {
-        Authz { rules: rules.into_iter().map(|(k, v)| (k.to_lowercase(), v)).collect() }
+    /// Of two rules that name the same the first counts.
+    pub fn new(rules: impl IntoIterator<Item = (Vec<String>, Allowed)>) -> Authz {
+        let small = |names: Vec<String>| names.iter().map(|n| n.to_lowercase()).collect();
+        Authz { rules: rules.into_iter().map(|(names, allowed)| (small(names), allowed)).collect() }
     }
 
     pub fn rule(&self, command: &str, dangerous: bool) -> Allowed {
-        let general = if dangerous { "!" } else { "" };
-        let rule = self.rules.get(command).or_else(|| self.rules.get(general));
-        rule.cloned().unwrap_or(if dangerous { Allowed::Nobody } else { Allowed::Everyone })
+        let names = [command, if dangerous { "!" } else { "" }, "*"];
+        let rule = names.iter().find_map(|name| self.rules.iter().find(|(n, _)| n.iter().any(|n| n == name)));
+        match rule {
+            Some((_, allowed)) => allowed.clone(),
+            None if dangerous => Allowed::Nobody,
+            None => Allowed::Everyone,
+        }
     }
 }
 
@@ -69,9 +73,15 @@ mod tests {
         assert!(may(&none, "list", false, None) && !may(&none, "force", true, Some("ada")));
 
         let ada = || Allowed::Accounts(vec!["Ada".into()]);
-        let authz = Authz::new([("!".into(), ada()), ("stop".into(), Allowed::Nobody), (String::new(), ada())]);
+        let authz = Authz::new([
+            (vec!["*".into()], Allowed::Everyone),
+            (vec!["!".into(), String::new()], ada()),
+            (vec!["STOP".into()], Allowed::Nobody),
+        ]);
         assert!(may(&authz, "force", true, Some("ada")) && !may(&authz, "force", true, Some("eve")));
         assert!(!may(&authz, "force", true, None) && !may(&authz, "stop", true, Some("ada")));
         assert!(!may(&authz, "list", false, Some("eve")));
+        let open = Authz::new([(vec!["*".into()], Allowed::Everyone)]);
+        assert!(may(&open, "list", false, None) && may(&open, "force", true, None));
     }
 }

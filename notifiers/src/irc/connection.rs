@@ -1,10 +1,13 @@
 //! Sockets: TCP or TLS, lines in, lines out.
 
 use super::message::{LINE_WITH_TAGS, Line};
-use super::settings::{Network, Tls};
+use super::settings::Network;
+use crate::verify::Verify;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use std::io;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -27,9 +30,9 @@ impl Connection {
         tcp.set_nodelay(true)?;
         let stream: Box<dyn Stream> = match &network.tls {
             None => Box::new(tcp),
-            Some(tls) => {
+            Some(verify) => {
                 let name = ServerName::try_from(network.host.clone()).map_err(io::Error::other)?;
-                Box::new(TlsConnector::from(Arc::new(config(tls)?)).connect(name, tcp).await?)
+                Box::new(TlsConnector::from(Arc::new(config(verify)?)).connect(name, tcp).await?)
             }
         };
         Ok(Connection { stream, buffer: Vec::new(), skipping: false })
@@ -70,20 +73,68 @@ impl Connection {
     }
 }
 
-fn config(tls: &Tls) -> io::Result<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    // Certificates that cannot be read are left out; the others do.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Some(pem) = &tls.authorities {
-        for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-            let certificate = certificate.map_err(|e| io::Error::other(format!("tls_ca: {e}")))?;
-            roots.add(certificate).map_err(|e| io::Error::other(format!("tls_ca: {e}")))?;
-        }
-    }
+fn config(verify: &Verify) -> io::Result<ClientConfig> {
     // By name: several providers may be linked into one program.
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?;
+    let mut roots = RootCertStore::empty();
+    match verify {
+        Verify::No => {
+            let anyone = Arc::new(Anyone(provider));
+            return Ok(builder.dangerous().with_custom_certificate_verifier(anyone).with_no_client_auth());
+        }
+        // Certificates that cannot be read are left out; the others do.
+        Verify::Yes => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+        Verify::Authorities(file) => {
+            let wrong = |e: String| io::Error::other(format!("the authorities in {}: {e}", file.display()));
+            for certificate in CertificateDer::pem_file_iter(file).map_err(|e| wrong(e.to_string()))? {
+                let certificate = certificate.map_err(|e| wrong(e.to_string()))?;
+                roots.add(certificate).map_err(|e| wrong(e.to_string()))?;
+            }
+        }
+    }
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// `verify = False`: any certificate will do, as long as the server holds its key.
+#[derive(Debug)]
+struct Anyone(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anyone {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
 }

@@ -143,6 +143,8 @@ pub struct WorkerFacts {
 pub struct Style {
     pub colours: bool,
     pub blame: bool,
+    /// A build is called by its revision where it has one, and not by its number.
+    pub revisions: bool,
 }
 
 /// Whether a result says something of the code: a cancelled build tells neither of better nor of worse.
@@ -187,7 +189,13 @@ pub fn build_line(facts: &BuildFacts, wanted: &BTreeSet<NotifyEvent>, style: Sty
 
 /// The line itself, for whoever watches the builder.
 pub fn told(facts: &BuildFacts, style: Style) -> String {
-    let name = format!("build #{} of {}", facts.number, clean(&facts.builder));
+    let builder = clean(&facts.builder);
+    let revision =
+        facts.revision.as_deref().map(|r| clean(r).chars().take(12).collect::<String>()).filter(|r| !r.is_empty());
+    let name = match &revision {
+        Some(revision) if style.revisions => format!("build of {revision} on {builder}"),
+        _ => format!("build #{} of {builder}", facts.number),
+    };
     let mut parts = vec![match facts.results {
         None => format!("{name} started"),
         Some(result) => {
@@ -202,8 +210,8 @@ pub fn told(facts: &BuildFacts, style: Style) -> String {
     if facts.results.is_some_and(|r| !r.is_good()) && !state.is_empty() {
         parts.push(state);
     }
-    let at = [facts.branch.as_deref(), facts.revision.as_deref().map(|r| r.get(..12).unwrap_or(r))];
-    let at: Vec<String> = at.into_iter().flatten().map(|p| shorten(&clean(p), 60)).collect();
+    let branch = facts.branch.as_deref().map(|b| shorten(&clean(b), 60));
+    let at: Vec<String> = [branch, revision.filter(|_| !style.revisions)].into_iter().flatten().collect();
     if !at.is_empty() {
         parts.push(at.join("@"));
     }
@@ -310,7 +318,7 @@ mod tests {
 
     #[test]
     fn a_place_hears_one_line_for_what_it_wants_and_nothing_else() {
-        let plain = Style { colours: false, blame: true };
+        let plain = Style { colours: false, blame: true, revisions: false };
         let wanted = BTreeSet::from([NotifyEvent::Problem, NotifyEvent::Failure]);
         let failed = build(Some(Results::Success), Some(Results::Failure));
         assert_eq!(
@@ -320,6 +328,10 @@ mod tests {
         );
         assert_eq!(build_line(&build(None, Some(Results::Success)), &wanted, plain), None);
         assert_eq!(build_line(&build(None, None), &wanted, plain), None);
+        let by_revision = told(&failed, Style { revisions: true, ..plain });
+        assert!(
+            by_revision.starts_with("build of 0123456789ab on linux: failure (was success) | 2 tests failed | main | ")
+        );
         let started = build_line(&build(None, None), &BTreeSet::from([NotifyEvent::Started]), plain).unwrap();
         assert!(started.starts_with("build #12 of linux started | main@0123456789ab | forced by ada | https"));
     }
@@ -329,15 +341,15 @@ mod tests {
         let mut facts = build(None, Some(Results::Failure));
         facts.blame = vec!["Eve\r\nQUIT\u{3}04".into()];
         facts.state = "x\r\nPRIVMSG #other :hello\0".into();
-        let line = told(&facts, Style { colours: true, blame: true });
+        let line = told(&facts, Style { colours: true, blame: true, revisions: false });
         assert!(line.starts_with("build #12 of linux: \u{3}04failure\u{f} | x PRIVMSG #other :hello | "), "{line:?}");
         assert!(line.contains("changes by Eve QUIT04 | "), "{line:?}");
-        assert!(!told(&facts, Style { colours: false, blame: false }).contains(['\u{3}', 'E']));
+        assert!(!told(&facts, Style { colours: false, blame: false, revisions: false }).contains(['\u{3}', 'E']));
     }
 
     #[test]
     fn workers_are_told_of_where_wanted() {
-        let style = Style { colours: false, blame: false };
+        let style = Style { colours: false, blame: false, revisions: false };
         let facts = WorkerFacts { worker: "w1".into(), missing: true, last_seen: Some("5 min ago".into()) };
         let wanted = BTreeSet::from([NotifyEvent::Worker]);
         assert_eq!(worker_line(&facts, &wanted, style).unwrap(), "worker w1 is missing, last heard 5 min ago");

@@ -5,7 +5,8 @@
 //! with `register`, `rooms`, `outbox`, `whois`), `connection` (sockets),
 //! `client` (one network for as long as it is wanted; what the rest calls).
 //! Beside it: `bot` with `commands` (words of people), which reaches builds
-//! through `backend`, and `events` (what a channel hears of a build).
+//! through `backend`, and `events` (what a channel hears of a build); `definition` reads
+//! all of it from the project's `reporters.IRC`.
 //!
 //! Guaranteed: one text is one line, whatever it holds; a notice counts as
 //! sent only after the server answered a PING that followed it; dangerous
@@ -18,6 +19,7 @@ pub mod bot;
 pub mod client;
 pub mod commands;
 mod connection;
+pub mod definition;
 pub mod events;
 mod flood;
 pub mod message;
@@ -35,4 +37,4 @@ pub use bot::{Bot, BotSettings, Presence};
 pub use client::{Client, State, Voice};
 pub use events::NotifyEvent;
 pub use session::{Account, Heard, Speaker};
-pub use settings::{Channel, Hidden, Network, Pace, Sasl, Tls};
+pub use settings::{Channel, Hidden, Network, Pace, Sasl};

@@ -1,5 +1,6 @@
 //! What one network needs to be told.
 
+use crate::verify::Verify;
 use std::fmt;
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ pub struct Network {
     pub name: String,
     pub host: String,
     pub port: u16,
-    pub tls: Option<Tls>,
+    /// TLS, and how the server proves who it is; none: in the clear.
+    pub tls: Option<Verify>,
     /// The wanted nick; with a tail if somebody has it, until it is free.
     pub nick: String,
     /// The part before `@` that servers show.
@@ -32,13 +34,6 @@ pub struct Network {
 pub struct Channel {
     pub name: String,
     pub key: Option<Hidden>,
-}
-
-/// Trust in the system's authorities and these.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tls {
-    /// More certificates, in PEM.
-    pub authorities: Option<String>,
 }
 
 /// SASL PLAIN.

@@ -2,11 +2,12 @@
 
 use crate::people::{Person, Tide, from, network};
 use crate::servers::Server;
-use tidemill_notifiers::irc::{Allowed, Authz, BotSettings, Channel, Network, Sasl, State, Tls};
+use tidemill_notifiers::irc::{Allowed, Authz, BotSettings, Channel, Network, Sasl, State};
+use tidemill_notifiers::verify::Verify;
 
 fn settings() -> BotSettings {
     let ada = Allowed::Accounts(vec!["ada".into()]);
-    BotSettings { authz: Authz::new([("!".to_owned(), ada)]), ..BotSettings::default() }
+    BotSettings { authz: Authz::new([(vec!["!".to_owned()], ada)]), ..BotSettings::default() }
 }
 
 async fn register(person: &mut Person, account_password: &str) {
@@ -116,20 +117,22 @@ async fn nickserv_lets_it_into_a_channel_of_the_registered() {
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_trusts_the_authority_that_is_named_and_no_other() {
     let Some(server) = Server::inspircd("") else { return };
-    let tls = |authorities| {
-        let tls = Some(Tls { authorities });
-        Network { tls, port: server.tls_port, ..network(&server) }
-    };
-    let wary = Tide::start(tls(None), settings());
+    let tls = |verify| Network { tls: Some(verify), port: server.tls_port, ..network(&server) };
+    let named = || Verify::Authorities(server.authority.clone());
+    let wary = Tide::start(tls(Verify::Yes), settings());
     let down = wary.state("to refuse", |s| matches!(s, State::Down { .. })).await;
     assert!(matches!(&down, State::Down { why } if why.contains("certificate")), "{down:?}");
     wary.end().await;
     let channels = vec![Channel { name: "#secure".into(), key: None }];
-    let tide = Tide::start(Network { channels, ..tls(Some(server.authority.clone())) }, settings());
+    let tide = Tide::start(Network { channels, ..tls(named()) }, settings());
     tide.is_in(&["#secure"]).await;
-    let elsewhere = Network { host: "localhost".into(), ..tls(Some(server.authority.clone())) };
+    let elsewhere = Network { host: "localhost".into(), ..tls(named()) };
     let other = Tide::start(Network { nick: "tide2".into(), ..elsewhere }, settings());
     other.is_in(&["#ci"]).await;
     other.end().await;
+    // `verify = False`: whoever answers is believed.
+    let trusting = Tide::start(Network { nick: "tide3".into(), ..tls(Verify::No) }, settings());
+    trusting.is_in(&["#ci"]).await;
+    trusting.end().await;
     tide.end().await;
 }

@@ -63,8 +63,8 @@ fn until(what: &str, log: &Path, mut holds: impl FnMut() -> bool) {
 pub struct Server {
     pub port: u16,
     pub tls_port: u16,
-    /// Of its certificate, in PEM.
-    pub authority: String,
+    /// Who signed its certificate: a file.
+    pub authority: PathBuf,
     dir: TempDir,
     program: &'static str,
     links: u16,
@@ -95,8 +95,8 @@ impl Server {
     /// InspIRCd. `more` is configuration.
     pub fn inspircd(more: &str) -> Option<Server> {
         installed("inspircd", "inspircd").then(|| {
-            let mut server = Server::new("inspircd");
-            server.authority = certificate(server.dir.path());
+            let server = Server::new("inspircd");
+            certificate(server.dir.path());
             let (port, tls, links, dir) = (server.port, server.tls_port, server.links, server.dir.path().display());
             let config = format!(
                 r#"<config format="xml">
@@ -146,7 +146,7 @@ impl Server {
     fn new(program: &'static str) -> Server {
         let dir = tempfile::tempdir().unwrap();
         let (port, tls_port, links) = (free_port(), free_port(), free_port());
-        let authority = String::new();
+        let authority = dir.path().join("ca.pem");
         Server { port, tls_port, authority, dir, program, links, running: None, services: None }
     }
 
@@ -191,8 +191,8 @@ impl Server {
     }
 }
 
-/// An authority, and by it the server's certificate, in files. The authority in PEM.
-fn certificate(dir: &Path) -> String {
+/// An authority, and by it the server's certificate, in files.
+fn certificate(dir: &Path) {
     use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -202,7 +202,7 @@ fn certificate(dir: &Path) -> String {
     let leaf = leaf.signed_by(&key, &authority).unwrap();
     std::fs::write(dir.join("cert.pem"), leaf.pem()).unwrap();
     std::fs::write(dir.join("key.pem"), key.serialize_pem()).unwrap();
-    authority.pem()
+    std::fs::write(dir.join("ca.pem"), authority.pem()).unwrap();
 }
 
 const ATHEME: &str = r#"

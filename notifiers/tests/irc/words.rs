@@ -32,7 +32,7 @@ type TestBot = Bot<Fake, Moves>;
 
 fn bot() -> TestBot {
     let ada = Allowed::Accounts(vec!["ada".into()]);
-    let settings = BotSettings { authz: Authz::new([("!".to_owned(), ada)]), ..BotSettings::default() };
+    let settings = BotSettings { authz: Authz::new([(vec!["!".to_owned()], ada)]), ..BotSettings::default() };
     Bot { settings, backend: Fake::default(), presence: Moves::default() }
 }
 

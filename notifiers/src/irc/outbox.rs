@@ -97,7 +97,7 @@ impl Outbox {
         formatted: bool,
         mut standing: impl FnMut(&str) -> Standing,
     ) -> Option<String> {
-        if !self.flying.back().is_some_and(|f| !f.rest.is_empty()) {
+        if self.flying.back().is_none_or(|f| f.rest.is_empty()) {
             let batch = self.take(&mut standing)?;
             let verb = batch.voice.verb();
             let room = message::room_for_text(prefix, verb, &batch.target);

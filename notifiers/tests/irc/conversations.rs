@@ -206,7 +206,7 @@ async fn the_servers_password_is_said_and_a_wrong_one_is_told() {
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_in_all_its_channels_with_their_keys() {
     let Some(server) = Server::ngircd("") else { return };
-    let channel = |n: usize| Channel { name: format!("#c{n}"), key: (n % 2 == 0).then(|| "key".into()) };
+    let channel = |n: usize| Channel { name: format!("#c{n}"), key: n.is_multiple_of(2).then(|| "key".into()) };
     let network = Network { channels: (0..6).map(channel).collect(), ..network(&server) };
     let tide = Tide::start(network, BotSettings::default());
     tide.is_in(&["#c0", "#c1", "#c2", "#c3", "#c4", "#c5"]).await;

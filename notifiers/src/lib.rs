@@ -2,7 +2,7 @@
 //!
 //! [`planner`] and [`plan`] turn the event stream into rows of `deliveries`, once
 //! for all notifiers; [`send`] claims them, has them put into words ([`render`])
-//! and hands them to a transport ([`mail`]), and records what the other side said.
+//! and hands them to a transport ([`mail`], [`irc`]), and records what the other side said.
 //!
 //! A process may be killed at any instant: what was planned is in rows, what was
 //! in hand is due again when its lease is over, under the same message id.
@@ -10,6 +10,7 @@
 pub mod app;
 pub mod forge;
 pub mod http;
+pub mod irc;
 pub mod line;
 pub mod links;
 pub mod mail;

@@ -420,7 +420,7 @@ mod tests {
             properties: BTreeMap::new(),
             absolute: false,
             reason: String::new(),
-            priority: 0,
+            priority: None,
             priority_function: false,
             location: String::new(),
         }

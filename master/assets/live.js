@@ -70,7 +70,16 @@ async function refresh() {
     }
     document.title = fresh.title;
     const events = fresh.getElementById('main')?.dataset.events;
-    if (!events) { delete main.dataset.events; disconnect(); }
+    if (!events) {
+      delete main.dataset.events;
+      disconnect();
+    } else if (events !== main.dataset.events) {
+      // It shows something more now; what happens until the new stream is open is looked at then.
+      main.dataset.events = events;
+      lost = true;
+      disconnect();
+      connect();
+    }
     document.dispatchEvent(new CustomEvent('tidemill:updated'));
     tick();
   } catch {

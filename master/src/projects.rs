@@ -287,7 +287,12 @@ pub fn wanted(definition: &Definition) -> Wanted {
         workers: definition
             .workers
             .iter()
-            .map(|w| WantedWorker { name: w.name.clone(), locks: w.locks.clone(), max_builds: w.max_builds })
+            .map(|w| WantedWorker {
+                name: w.name.clone(),
+                locks: w.locks.clone(),
+                max_builds: w.max_builds,
+                missing_after: w.missing_timeout_us.map(std::time::Duration::from_micros),
+            })
             .collect(),
     }
 }

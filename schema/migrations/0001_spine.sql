@@ -226,10 +226,13 @@ create table worker_sessions (
     state      text not null default 'open' check (state in ('open', 'superseded', 'closed')),
     free       int not null default 0,
     opened_at  timestamptz not null default tidemill_now(),
-    seen_at    timestamptz not null default tidemill_now()
+    seen_at    timestamptz not null default tidemill_now(),
+    missing_at timestamptz
 ) with (fillfactor = 50);
 comment on table worker_sessions is 'One life of a worker process. `seen_at` and `free` are written every 15 s for all sessions of a replica by one statement, for people only.';
+comment on column worker_sessions.missing_at is 'When it was told that its worker stays away; null while it does not.';
 create unique index worker_sessions_open on worker_sessions (worker_id) where state = 'open';
+create index worker_sessions_worker on worker_sessions (worker_id, id);
 
 ------------------------------------------------------------------ changes
 

@@ -31,7 +31,7 @@
 
 create type claim_row as (
     slot         int,      -- which of the polls got it, from 1
-    build_id     bigint,
+    build_id     bigint,   -- null: the row says how much of the poll's `free` could be used
     token        int,      -- which of the tokens is its, from 1; null: delivered again, the rest too
     attempt      int,
     builder_id   bigint,
@@ -42,7 +42,8 @@ create type claim_row as (
     revision_id  bigint,
     worker_id    bigint,
     lane         bigint,   -- where it came from,
-    ticket       bigint    -- for the caller's low bounds
+    ticket       bigint,   -- for the caller's low bounds
+    usable       int       -- without a build: slots, fewer than the poll said, that may take something
 );
 
 -- p_sessions, p_polls, p_free, p_newest: one element for each waiting poll.
@@ -77,6 +78,7 @@ declare
     v_limited   boolean := false;  -- any max_builds
     v_locked    boolean := false;  -- the rows of all locks that this claim may take
     v_left      int;
+    v_defined   bigint;   -- the revision by which workers were read
     v_revision  bigint;
     v_level     int;
     v_number    regclass;
@@ -97,7 +99,8 @@ declare
 begin
     -- The row locks come first, in id order; what is read after them is current.
     for r in
-        select s.id, s.worker_id, w.name, w.paused, s.vocabulary, s.state, d.locks, d.max_builds
+        select s.id, s.worker_id, w.name, w.paused, s.vocabulary, s.state, d.locks, d.max_builds,
+               (select a.revision_id from active_revision a) as revision_id
           from worker_sessions s join workers w on w.id = s.worker_id
           left join worker_definitions d on d.worker_name = w.name
          where s.id = any(p_sessions)
@@ -114,21 +117,23 @@ begin
             v_guards[v_n] := r.locks;
             v_guarded := true;
         end if;
-        if r.max_builds is not null then
-            v_most[v_n] := r.max_builds - (select count(*) from leases l join builds b on b.id = l.build_id
-                                            where b.worker_id = r.worker_id);
-            v_limited := true;
-        end if;
+        v_most[v_n] := r.max_builds;
+        v_limited := v_limited or r.max_builds is not null;
+        v_defined := r.revision_id;
         if r.state <> 'open' or r.paused then
             v_free[v_n] := 0;
         end if;
     end loop;
 
     -- Below nothing waits; but a statement sees what is committed when it begins. So
-    -- the one that reads builders reads the revision once more, and nothing is claimed
-    -- if another one was activated in between: the next claim finds it.
+    -- the one that reads builders reads the revision once more, as the one above did for
+    -- workers, and nothing is claimed if another one was activated in between: the next
+    -- claim finds it.
     select a.revision_id, c.vocabulary into v_revision, v_level
       from active_revision a join config_revisions c on c.id = a.revision_id;
+    if v_defined is distinct from v_revision then
+        v_revision := null;
+    end if;
     for i in 1 .. cardinality(v_free) loop
         if v_levels[i] < coalesce(v_level, 0) then
             v_free[i] := 0;
@@ -160,16 +165,31 @@ begin
             v_free[r.n] := greatest(0, v_free[r.n] - cardinality(r.ids));
             return query
             select r.n, b, null::int, null::int, null::bigint, null::bigint, null::bigint, null::bigint,
-                   null::bigint, null::bigint, null::bigint, null::bigint, null::bigint
+                   null::bigint, null::bigint, null::bigint, null::bigint, null::bigint, null::int
               from unnest(r.ids) b;
         end if;
     end loop;
 
     if v_limited then
+        -- All together: a look at each worker's would read the leases of all once more.
+        for r in
+            select s.worker_id, count(*)::int as n
+              from leases l join worker_sessions s on s.id = l.session_id
+             where s.worker_id = any(v_workers) group by s.worker_id
+        loop
+            v_n := array_position(v_workers, r.worker_id);
+            v_most[v_n] := v_most[v_n] - r.n;
+        end loop;
         for i in 1 .. cardinality(v_free) loop
             v_free[i] := greatest(0, least(v_free[i], v_most[i]));
         end loop;
     end if;
+
+    -- That nothing went to such a slot does not say that its lane is empty.
+    return query
+    select u.slot::int, null::bigint, null::int, null::int, null::bigint, null::bigint, null::bigint, null::bigint,
+           null::bigint, null::bigint, null::bigint, null::bigint, null::bigint, u.free
+      from unnest(v_free, p_free) with ordinality u(free, said, slot) where u.free < u.said;
 
     if cardinality(p_picks_lane) > 0 then
         if v_revision = p_revision then
@@ -400,7 +420,7 @@ begin
               from made m
         )
         select m.slot, m.id, m.token, m.attempt, m.builder_id, m.number, m.request_id, m.buildset_id, m.settings_id,
-               v_revision, v_workers[m.slot], m.lane, m.ticket
+               v_revision, v_workers[m.slot], m.lane, m.ticket, null::int
           from made m;
     end if;
 end $$;

@@ -26,9 +26,11 @@ comment on column locks.capacities is 'Of a worker lock: {worker: capacity} wher
 create table worker_definitions (
     worker_name text primary key,
     locks       jsonb check (jsonb_array_length(locks) > 0),
-    max_builds  int check (max_builds > 0)
+    max_builds  int check (max_builds > 0),
+    missing_after interval
 );
-comment on table worker_definitions is 'What the active revision says of workers that a claim must know; workers of which it says nothing have no row.';
+comment on table worker_definitions is 'What the active revision says of workers that the database must know; workers of which it says nothing have no row.';
+comment on column worker_definitions.missing_after is 'After how long without a word of it its absence is told; null: an hour.';
 
 create table lock_holds (
     lock_id   bigint not null,
@@ -124,19 +126,24 @@ $$;
 
 -- The judge. Walks the lines of these locks in the order of tickets and says of each
 -- waiter whether its locks could be had now; then, where one is given (p_own, on
--- p_worker; p_build: a build, else a step), whether its could: the row without ticket.
--- Waiters from p_before on come after it.
+-- p_worker; p_step_of: the build of which it is a step, null for a build), whether its
+-- could: the row without ticket. Waiters from p_before on come after it.
 --
 -- A waiter counts if it has not ended and, for a build, if a connected worker with a
 -- free slot could take it. One that could run now keeps its locks from all that come
 -- after it. One that lacks a single lock stands before them at that lock, so that no
 -- counting comer passes an earlier exclusive one (D-45); the locks that it could have
--- stay free for others until it has waited for lock_patience(). One that could run for
--- lock_turn() and did not (a function of the project says no, its worker fell silent)
--- holds up nobody until its locks were taken again.
+-- stay free for others until it has waited for lock_patience(), and after that for
+-- steps of builds that hold something: what it lacks may be theirs, or be held by who
+-- waits for them. One that could run for lock_turn() and did not (a function of the
+-- project says no, its worker fell silent) holds up nobody until its locks were taken
+-- again.
+--
+-- A lock whose kind changed: what is held of it as one of the cluster counts on every
+-- worker, and what is held of it on workers counts together.
 --
 -- The window is bounded: what stands behind 500 others may be passed.
-create function lock_walk(p_locks bigint[], p_before bigint, p_own jsonb, p_worker bigint, p_build boolean)
+create function lock_walk(p_locks bigint[], p_before bigint, p_own jsonb, p_worker bigint, p_step_of bigint)
 returns table (ticket bigint, may boolean)
 language plpgsql
 as $$
@@ -145,6 +152,8 @@ declare
     v_now       timestamptz := tidemill_now();
     -- what is taken of each place, with what those before keep for themselves
     s_key text[] := '{}'; s_used bigint[] := '{}'; s_shut boolean[] := '{}';
+    -- and what they keep out of patience only
+    k_used bigint[] := '{}'; k_shut boolean[] := '{}'; v_kept boolean := false; v_holds boolean;
     -- workers with a free slot, once somebody asks
     f_worker bigint[]; f_name text[];
     -- an option: where it would be, and what of that is missing
@@ -166,7 +175,8 @@ begin
                  order by 1 limit 500) t
           join lock_waiters k on k.ticket = t.ticket
          union all
-        select null, null, null, null, null, p_worker, p_own, null, null, p_build, true where p_own is not null
+        select null, null, null, p_step_of, null, p_worker, p_own, null, null, p_step_of is null, true
+         where p_own is not null
          order by ticket nulls last
     loop
         if w.comer or w.build_id is not null then
@@ -204,6 +214,8 @@ begin
             continue;
         end if;
 
+        v_holds := v_kept and w.build_id is not null
+                   and exists (select from lock_holds h where h.build_id = w.build_id);
         b_missing := null;
         foreach v_worker in array v_options loop
             o_at := '{}'; o_exclusive := '{}'; o_units := '{}'; o_missing := '{}';
@@ -214,12 +226,19 @@ begin
                     s_key[v_at] := p.lock_id || ':' || p.worker_id;
                     select coalesce(sum(h.units), 0), coalesce(bool_or(h.mode = 'exclusive'), false)
                       into v_used, v_shut
-                      from lock_holds h where h.lock_id = p.lock_id and h.worker_id = p.worker_id;
+                      from (select x.units, x.mode from lock_holds x where x.lock_id = p.lock_id and x.worker_id = 0
+                             union all
+                            select x.units, x.mode from lock_holds x
+                             where x.lock_id = p.lock_id and x.worker_id >= greatest(1, p.worker_id)
+                               and x.worker_id <= case p.worker_id when 0 then 9223372036854775807 else p.worker_id end) h;
                     s_used[v_at] := v_used;
                     s_shut[v_at] := v_shut;
+                    k_used[v_at] := 0;
+                    k_shut[v_at] := false;
                 end if;
-                v_fits := not s_shut[v_at] and p.capacity > 0
-                          and case when p.exclusive then s_used[v_at] = 0 else s_used[v_at] + p.units <= p.capacity end;
+                v_used := s_used[v_at] + case when v_holds then 0 else k_used[v_at] end;
+                v_fits := not s_shut[v_at] and (v_holds or not k_shut[v_at]) and p.capacity > 0
+                          and case when p.exclusive then v_used = 0 else v_used + p.units <= p.capacity end;
                 o_at := o_at || v_at;
                 o_exclusive := o_exclusive || p.exclusive;
                 o_units := o_units || p.units;
@@ -243,10 +262,14 @@ begin
         end if;
         continue when may and w.turn_at < v_now - lock_turn();
         for i in 1 .. cardinality(b_at) loop
-            continue when not may and w.since > v_now - lock_patience()
-                          and (cardinality(b_missing) > 1 or b_at[i] <> b_missing[1]);
-            s_used[b_at[i]] := s_used[b_at[i]] + b_units[i];
-            s_shut[b_at[i]] := s_shut[b_at[i]] or b_exclusive[i];
+            if may or b_missing = array[b_at[i]] then
+                s_used[b_at[i]] := s_used[b_at[i]] + b_units[i];
+                s_shut[b_at[i]] := s_shut[b_at[i]] or b_exclusive[i];
+            elsif w.since <= v_now - lock_patience() then
+                k_used[b_at[i]] := k_used[b_at[i]] + b_units[i];
+                k_shut[b_at[i]] := k_shut[b_at[i]] or b_exclusive[i];
+                v_kept := true;
+            end if;
         end loop;
     end loop;
 end $$;
@@ -266,7 +289,8 @@ begin
     if cardinality(v_locks) = 0 then
         return true;
     end if;
-    if not (select k.may from lock_walk(v_locks, p_before, p_own, p_worker, p_step = 0) k where k.ticket is null) then
+    if not (select k.may from lock_walk(v_locks, p_before, p_own, p_worker, case when p_step > 0 then p_build_id end) k
+             where k.ticket is null) then
         return false;
     end if;
     insert into lock_holds (lock_id, worker_id, build_id, step, mode, units)
@@ -285,10 +309,12 @@ as $$
 declare
     v_ticket bigint;
 begin
+    -- Locked: a walk that holds no lock's row may just find it dead, and delete it.
     select w.ticket into v_ticket from lock_waiters w
      where case when p_build is not null then w.build_id = p_build and w.step = p_step
                 when p_request is not null then w.request_id = p_request
-                else w.builder_id = p_builder and w.request_id is null end;
+                else w.builder_id = p_builder and w.request_id is null end
+       for update;
     if v_ticket is null then
         insert into lock_waiters (builder_id, request_id, build_id, step, worker_id, accesses)
         values (p_builder, p_request, p_build, p_step, p_worker, p_own)

@@ -78,7 +78,8 @@ begin
                    (select count(*) from leases l where l.session_id = s.id) as busy
               from worker_sessions s
               join workers n on n.id = s.worker_id
-             where s.state = 'open'
+             -- Connected as pages say it: heard of by a replica, which notes it every 15 s.
+             where s.state = 'open' and s.seen_at > tidemill_now() - interval '45 seconds'
                and (b.any_worker or exists (select from builder_workers x
                                              where x.builder_id = r.builder_id and x.worker_name = n.name))) k;
     select v.vocabulary into v_needs from active_revision a join config_revisions v on v.id = a.revision_id;

@@ -30,7 +30,7 @@ pub struct Wanted {
     /// Name and definition.
     pub change_sources: Vec<(String, Value)>,
     pub locks: Vec<WantedLock>,
-    /// Workers of which a claim must know something.
+    /// Workers of which the database must know something.
     pub workers: Vec<WantedWorker>,
 }
 
@@ -50,6 +50,8 @@ pub struct WantedWorker {
     /// Locks that each of its builds holds.
     pub locks: Vec<LockAccess>,
     pub max_builds: Option<u32>,
+    /// After how long without a word of it its absence is told; none: an hour.
+    pub missing_after: Option<std::time::Duration>,
 }
 
 #[derive(Clone, Debug, Default)]

@@ -5,6 +5,7 @@
 //! holds back neither the horizon nor those who finish builds. Whoever wants
 //! more calls again with the next ones.
 
+use crate::builds::builds_stop;
 use crate::changes::clean;
 use crate::requests::{lanes_ensure, requests_end};
 use crate::{Db, Error};
@@ -103,37 +104,6 @@ pub async fn builds_running(c: &mut PgConnection, selection: &Selection) -> Resu
     sql.push(" order by 1");
     let ids: Vec<i64> = sql.build_query_scalar().fetch_all(c).await?;
     Ok(ids.into_iter().map(BuildId).collect())
-}
-
-/// Asks for builds to be stopped. Returns those that were not asked before: the workers hear of it with their next
-/// answers. Leases are locked first and in order, as by all who write builds.
-pub async fn builds_stop(
-    c: &mut PgConnection,
-    builds: &[BuildId],
-    reason: &str,
-    results: Results,
-) -> Result<Vec<BuildId>> {
-    let ids: Vec<i64> = builds.iter().map(|b| b.0).collect();
-    sqlx::query!("select build_id from leases where build_id = any($1) order by build_id for update", &ids)
-        .fetch_all(&mut *c)
-        .await?;
-    let asked = sqlx::query_scalar!(
-        r#"with asked as (
-             update builds set stop_reason = $2, stop_results = $3
-              where id = any($1) and state in ('claimed', 'running') and stop_reason is null
-             returning id, builder_id
-         ), told as (
-             insert into events (kind, builder_id, build_id, data)
-             select 'builds.stop', builder_id, id, jsonb_build_object('reason', $2::text) from asked
-         )
-         select id as "id!" from asked order by id"#,
-        &ids,
-        clean(reason),
-        results.code()
-    )
-    .fetch_all(c)
-    .await?;
-    Ok(asked.into_iter().map(BuildId).collect())
 }
 
 /// What [`cancel_all`] did.

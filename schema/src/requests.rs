@@ -75,7 +75,14 @@ pub async fn buildset_insert(c: &mut PgConnection, new: &NewBuildset) -> Result<
          ), blamed as (
              insert into buildset_changes select id, h from made, unnest($7::bigint[]) h
          ), told as (
-             insert into events (kind, data) select 'buildsets.new', jsonb_build_object('bsid', id) from made
+             insert into events (kind, data)
+             select e.kind, e.data from made m
+              cross join lateral (
+                    select 1, 'buildsets.new', jsonb_build_object('bsid', m.id)
+                     union all
+                    select 2, 'buildsets.complete', jsonb_build_object('bsid', m.id, 'results', $5::smallint)
+                     where $5::smallint is not null) e(place, kind, data)
+              order by e.place
          )
          select id as "id!" from made"#,
         clean(&new.reason),
@@ -218,8 +225,8 @@ fn cleaned_stamps(new: &NewBuildset) -> Vec<SourceStamp> {
 }
 
 /// Puts `count` requests of one builder, all of one buildset, into the queue:
-/// for imports, generated load and «force a thousand». The requests and their
-/// queue rows go by binary COPY.
+/// for imports and generated load. The requests and their queue rows go by binary
+/// COPY; the event stream does not tell of each.
 pub async fn requests_insert_bulk(
     c: &mut PgConnection,
     buildset: BuildsetId,
@@ -280,24 +287,7 @@ pub(crate) async fn requests_end(
     reason: &str,
 ) -> Result<Vec<RequestId>> {
     let ids: Vec<i64> = requests.iter().map(|r| r.0).collect();
-    // First and in order, and of all that may end with them, as in `requests_complete`.
-    sqlx::query!(
-        "with recursive all_of(id) as (
-             select u.id from unnest($1::bigint[]) u(id)
-             union
-             select r.id
-               from all_of a cross join lateral (
-                    select k.id from build_requests k where k.collapsed_into = a.id offset 0) r
-         )
-         select s.id
-           from all_of a
-          cross join lateral (select k.buildset_id from build_requests k where k.id = a.id offset 0) r
-           join buildsets s on s.id = r.buildset_id
-          order by s.id for update of s",
-        &ids
-    )
-    .fetch_all(&mut *c)
-    .await?;
+    buildsets_lock(c, requests).await?;
     let taken = sqlx::query_scalar!(
         r#"with q as (
              delete from request_queue where request_id = any($1) returning request_id
@@ -318,6 +308,30 @@ pub(crate) async fn requests_end(
     Ok(closed.into_iter().filter(|id| meant.contains(id)).collect())
 }
 
+/// Locks the buildsets of these requests, and of all that may end with them, in the order in which
+/// `requests_complete` does. Whoever ends requests in several steps calls it once, with all.
+pub(crate) async fn buildsets_lock(c: &mut PgConnection, requests: &[RequestId]) -> Result<()> {
+    let ids: Vec<i64> = requests.iter().map(|r| r.0).collect();
+    sqlx::query!(
+        "with recursive all_of(id) as (
+             select u.id from unnest($1::bigint[]) u(id)
+             union
+             select r.id
+               from all_of a cross join lateral (
+                    select k.id from build_requests k where k.collapsed_into = a.id offset 0) r
+         )
+         select s.id
+           from all_of a
+          cross join lateral (select k.buildset_id from build_requests k where k.id = a.id offset 0) r
+           join buildsets s on s.id = r.buildset_id
+          order by s.id for update of s",
+        &ids
+    )
+    .fetch_all(c)
+    .await?;
+    Ok(())
+}
+
 /// A request that ends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Closing {
@@ -335,7 +349,7 @@ impl Closing {
 
 /// Completes open requests, with them those that became part of them, and the
 /// buildsets of which they were the last. Returns all that it completed.
-/// Only [`crate::builds::builds_finish`] and [`requests_cancel`] call it.
+/// Only [`crate::builds::builds_finish`] and [`requests_end`] call it.
 pub(crate) async fn requests_complete(
     c: &mut PgConnection,
     closing: &[Closing],
@@ -382,11 +396,11 @@ pub(crate) async fn requests_complete(
              update build_requests r
                 set complete_at = tidemill_now(), results = u.results, complete_reason = nullif($3::text, '')
                from u where r.id = any(array(select id from u)) and r.id = u.id
-             returning r.id, r.builder_id, r.results
+             returning r.id, r.builder_id, r.buildset_id, r.results
          ), told as (
              insert into events (kind, builder_id, data)
              select 'buildrequests.complete', builder_id,
-                    jsonb_build_object('buildrequestid', id, 'results', results, 'reason', $3::text)
+                    jsonb_build_object('buildrequestid', id, 'bsid', buildset_id, 'results', results, 'reason', $3::text)
                from done
          )
          select id as "id!" from done"#,

@@ -55,7 +55,7 @@ impl Policies<'_> {
     ) -> Result<i32, EvalError> {
         let definition = self.scheduler_definition(scheduler)?;
         let Some(function) = self.scheduler(scheduler).and_then(|s| s.priority.as_ref()) else {
-            return Ok(definition.priority);
+            return Ok(definition.priority.unwrap_or_default());
         };
         function.call(
             &self.limits(),

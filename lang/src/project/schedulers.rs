@@ -84,7 +84,7 @@ fn scheduler(config: &Config, descriptor: &Descriptor<'_>, collector: &Collector
         absolute: trees.get("createAbsoluteSourceStamps", boolean).unwrap_or(false),
         properties: trees.get("properties", properties).unwrap_or_default(),
         reason: reason(&trees, &name, descriptor.spec.short()),
-        priority: trees.get("priority", int32).unwrap_or(0),
+        priority: trees.get("priority", int32),
         priority_function: scheduler.priority.is_some(),
         location: descriptor.site.location(),
         name,

@@ -261,6 +261,8 @@ impl ClaimLoop {
                 Ok(false) => backoff.reset(),
                 Err(error) => {
                     tracing::warn!(%error, "claim failed; trying again");
+                    // Polls that were to be asked about what they may have missed were not.
+                    self.redelivery_at = Instant::now();
                     tokio::time::sleep(backoff.wait()).await;
                     continue;
                 }
@@ -421,15 +423,15 @@ impl ClaimLoop {
         let mut c = self.connection().await?;
         let mut claimed = claim_builds(&mut c, &mut self.payloads, &asked, &lanes, self.app.settings.lease).await?;
         self.connection = Some(c);
-        let free = self.answer(&asked, &mut claimed);
+        self.answer(&mut claimed);
         for (lane, highest) in &claimed.lanes {
             self.lanes.taken(*lane, *highest, started);
         }
-        // A lane is empty, as far as these workers go, if one of them still had a free slot for it.
+        // A lane is empty, as far as these workers go, if one of them could have taken more of it.
+        let spare: Vec<&String> =
+            polls.iter().filter(|(w, _)| claimed.spare.get(&w.session) > Some(&0)).map(|(_, name)| name).collect();
         for (lane, _) in &lanes {
-            let spare = polls
-                .iter()
-                .any(|(w, name)| free.get(&w.session).is_some_and(|f| *f > 0) && self.eligible.may(name, *lane));
+            let spare = spare.iter().any(|name| self.eligible.may(name, *lane));
             if spare {
                 self.lanes.drained(*lane, generation);
             }
@@ -454,7 +456,7 @@ impl ClaimLoop {
         // Also without a pick: builds whose delivery was lost are looked for by the same statement.
         let mut claimed = claim_picked(&mut c, &mut self.payloads, &asked, &picked, self.app.settings.lease).await?;
         self.connection = Some(c);
-        self.answer(&asked, &mut claimed);
+        self.answer(&mut claimed);
         // Picks may be out of order: the bound is where the queue began.
         for (lane, ticket) in chosen.first {
             self.lanes.taken(lane, ticket, started);
@@ -489,23 +491,19 @@ impl ClaimLoop {
         Ok(false)
     }
 
-    /// Gives each poll what was claimed for it. Returns the slots that are left.
-    fn answer(&self, asked: &[Waiting], claimed: &mut Claimed) -> HashMap<SessionId, u32> {
-        let mut free: HashMap<SessionId, u32> = asked.iter().map(|w| (w.session, w.free)).collect();
+    /// Gives each poll what was claimed for it.
+    fn answer(&self, claimed: &mut Claimed) {
         let mut waiting = self.app.polls.waiting.lock().expect("no panic while locked");
         for (session, mut claims) in std::mem::take(&mut claimed.by_session) {
             for claim in &mut claims {
                 claim.url = format!("{}{}", self.app.url, build_path(&claim.builder, claim.number));
             }
-            let f = free.entry(session).or_default();
-            *f = f.saturating_sub(claims.len() as u32);
             if let Some(slot) = waiting.remove(&session) {
                 let claims = self.fitting(session, claims);
                 // If its request has just gone, the next poll gets them again.
                 let _ = slot.answer.send(claims);
             }
         }
-        free
     }
 
     /// The oldest of these claims that one answer can carry. The others count as

@@ -71,7 +71,12 @@ async fn store(app: &App, taken: Vec<(Batch, oneshot::Sender<Answer>)>) {
             if !watched.is_empty() {
                 app.wakes.send(Wake::Logs(watched));
             }
-            super::locks::given_back(app, report.unlocked).await;
+            if !report.unlocked.is_empty() {
+                // It waits for claims that hold the rows of these locks; the next group does not.
+                let app = app.clone();
+                let look = async move { super::locks::given_back(&app, report.unlocked).await };
+                let _ = tokio::spawn(look);
+            }
             return;
         }
         Ok(Err(error)) => error,

@@ -39,6 +39,9 @@ pub struct Claimed {
     pub fresh: usize,
     /// For each lane that gave something, the highest ticket taken.
     pub lanes: HashMap<i64, i64>,
+    /// Slots of each poll that could have taken more. Not those of a worker that is paused, too
+    /// old for the revision, or has as many builds as it may: that they are free says nothing of a lane.
+    pub spare: HashMap<SessionId, u32>,
 }
 
 /// What policies decided: which pending request goes to which of the polls.
@@ -112,9 +115,9 @@ async fn claim(
     };
     let rows = sqlx::query_as!(
         Row,
-        r#"select slot as "slot!", build_id as "build!", token, attempt, builder_id as builder, number,
+        r#"select slot as "slot!", build_id as build, token, attempt, builder_id as builder, number,
                   request_id as request, buildset_id as buildset, settings_id as settings, revision_id as revision,
-                  worker_id as worker, lane, ticket
+                  worker_id as worker, lane, ticket, usable
              from claim_builds($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"#,
         &sessions,
         &polls,
@@ -135,13 +138,18 @@ async fn claim(
     let mut claimed = Claimed::default();
     let mut fresh = Vec::with_capacity(rows.len());
     let mut again = Vec::new();
+    let mut spare: Vec<u32> = waiting.iter().map(|w| w.free).collect();
     for row in rows {
         let slot = row.slot as usize - 1;
-        match row.fresh() {
-            Some(taken) => fresh.push((slot, taken)),
-            None => again.push((slot, row.build)),
+        match (row.usable, row.build, row.fresh()) {
+            (Some(usable), _, _) => spare[slot] = usable.max(0) as u32,
+            (None, _, Some(taken)) => fresh.push((slot, taken)),
+            (None, Some(build), None) => again.push((slot, build)),
+            (None, None, None) => {}
         }
     }
+    fresh.iter().for_each(|(slot, _)| spare[*slot] = spare[*slot].saturating_sub(1));
+    claimed.spare = waiting.iter().map(|w| w.session).zip(spare).collect();
     claimed.fresh = fresh.len();
     payloads.load(c, fresh.iter().map(|(_, t)| t.key)).await?;
     for (slot, taken) in fresh {
@@ -167,10 +175,10 @@ async fn claim(
     Ok(claimed)
 }
 
-/// What the statement gives for each build.
+/// What the statement gives for each build, and for polls that may take less than they said.
 struct Row {
     slot: i32,
-    build: i64,
+    build: Option<i64>,
     token: Option<i32>,
     attempt: Option<i32>,
     builder: Option<i64>,
@@ -182,6 +190,7 @@ struct Row {
     worker: Option<i64>,
     lane: Option<i64>,
     ticket: Option<i64>,
+    usable: Option<i32>,
 }
 
 /// A new build, in numbers.
@@ -201,7 +210,7 @@ impl Row {
     /// None for a build that is delivered again.
     fn fresh(&self) -> Option<Taken> {
         Some(Taken {
-            build: self.build,
+            build: self.build?,
             token: self.token? as usize - 1,
             attempt: self.attempt?,
             number: self.number?,

@@ -87,7 +87,7 @@ pub async fn pending_blocked(c: &mut PgConnection, requests: &[i64]) -> Result<V
                from (select distinct r.builder_id from build_requests r
                       where r.id = any($1) and r.complete_at is null) q
                join builders u on u.id = q.builder_id
-               join worker_sessions s on s.state = 'open'
+               join worker_sessions s on s.state = 'open' and s.seen_at > tidemill_now() - interval '45 seconds'
                join workers w on w.id = s.worker_id and not w.paused
               where u.any_worker
                  or exists (select 1 from builder_workers x where x.builder_id = u.id and x.worker_name = w.name)

@@ -322,7 +322,7 @@ fn compose(def: &SchedulerDef, wish: &Try, who: &Who, sources: Vec<SourceStamp>)
         sourcestamps: names.iter().map(stamp).collect(),
         properties,
         builders,
-        priority: def.priority,
+        priority: def.priority.unwrap_or_default(),
         ..NewBuildset::default()
     })
 }

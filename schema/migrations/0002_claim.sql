@@ -78,7 +78,6 @@ declare
     v_limited   boolean := false;  -- any max_builds
     v_locked    boolean := false;  -- the rows of all locks that this claim may take
     v_left      int;
-    v_defined   bigint;   -- the revision by which workers were read
     v_revision  bigint;
     v_level     int;
     v_number    regclass;
@@ -99,10 +98,8 @@ declare
 begin
     -- The row locks come first, in id order; what is read after them is current.
     for r in
-        select s.id, s.worker_id, w.name, w.paused, s.vocabulary, s.state, d.locks, d.max_builds,
-               (select a.revision_id from active_revision a) as revision_id
+        select s.id, s.worker_id, w.name, w.paused, s.vocabulary, s.state
           from worker_sessions s join workers w on w.id = s.worker_id
-          left join worker_definitions d on d.worker_name = w.name
          where s.id = any(p_sessions)
          order by s.id
            for update of s
@@ -113,27 +110,29 @@ begin
             v_names[v_n] := r.name;
         end if;
         v_levels[v_n] := r.vocabulary;
-        if r.locks is not null then
-            v_guards[v_n] := r.locks;
-            v_guarded := true;
-        end if;
-        v_most[v_n] := r.max_builds;
-        v_limited := v_limited or r.max_builds is not null;
-        v_defined := r.revision_id;
         if r.state <> 'open' or r.paused then
             v_free[v_n] := 0;
         end if;
     end loop;
 
     -- Below nothing waits; but a statement sees what is committed when it begins. So
-    -- the one that reads builders reads the revision once more, as the one above did for
-    -- workers, and nothing is claimed if another one was activated in between: the next
-    -- claim finds it.
-    select a.revision_id, c.vocabulary into v_revision, v_level
-      from active_revision a join config_revisions c on c.id = a.revision_id;
-    if v_defined is distinct from v_revision then
-        v_revision := null;
-    end if;
+    -- the one that reads builders reads the revision once more, and nothing is claimed
+    -- if another one was activated in between: the next claim finds it.
+    for r in
+        select a.revision_id, c.vocabulary, d.worker_name, d.locks, d.max_builds
+          from active_revision a
+          join config_revisions c on c.id = a.revision_id
+          left join worker_definitions d on d.worker_name = any(v_names)
+    loop
+        v_revision := r.revision_id;
+        v_level := r.vocabulary;
+        continue when r.worker_name is null;
+        v_n := array_position(v_names, r.worker_name);
+        v_guards[v_n] := r.locks;
+        v_guarded := v_guarded or r.locks is not null;
+        v_most[v_n] := r.max_builds;
+        v_limited := v_limited or r.max_builds is not null;
+    end loop;
     for i in 1 .. cardinality(v_free) loop
         if v_levels[i] < coalesce(v_level, 0) then
             v_free[i] := 0;

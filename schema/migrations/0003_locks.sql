@@ -156,12 +156,13 @@ declare
     k_used bigint[] := '{}'; k_shut boolean[] := '{}'; v_kept boolean := false; v_holds boolean;
     -- workers with a free slot, once somebody asks
     f_worker bigint[]; f_name text[];
-    -- an option: where it would be, and what of that is missing
-    o_at int[]; o_exclusive boolean[]; o_units int[]; o_missing int[];
+    -- an option: where it would be, what of that is missing, and what of this only
+    -- because others keep it out of patience
+    o_at int[]; o_exclusive boolean[]; o_units int[]; o_missing int[]; o_kept int[];
     -- the best one
-    b_at int[]; b_exclusive boolean[]; b_units int[]; b_missing int[];
+    b_at int[]; b_exclusive boolean[]; b_units int[]; b_missing int[]; b_kept int[];
     v_here boolean; v_options bigint[]; v_worker bigint; v_at int; v_fits boolean;
-    v_used bigint; v_shut boolean;
+    v_used bigint; v_shut boolean; v_room boolean;
     w record; p record;
 begin
     for w in
@@ -218,7 +219,7 @@ begin
                    and exists (select from lock_holds h where h.build_id = w.build_id);
         b_missing := null;
         foreach v_worker in array v_options loop
-            o_at := '{}'; o_exclusive := '{}'; o_units := '{}'; o_missing := '{}';
+            o_at := '{}'; o_exclusive := '{}'; o_units := '{}'; o_missing := '{}'; o_kept := '{}';
             for p in select * from lock_places(w.accesses, v_worker, w.build) loop
                 v_at := array_position(s_key, p.lock_id || ':' || p.worker_id);
                 if v_at is null then
@@ -236,18 +237,24 @@ begin
                     k_used[v_at] := 0;
                     k_shut[v_at] := false;
                 end if;
-                v_used := s_used[v_at] + case when v_holds then 0 else k_used[v_at] end;
-                v_fits := not s_shut[v_at] and (v_holds or not k_shut[v_at]) and p.capacity > 0
-                          and case when p.exclusive then v_used = 0 else v_used + p.units <= p.capacity end;
+                v_room := not s_shut[v_at] and p.capacity > 0
+                          and case when p.exclusive then s_used[v_at] = 0 else s_used[v_at] + p.units <= p.capacity end;
+                v_fits := v_room and (v_holds or not k_shut[v_at]
+                          and case when p.exclusive then k_used[v_at] = 0
+                                   else s_used[v_at] + k_used[v_at] + p.units <= p.capacity end);
                 o_at := o_at || v_at;
                 o_exclusive := o_exclusive || p.exclusive;
                 o_units := o_units || p.units;
                 if not v_fits then
                     o_missing := o_missing || v_at;
                 end if;
+                if v_room and not v_fits then
+                    o_kept := o_kept || v_at;
+                end if;
             end loop;
             if b_missing is null or cardinality(o_missing) < cardinality(b_missing) then
                 b_at := o_at; b_exclusive := o_exclusive; b_units := o_units; b_missing := o_missing;
+                b_kept := o_kept;
             end if;
             exit when cardinality(b_missing) = 0;
         end loop;
@@ -262,10 +269,10 @@ begin
         end if;
         continue when may and w.turn_at < v_now - lock_turn();
         for i in 1 .. cardinality(b_at) loop
-            if may or b_missing = array[b_at[i]] then
+            if may or b_missing = array[b_at[i]] and b_kept = '{}' then
                 s_used[b_at[i]] := s_used[b_at[i]] + b_units[i];
                 s_shut[b_at[i]] := s_shut[b_at[i]] or b_exclusive[i];
-            elsif w.since <= v_now - lock_patience() then
+            elsif b_missing = array[b_at[i]] or w.since <= v_now - lock_patience() then
                 k_used[b_at[i]] := k_used[b_at[i]] + b_units[i];
                 k_shut[b_at[i]] := k_shut[b_at[i]] or b_exclusive[i];
                 v_kept := true;

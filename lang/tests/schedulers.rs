@@ -31,6 +31,16 @@ fn kind(scheduler: &str) -> SchedulerKind {
 }
 
 #[test]
+fn a_priority_of_zero_that_is_given_is_not_the_same_as_none() {
+    let priority = |more: &str| {
+        let scheduler = format!("schedulers.Triggerable(name = 't', builderNames = ['b']{more})");
+        let project = Project::evaluate(&files(&format!("c['schedulers'] = [{scheduler}]")), &Limits::default());
+        project.unwrap_or_else(|e| panic!("{e}")).definition().schedulers[0].priority
+    };
+    assert_eq!([priority(""), priority(", priority = 0"), priority(", priority = -3")], [None, Some(0), Some(-3)]);
+}
+
+#[test]
 fn a_nightly_has_its_times_as_text_and_a_zone() {
     let found = kind(
         "schedulers.Nightly(name = 'n', builderNames = ['b'], hour = [3, 15], dayOfWeek = 'mon-fri', branch = None, \

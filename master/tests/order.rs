@@ -5,8 +5,8 @@ use tidemill_lang::policies::{BuilderView, NoHost, RequestView, WorkerView};
 use tidemill_lang::{Limits, Project};
 use tidemill_master::policies::order::{Decision, Free, Round, Waits};
 use tidemill_model::revision::Files;
-use tidemill_model::{BuilderId, RequestId, SessionId};
-use tidemill_schema::window::Queued;
+use tidemill_model::{BuilderId, RequestId, SessionId, WorkerId};
+use tidemill_schema::window::{Candidate, Queued};
 
 /// Builders `a` and `b`, the first with these arguments, and more of the file.
 fn project(arguments: &str, more: &str) -> Project {
@@ -136,4 +136,30 @@ fn workers_that_may_not_build_it_or_poll_elsewhere_get_nothing_by_chance() {
         let decision = decide(&project, vec![waits("a", &[(1, 0), (2, 0)], &[1, 2])], workers(3, 2));
         assert_eq!(pairs(&decision), [(1, 1)]);
     }
+}
+
+/// Else the functions would be asked again and again about a worker to which the claim gives nothing.
+#[test]
+fn a_worker_has_no_more_free_slots_than_its_definition_leaves() {
+    let text = r#"
+f = util.BuildFactory([steps.ShellCommand(command = ["true"])])
+c = {
+    "workers": [worker.Worker("few", max_builds = 2), worker.Worker("many")],
+    "builders": [util.BuilderConfig(name = "a", workernames = ["few", "many"], factory = f)],
+}
+"#;
+    let project = Project::evaluate(&Files::single(text), &Limits::default()).unwrap_or_else(|e| panic!("{e}"));
+    let free = |name: &str, building: u32| {
+        let candidate = Candidate {
+            session: SessionId(1),
+            worker: WorkerId(1),
+            name: name.into(),
+            slots: 4,
+            building,
+            info: Default::default(),
+        };
+        tidemill_master::policies::views::worker(project.definition(), &candidate).free
+    };
+    assert_eq!([free("few", 0), free("few", 1), free("few", 3)], [2, 1, 0]);
+    assert_eq!([free("many", 1), free("other", 4)], [3, 0]);
 }

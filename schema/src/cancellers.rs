@@ -5,8 +5,8 @@
 //! only what is still open is ended.
 
 use crate::Result;
-use crate::changes::Cursor;
 use crate::builds::{builds_stop, leases_lock};
+use crate::changes::Cursor;
 use crate::request_control::{Selection, builds_running};
 use crate::requests::{buildsets_lock, requests_end};
 use sqlx::PgConnection;
@@ -200,10 +200,8 @@ pub struct Ending {
 /// The last act of its transaction: from here on it holds what running builds wait for. All of it
 /// is locked first, leases and then buildsets, each in the order of ids, as by all who finish builds.
 pub async fn requests_end_all(c: &mut PgConnection, endings: &[Ending]) -> Result<Vec<BuildId>> {
-    let of = |requests: &[RequestId]| Selection {
-        requests: requests.iter().map(|r| r.0).collect(),
-        ..Selection::default()
-    };
+    let of =
+        |requests: &[RequestId]| Selection { requests: requests.iter().map(|r| r.0).collect(), ..Selection::default() };
     let all: Vec<RequestId> = endings.iter().flat_map(|e| e.requests.iter().copied()).collect();
     let running = builds_running(c, &of(&all)).await?;
     leases_lock(c, &running).await?;

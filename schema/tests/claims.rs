@@ -438,8 +438,12 @@ async fn a_slot_that_may_take_nothing_is_not_spare() {
     for name in ["good", "paused", "old", "full"] {
         sessions.push(worker(&t.db, name).await);
     }
-    sql(&t, "update workers set paused = true where name = 'paused';
-             update worker_sessions set vocabulary = 0 from workers w where w.id = worker_id and w.name = 'old'").await;
+    sql(
+        &t,
+        "update workers set paused = true where name = 'paused';
+             update worker_sessions set vocabulary = 0 from workers w where w.id = worker_id and w.name = 'old'",
+    )
+    .await;
     let poll = |poll: u64| -> Vec<Waiting> {
         sessions.iter().map(|s| Waiting { session: *s, poll, free: 5, newest: i64::MAX - 1 }).collect()
     };

@@ -4,8 +4,8 @@ mod common;
 
 use common::*;
 use std::time::Duration;
-use tidemill_schema::cancellers::{Ending, requests_end_all};
 use tidemill_model::{BuildId, BuilderId, RequestId, Results, SourceStamp};
+use tidemill_schema::cancellers::{Ending, requests_end_all};
 use tidemill_schema::config::{Wanted, WantedBuilder};
 use tidemill_schema::read::requests::{by_id, one};
 use tidemill_schema::read::waiting::{Waiting, Why, waiting};

@@ -178,7 +178,8 @@ impl Looking<'_> {
                 let asked = self.ask(move |p| p.policies().supersedes(&canceller, &builder, &own)).await?;
                 let Some(key) = asked.flatten() else { continue };
                 let open = self.open(c, &name, newcomer.builder_id, stamp).await?;
-                let older = open.iter().filter(|(o, _)| o.request < newcomer.request && o.buildset != newcomer.buildset);
+                let older =
+                    open.iter().filter(|(o, _)| o.request < newcomer.request && o.buildset != newcomer.buildset);
                 old.extend(older.filter(|(_, theirs)| *theirs == key).map(|(o, _)| o.request));
             }
         }

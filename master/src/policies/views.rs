@@ -63,7 +63,10 @@ pub fn worker(definition: &Definition, candidate: &Candidate) -> WorkerView {
     WorkerView {
         name: candidate.name.clone(),
         // As many as the claim would give it.
-        free: candidate.slots.min(found.and_then(|w| w.max_builds).unwrap_or(u32::MAX)).saturating_sub(candidate.building),
+        free: candidate
+            .slots
+            .min(found.and_then(|w| w.max_builds).unwrap_or(u32::MAX))
+            .saturating_sub(candidate.building),
         building: candidate.building,
         max_builds: found.and_then(|w| w.max_builds),
         properties: found.map(|w| w.properties.clone()).unwrap_or_default(),

@@ -339,6 +339,12 @@ mod tests {
     }
 
     #[test]
+    fn a_scheduler_that_says_0_has_a_priority_of_its_own() {
+        let with = |priority| own_priority(&SchedulerDef { priority, ..def(&[]) });
+        assert_eq!([with(None), with(Some(0)), with(Some(7))], [false, true, true]);
+    }
+
+    #[test]
     fn what_the_call_says_of_a_source_goes_over_the_schedulers_defaults() {
         let lib = given(&[("codebase", Some("lib")), ("revision", Some("abc"))]);
         assert_eq!(made(&def(&["app", "lib"]), from_ref(&lib)).unwrap(), ["app r main -", "lib r main abc"]);

@@ -173,7 +173,8 @@ mod tests {
     #[test]
     fn what_is_of_a_build_or_of_a_request_is_heard_where_both_are_named() {
         let filter = Filter { builds: vec![7], requests: vec![5], ..Filter::default() };
-        let of = |request: i64| Event { data: json!({"buildrequestid": request}), ..event("builds.new", Some(1), Some(8)) };
+        let of =
+            |request: i64| Event { data: json!({"buildrequestid": request}), ..event("builds.new", Some(1), Some(8)) };
         assert!(filter.wants(&event("builds.updated", Some(1), Some(7))));
         assert!(filter.wants(&of(5)) && !filter.wants(&of(6)));
         assert!(!filter.wants(&event("builds.updated", Some(1), Some(8))));

@@ -4,8 +4,10 @@ mod common;
 
 use common::*;
 use scraper::{Html, Selector};
-use tidemill_model::Results;
 use tidemill_model::log::Channel;
+use tidemill_model::{BuildId, Results};
+use tidemill_schema::requests::{NewBuildset, buildset_insert, requests_cancel};
+use tidemill_schema::run_tx;
 
 const EVIL: &str = "<script>alert('x')</script>\" onload=\"y";
 
@@ -212,5 +214,31 @@ async fn assets_are_kept_for_ever_under_their_hash() {
         }
     }
     assert_eq!(m.get("/assets/0/none.js").await.status(), 404);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn the_page_of_a_build_hears_of_what_it_triggered_until_that_is_over() {
+    let world = World::new(1).await;
+    let (m, db) = (world.one(), world.db());
+    project(db, &["up", "down"]).await;
+    let session = worker(db, "w").await;
+    submit(db, "up", "x").await;
+    let running = Running::begin(db, claim(db, session).await, "s").await;
+    let heard = async || attribute(&m.page("/builders/up/builds/1").await.1, "#main", "data-events");
+    assert_eq!(heard().await, ["buildid=1"]);
+    let child = NewBuildset {
+        builders: vec!["down".into()],
+        parent: Some((BuildId(running.claim.build), None)),
+        ..NewBuildset::default()
+    };
+    let child = run_tx!(db, "test", |c| buildset_insert(c, &child).await).unwrap().requests;
+    assert_eq!(heard().await, ["buildid=1&buildrequestid=2"]);
+    let page = m.page("/builders/up/builds/1").await.1;
+    assert_eq!(attribute(&page, "#triggered-builds[data-live] #triggered tbody tr", "id"), ["triggered-2"]);
+    running.end(db, Results::Success).await;
+    assert_eq!(heard().await, ["buildid=1&buildrequestid=2"], "it is over, and what it triggered is not");
+    run_tx!(db, "test", |c| requests_cancel(c, &child, "enough").await).unwrap();
+    assert_eq!(heard().await, [""; 0]);
     world.end().await;
 }

@@ -97,6 +97,8 @@ pub async fn newcomers(c: &mut PgConnection, buildsets: &[i64]) -> Result<Vec<Ne
 pub struct Open {
     pub request: RequestId,
     pub buildset: i64,
+    /// The newest change that led to it.
+    pub change: Option<i64>,
     pub sourcestamp: SourceStamp,
 }
 
@@ -116,7 +118,8 @@ pub async fn open_of(c: &mut PgConnection, builder: i64, stamp: &SourceStamp) ->
                join build_requests r on r.id = b.request_id
               where r.builder_id = $1
          )
-         select o.id as "id!", o.buildset_id as "buildset!", s.branch, s.revision
+         select o.id as "id!", o.buildset_id as "buildset!", s.branch, s.revision,
+                (select max(h.change_id) from buildset_changes h where h.buildset_id = o.buildset_id) as change
            from open o
            join buildset_sourcestamps x on x.buildset_id = o.buildset_id
            join sourcestamps s on s.id = x.sourcestamp_id
@@ -134,6 +137,7 @@ pub async fn open_of(c: &mut PgConnection, builder: i64, stamp: &SourceStamp) ->
         .map(|r| Open {
             request: RequestId(r.id),
             buildset: r.buildset,
+            change: r.change,
             sourcestamp: SourceStamp { branch: r.branch, revision: r.revision, ..stamp.clone() },
         })
         .collect())

@@ -520,3 +520,16 @@ async fn a_buildset_without_builders_is_told_as_made_and_then_as_complete() {
     assert_eq!(told, [(new.clone(), 1, None), (complete, 1, Some(0)), (new, 2, None)]);
     t.drop().await;
 }
+
+/// A worker's defect must not keep its build open for ever.
+#[tokio::test]
+async fn what_a_worker_says_after_the_end_of_its_build_is_not_heard() {
+    let t = TestDb::new().await;
+    let c = claimed(&t).await;
+    let step = Event::StepStarted { step: 1, name: "late".into(), at_us: 1_000 };
+    let outcome = store(&t.db, batch(&c, 1, vec![finished(Failure), step, finished(Success)])).await;
+    assert_eq!(outcome, Outcome::Stored { stop: None });
+    assert_eq!(scalar::<i16>(&t, "select results from builds").await, Failure.code());
+    assert_eq!(scalar::<i64>(&t, "select count(*) from steps").await, 0);
+    t.drop().await;
+}

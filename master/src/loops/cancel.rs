@@ -178,8 +178,9 @@ impl Looking<'_> {
                 let asked = self.ask(move |p| p.policies().supersedes(&canceller, &builder, &own)).await?;
                 let Some(key) = asked.flatten() else { continue };
                 let open = self.open(c, &name, newcomer.builder_id, stamp).await?;
+                // Several schedulers, and triggers, may build one change more than once.
                 let older =
-                    open.iter().filter(|(o, _)| o.request < newcomer.request && o.buildset != newcomer.buildset);
+                    open.iter().filter(|(o, _)| o.request < newcomer.request && o.change < Some(newcomer.change));
                 old.extend(older.filter(|(_, theirs)| *theirs == key).map(|(o, _)| o.request));
             }
         }

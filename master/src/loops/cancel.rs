@@ -29,7 +29,7 @@ use tokio::sync::Notify;
 
 /// Most events of one transaction, and how many are looked at before the clock is.
 const PAGE: i64 = 500;
-const PART: usize = 50;
+const PART: usize = 10;
 /// After so long a transaction ends with what it has looked at: it holds back the
 /// horizon of all readers of the stream.
 const BUDGET: Duration = Duration::from_millis(200);

@@ -73,9 +73,8 @@ async fn store(app: &App, taken: Vec<(Batch, oneshot::Sender<Answer>)>) {
             }
             if !report.unlocked.is_empty() {
                 // It waits for claims that hold the rows of these locks; the next group does not.
-                let app = app.clone();
-                let look = async move { super::locks::given_back(&app, report.unlocked).await };
-                let _ = tokio::spawn(look);
+                let this = app.clone();
+                app.life.spawn("locks.turns", async move { super::locks::given_back(&this, report.unlocked).await });
             }
             return;
         }

@@ -30,7 +30,7 @@
 -- only the index that begins with the session.
 
 create type claim_row as (
-    slot         int,      -- which of the polls got it, from 1
+    slot         int,      -- which of the polls got it, from 1; 0: another revision is the active one
     build_id     bigint,   -- null: the row says how much of the poll's `free` could be used
     token        int,      -- which of the tokens is its, from 1; null: delivered again, the rest too
     attempt      int,
@@ -51,7 +51,9 @@ create type claim_row as (
 -- p_lanes, p_lows: lanes that may hold work for these sessions, each with the
 -- ticket from which to look. p_term: term of the new leases.
 -- p_picks_…: for each pair the place in the queue and the number of the poll, in
--- the order of importance; then p_lanes is empty. p_revision: by which was decided.
+-- the order of importance; then p_lanes is empty. p_revision: by which was decided, that
+-- there is nothing to decide too; 0: by none. Of another one than the active nothing is
+-- claimed, and a row with slot 0 says so.
 -- p_picks_locks: for each pair the locks of its builder, null where it has none; or
 -- empty, if no builder of the revision has any.
 create function claim_builds(
@@ -133,6 +135,10 @@ begin
         v_most[v_n] := r.max_builds;
         v_limited := v_limited or r.max_builds is not null;
     end loop;
+    if p_revision > 0 and v_revision <> p_revision then
+        v_free := array_fill(0, array[cardinality(v_free)]);
+        return next row(0, null, null, null, null, null, null, null, null, null, null, null, null, null)::claim_row;
+    end if;
     for i in 1 .. cardinality(v_free) loop
         if v_levels[i] < coalesce(v_level, 0) then
             v_free[i] := 0;

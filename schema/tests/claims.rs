@@ -4,7 +4,7 @@ mod common;
 use common::*;
 use std::collections::HashSet;
 use tidemill_model::{Properties, Results};
-use tidemill_schema::claims::{Payloads, Waiting, claim_builds};
+use tidemill_schema::claims::{Payloads, Waiting, claim_builds, claim_by};
 use tidemill_schema::config::{Wanted, WantedBuilder, revision_activate, revision_insert};
 use tidemill_schema::ingest::batches_store;
 use tidemill_schema::requests::{NewBuildset, requests_insert_bulk};
@@ -513,5 +513,27 @@ async fn what_runs_is_counted_once_for_all_workers_with_a_limit() {
     let rows: i64 = sqlx::query_scalar(read).fetch_one(&mut *c).await.unwrap();
     assert!(rows < 80 * 4, "{rows} rows read to count 80 leases of 40 workers");
     c.commit().await.unwrap();
+    t.drop().await;
+}
+
+/// Its functions may have a say, of which the caller knows nothing yet.
+#[tokio::test]
+async fn a_claim_by_another_revision_gives_nothing_new_and_says_so() {
+    let t = TestDb::new().await;
+    project(&t.db, &["linux"]).await;
+    let session = worker(&t.db, "w").await;
+    submit(&t.db, "linux").await;
+    submit(&t.db, "linux").await;
+    let (lanes, revision) = (lanes(&t.db).await, scalar::<i64>(&t, "select revision_id from active_revision").await);
+    let mut c = t.db.pool().acquire().await.unwrap();
+    let mut payloads = Payloads::default();
+    for (poll, by, given) in [(1, revision + 1, 0), (2, revision, 1), (3, revision + 1, 1), (4, 0, 2)] {
+        let waiting = [Waiting { session, poll, free: if poll < 4 { 1 } else { 2 }, newest: 0 }];
+        let claimed = claim_by(&mut c, &mut payloads, &waiting, &lanes, by, TERM).await.unwrap();
+        assert_eq!(claimed.moved, by > revision);
+        let got = claimed.by_session.get(&session).map_or(0, Vec::len);
+        assert_eq!((got, claimed.spare[&session]), (given, 0), "poll {poll}: what is open is given again");
+    }
+    drop(c);
     t.drop().await;
 }

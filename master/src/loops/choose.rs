@@ -35,6 +35,8 @@ const KEPT: usize = 20_000;
 #[derive(Default)]
 pub struct Chooser {
     active: Option<Arc<Active>>,
+    /// The active revision; 0 where there is none that can be evaluated here.
+    revision: i64,
     views: HashMap<(RequestId, i32), Arc<RequestView>>,
 }
 
@@ -68,6 +70,7 @@ impl Chooser {
             Err(Error::Inconsistent(_)) => None,
             other => other?,
         };
+        self.revision = found.as_ref().map_or(0, |(revision, _)| *revision);
         self.active = found.and_then(|(revision, project)| {
             let definition = project.definition();
             let own = |p: &tidemill_lang::definition::PolicyNames| {
@@ -80,6 +83,11 @@ impl Chooser {
             (active.all || !active.builders.is_empty()).then(|| Arc::new(active))
         });
         Ok(())
+    }
+
+    /// The revision that it knows; 0 for none.
+    pub fn revision(&self) -> i64 {
+        self.revision
     }
 
     /// Whether the project has functions that choose.

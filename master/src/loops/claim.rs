@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use tidemill_model::wire::{Claim, Held, Stop};
 use tidemill_model::{NewChange, SessionId, WorkerId};
 use tidemill_schema::active::{Eligibility, eligibility, lanes_waiting};
-use tidemill_schema::claims::{Claimed, Payloads, Picked, Waiting, claim_builds, claim_picked};
+use tidemill_schema::claims::{Claimed, Payloads, Picked, Waiting, claim_by, claim_picked};
 use tidemill_schema::leases::{Renewed, leases_renew};
 use tidemill_schema::wake::Wake;
 use tidemill_service::Backoff;
@@ -421,9 +421,14 @@ impl ClaimLoop {
         }
         let started = Instant::now();
         let mut c = self.connection().await?;
-        let mut claimed = claim_builds(&mut c, &mut self.payloads, &asked, &lanes, self.app.settings.lease).await?;
+        let (revision, term) = (self.chooser.revision(), self.app.settings.lease);
+        let mut claimed = claim_by(&mut c, &mut self.payloads, &asked, &lanes, revision, term).await?;
         self.connection = Some(c);
         self.answer(&mut claimed);
+        if claimed.moved {
+            // It may have functions, which nothing may go around.
+            self.eligible_at = None;
+        }
         for (lane, highest) in &claimed.lanes {
             self.lanes.taken(*lane, *highest, started);
         }
@@ -439,7 +444,7 @@ impl ClaimLoop {
         if claimed.fresh > 0 {
             self.app.wakes.send(Wake::Events);
         }
-        Ok(claimed.fresh > 0)
+        Ok(claimed.fresh > 0 || claimed.moved)
     }
 
     /// Claims what the project's functions choose.
@@ -457,6 +462,9 @@ impl ClaimLoop {
         let mut claimed = claim_picked(&mut c, &mut self.payloads, &asked, &picked, self.app.settings.lease).await?;
         self.connection = Some(c);
         self.answer(&mut claimed);
+        if claimed.moved {
+            self.eligible_at = None;
+        }
         // Picks may be out of order: the bound is where the queue began.
         for (lane, ticket) in chosen.first {
             self.lanes.taken(lane, ticket, started);

@@ -42,6 +42,8 @@ pub struct Claimed {
     /// Slots of each poll that could have taken more. Not those of a worker that is paused, too
     /// old for the revision, or has as many builds as it may: that they are free says nothing of a lane.
     pub spare: HashMap<SessionId, u32>,
+    /// Nothing new was given, because another revision is the active one.
+    pub moved: bool,
 }
 
 /// What policies decided: which pending request goes to which of the polls.
@@ -85,7 +87,20 @@ pub async fn claim_builds(
     lanes: &[(i64, i64)],
     term: Duration,
 ) -> Result<Claimed> {
-    claim(c, payloads, waiting, lanes, &Picked::default(), term).await
+    claim_by(c, payloads, waiting, lanes, 0, term).await
+}
+
+/// The same, for a caller who knows that this revision (none: 0) has no functions that
+/// have a say: if another one is active, nothing new is given.
+pub async fn claim_by(
+    c: &mut PgConnection,
+    payloads: &mut Payloads,
+    waiting: &[Waiting],
+    lanes: &[(i64, i64)],
+    revision: i64,
+    term: Duration,
+) -> Result<Claimed> {
+    claim(c, payloads, waiting, lanes, &Picked { revision, picks: vec![] }, term).await
 }
 
 async fn claim(
@@ -140,7 +155,10 @@ async fn claim(
     let mut again = Vec::new();
     let mut spare: Vec<u32> = waiting.iter().map(|w| w.free).collect();
     for row in rows {
-        let slot = row.slot as usize - 1;
+        let Some(slot) = (row.slot as usize).checked_sub(1) else {
+            claimed.moved = true;
+            continue;
+        };
         match (row.usable, row.build, row.fresh()) {
             (Some(usable), _, _) => spare[slot] = usable.max(0) as u32,
             (None, _, Some(taken)) => fresh.push((slot, taken)),

@@ -2,7 +2,7 @@
 
 use super::root::{Config, Entry};
 use super::timed::{self, Timed};
-use super::{Scheduler, engines, force};
+use super::{Scheduler, force};
 use crate::definition::{CodebaseDef, CustomSchedulerDef, SchedulerDef, SchedulerKind};
 use crate::filter::{Filter, Predicate};
 use crate::host::collector::Collector;
@@ -58,9 +58,6 @@ fn scheduler(config: &Config, descriptor: &Descriptor<'_>, collector: &Collector
     if trees.get("onlyImportant", boolean).unwrap_or(false) && important.is_none() && !trees.given("fileIsImportant") {
         let message = "`onlyImportant` has no effect without `fileIsImportant`: every change is important";
         report("onlyImportant", Diagnostic::warning(message));
-    }
-    if !engines::runs_scheduler(kind.name()) {
-        collector.report(descriptor.site.place(engines::warning(descriptor.spec.name)));
     }
     let function = |name: &str| Function::of(descriptor, name, &own);
     let scheduler = Scheduler {

@@ -75,7 +75,11 @@ pub async fn buildset_insert(c: &mut PgConnection, new: &NewBuildset) -> Result<
          ), blamed as (
              insert into buildset_changes select id, h from made, unnest($7::bigint[]) h
          ), told as (
-             insert into events (kind, data) select 'buildsets.new', jsonb_build_object('bsid', id) from made
+             insert into events (kind, data)
+             select e.kind, e.data from made cross join lateral (values
+                 (1, 'buildsets.new', jsonb_build_object('bsid', id)),
+                 (2, 'buildsets.complete', jsonb_build_object('bsid', id, 'results', $5::smallint))) e(nth, kind, data)
+              where e.nth = 1 or $5::smallint is not null order by e.nth
          )
          select id as "id!" from made"#,
         clean(&new.reason),

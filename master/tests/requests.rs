@@ -34,6 +34,7 @@ c = {
             util.BooleanParameter(name = "clean", default = True),
             util.NestedParameter(name = "options", label = "Options", fields = [util.IntParameter(name = "jobs", default = 2)]),
             util.FixedParameter(name = "forced", default = True),
+            util.InheritBuildParameter(name = "like"),
         ],
     )],
 }
@@ -159,6 +160,15 @@ async fn a_form_on_a_page_keeps_what_was_typed_and_shows_each_error_at_its_field
     assert_eq!(errors.len(), 2, "{errors:?}");
     assert!(errors[0].contains("must match") && errors[1].contains("whole number"));
     assert_eq!(attribute(&page, "[aria-invalid]", "name"), ["version", "options_jobs"]);
+
+    // What only the database knows is told in the same way.
+    let typed = [("token", token.as_str()), ("builderNames", "linux"), ("version", "1"), ("like", "linux/99")];
+    let refused = m.form("/forceschedulers/release/force", &typed).await;
+    assert_eq!(refused.status(), 400);
+    let page = refused.text().await.unwrap();
+    assert_eq!(attribute(&page, "[aria-invalid]", "name"), ["like"]);
+    assert_eq!(attribute(&page, "input[name=version]", "value"), ["1"]);
+    assert_eq!(texts(&page, "p.error"), ["there is no build `linux/99`"]);
 
     let good = [
         ("token", token.as_str()),

@@ -5,13 +5,7 @@ mod common;
 use common::*;
 use scraper::{Html, Selector};
 use serde_json::{Value, json};
-use tidemill_lang::{Limits, Project};
-use tidemill_master::projects::wanted;
 use tidemill_model::Results;
-use tidemill_model::revision::Files;
-use tidemill_schema::Db;
-use tidemill_schema::config::{revision_activate, revision_insert};
-use tidemill_schema::run_tx;
 
 const PROJECT: &str = r#"
 factory = util.BuildFactory([steps.ShellCommand(command = "true")])
@@ -39,18 +33,6 @@ c = {
     )],
 }
 "#;
-
-async fn apply(db: &Db, text: &str) {
-    let files = Files::single(text);
-    let project = Project::evaluate(&files, &Limits::default()).unwrap();
-    let definition = serde_json::to_value(project.definition()).unwrap();
-    let wanted = wanted(project.definition());
-    run_tx!(db, "test", |c| {
-        let id = revision_insert(c, &files, &definition, 1, "", "test").await?;
-        revision_activate(c, id, &wanted).await
-    })
-    .unwrap();
-}
 
 fn attribute(page: &str, selector: &str, name: &str) -> Vec<String> {
     let (page, selector) = (Html::parse_document(page), Selector::parse(selector).unwrap());

@@ -170,9 +170,11 @@ async fn a_form_with_its_token_forces_cancels_and_stops_and_without_it_nothing()
     assert_eq!(forced.headers()["location"], "/buildrequests/1");
     let (_, waiting) = m.page("/buildrequests/1").await;
     assert!(waiting.contains("It waits for a free worker"));
-    let bad = m.form("/builders/a%20b/force", &[("token", &token), ("properties", "nothing")]).await;
+    let fields = [("token", token.as_str()), ("properties", "nothing"), ("priority", "high")];
+    let bad = m.form("/builders/a%20b/force", &fields).await;
     assert_eq!(bad.status(), 400);
-    assert!(bad.text().await.unwrap().contains("<h1>"));
+    let page = bad.text().await.unwrap();
+    assert!(page.contains("<h1>") && page.contains("whole number") && page.contains("name=value"), "{page}");
     let claim = claim(world.db(), session).await;
     assert_eq!(claim.properties.get("b"), Some(&serde_json::json!("2 3")));
     let running = Running::begin(world.db(), claim, "s").await;

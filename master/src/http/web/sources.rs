@@ -42,15 +42,17 @@ pub async fn page(State(app): State<App>, who: Who) -> Result<Response, ApiError
 }
 
 fn row(source: ChangeSource) -> Row {
-    let badge = match (&source.error, source.polling, source.good_at) {
-        // Nobody polls it, for the reason that stands there.
-        (Some(_), false, _) if source.next_at.is_none() => None,
-        (Some(_), ..) => Some(Badge::FAILING),
+    Row { badge: badge(&source), source }
+}
+
+/// How its polls go. One that polls well may have something to say too, and so may one that nobody polls.
+pub(super) fn badge(source: &ChangeSource) -> Option<Badge> {
+    match (source.errors > 0, source.polling, source.good_at) {
+        (true, ..) => Some(Badge::FAILING),
         (_, true, _) => Some(Badge::POLLING),
         (_, _, Some(_)) => Some(Badge::GOOD),
         _ => None,
-    };
-    Row { source, badge }
+    }
 }
 
 pub async fn poll(State(app): State<App>, At(id): At<i64>) -> Result<Response, ApiError> {

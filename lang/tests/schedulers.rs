@@ -105,6 +105,20 @@ fn a_time_that_is_none_is_told_at_its_argument() {
 }
 
 #[test]
+fn those_that_ask_people_have_a_list_of_builders_and_no_function() {
+    for kind in ["ForceScheduler", "Try_Userpass"] {
+        let said = told(&format!("c['schedulers'] = [schedulers.{kind}(name = 's', builderNames = lambda c: ['b'])]"));
+        assert_eq!(
+            said.iter().filter(|s| s.starts_with("error")).collect::<Vec<_>>(),
+            [&format!(
+                "error master.star:4:{}: `builderNames` of scheduler `s` is a function, and there is no change to ask it about",
+                31 + kind.len() + "(name = 's', ".len()
+            )]
+        );
+    }
+}
+
+#[test]
 fn schedulers_that_wait_for_each_other_are_an_error_with_all_places() {
     let dependent = |name: &str, upstream: &str| {
         format!("    schedulers.Dependent(name = '{name}', upstream = '{upstream}', builderNames = ['b']),\n")

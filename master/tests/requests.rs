@@ -5,13 +5,7 @@ mod common;
 use common::*;
 use scraper::{Html, Selector};
 use serde_json::{Value, json};
-use tidemill_lang::{Limits, Project};
-use tidemill_master::projects::wanted;
 use tidemill_model::Results;
-use tidemill_model::revision::Files;
-use tidemill_schema::Db;
-use tidemill_schema::config::{revision_activate, revision_insert};
-use tidemill_schema::run_tx;
 
 const PROJECT: &str = r#"
 factory = util.BuildFactory([steps.ShellCommand(command = "true")])
@@ -34,22 +28,11 @@ c = {
             util.BooleanParameter(name = "clean", default = True),
             util.NestedParameter(name = "options", label = "Options", fields = [util.IntParameter(name = "jobs", default = 2)]),
             util.FixedParameter(name = "forced", default = True),
+            util.InheritBuildParameter(name = "like"),
         ],
     )],
 }
 "#;
-
-async fn apply(db: &Db, text: &str) {
-    let files = Files::single(text);
-    let project = Project::evaluate(&files, &Limits::default()).unwrap();
-    let definition = serde_json::to_value(project.definition()).unwrap();
-    let wanted = wanted(project.definition());
-    run_tx!(db, "test", |c| {
-        let id = revision_insert(c, &files, &definition, 1, "", "test").await?;
-        revision_activate(c, id, &wanted).await
-    })
-    .unwrap();
-}
 
 fn attribute(page: &str, selector: &str, name: &str) -> Vec<String> {
     let (page, selector) = (Html::parse_document(page), Selector::parse(selector).unwrap());
@@ -159,6 +142,15 @@ async fn a_form_on_a_page_keeps_what_was_typed_and_shows_each_error_at_its_field
     assert_eq!(errors.len(), 2, "{errors:?}");
     assert!(errors[0].contains("must match") && errors[1].contains("whole number"));
     assert_eq!(attribute(&page, "[aria-invalid]", "name"), ["version", "options_jobs"]);
+
+    // What only the database knows is told in the same way.
+    let typed = [("token", token.as_str()), ("builderNames", "linux"), ("version", "1"), ("like", "linux/99")];
+    let refused = m.form("/forceschedulers/release/force", &typed).await;
+    assert_eq!(refused.status(), 400);
+    let page = refused.text().await.unwrap();
+    assert_eq!(attribute(&page, "[aria-invalid]", "name"), ["like"]);
+    assert_eq!(attribute(&page, "input[name=version]", "value"), ["1"]);
+    assert_eq!(texts(&page, "p.error"), ["there is no build `linux/99`"]);
 
     let good = [
         ("token", token.as_str()),

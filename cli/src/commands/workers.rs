@@ -18,7 +18,7 @@ pub struct Workers {
 
 pub async fn run(args: Workers, out: Output) -> Result<Exit> {
     let client = args.connection.client().await?;
-    let raw = api::list_raw(&client, "workers", "workers").await?;
+    let raw = api::all_raw(&client, "workers", "workers").await?;
     if out.json {
         out.document(&serde_json::json!({ "workers": raw }));
         return Ok(Exit::Success);

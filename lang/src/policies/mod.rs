@@ -6,6 +6,7 @@
 //! traceback; the caller then uses the built-in order. Nothing is remembered
 //! between calls, and any number of threads may call at once.
 
+mod announce;
 mod call;
 mod cancellers;
 mod collapse;

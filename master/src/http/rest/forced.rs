@@ -9,8 +9,8 @@ use crate::http::access::Who;
 use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 use tidemill_lang::definition::{Field, FieldKind, ForceDef, SchedulerDef, SchedulerKind};
-use tidemill_lang::force::{self, By, Forced, ForcedPatch, ForcedSource, Values};
-use tidemill_model::problem::kinds;
+use tidemill_lang::force::{self, By, Forced, ForcedPatch, ForcedSource, Inherited, Values};
+use tidemill_model::problem::{FieldError, kinds};
 use tidemill_model::{NewPatch, PATCH_MAX, Properties, SourceStamp};
 use tidemill_schema::patches::patch_intern;
 use tidemill_schema::read::{builders, control as read};
@@ -137,21 +137,31 @@ pub async fn force(
 ) -> Result<Submitted, ApiError> {
     let name = form.name();
     if !form.enabled {
-        return Err(ApiError::conflict(kinds::CONFLICT, format!("the scheduler `{name}` is disabled")));
+        return Err(ApiError::conflict(
+            kinds::CONFLICT,
+            format!("the scheduler `{name}` is disabled: enable it first"),
+        ));
     }
     let mut c = app.people.pool().acquire().await?;
     by_id(&mut c, &mut values).await?;
     // Who sits at this machine has no name of his own.
     let by = By { login: Some(who.name.as_str()).filter(|n| *n != "local"), otherwise: &who.name };
     let forced = force::force(&form.scheduler, &form.form, &values, by).map_err(ApiError::fields)?;
-    let mut properties = inherited(&mut c, &forced).await?;
+    // What only the database knows to be wrong is told together too (D-53).
+    let mut wrong = Vec::new();
+    let mut properties = inherited(&mut c, &forced, &mut wrong).await?;
     for (key, value) in &forced.properties {
         properties.set(key, value.clone(), FORM);
     }
     properties.set("scheduler", name, "Scheduler");
-    properties.check().map_err(|e| ApiError::field("properties", e.to_string()))?;
-    let sourcestamps = sources(&mut c, &form.form, &forced).await?;
+    if let Err(fault) = properties.check() {
+        wrong.push(FieldError { field: "properties".into(), detail: fault.to_string() });
+    }
+    let sourcestamps = sources(&mut c, &form.form, &forced, &mut wrong).await?;
     drop(c);
+    if !wrong.is_empty() {
+        return Err(ApiError::fields(wrong));
+    }
     let new = NewBuildset {
         reason: forced.reason,
         scheduler: name.to_owned(),
@@ -178,9 +188,9 @@ async fn by_id(c: &mut PgConnection, values: &mut Values) -> Result<(), ApiError
     Ok(())
 }
 
-async fn inherited(c: &mut PgConnection, forced: &Forced) -> Result<Properties, ApiError> {
+async fn inherited(c: &mut PgConnection, forced: &Forced, wrong: &mut Vec<FieldError>) -> Result<Properties, ApiError> {
     let mut properties = Properties::new();
-    for (builder, number) in &forced.inherit {
+    for Inherited { field, builder, number } in &forced.inherit {
         let build = read::build_numbered(c, builder, *number).await?;
         let origin = match build {
             Some(build) => read::build_origin(c, build).await?,
@@ -190,7 +200,8 @@ async fn inherited(c: &mut PgConnection, forced: &Forced) -> Result<Properties, 
             Some(origin) => properties.update(&origin.properties),
             None => {
                 let shown: String = builder.chars().take(200).collect();
-                return Err(ApiError::not_found(format!("there is no build `{shown}/{number}` to inherit from")));
+                wrong
+                    .push(FieldError { field: field.clone(), detail: format!("there is no build `{shown}/{number}`") });
             }
         }
     }
@@ -199,7 +210,12 @@ async fn inherited(c: &mut PgConnection, forced: &Forced) -> Result<Properties, 
 
 /// Where the form leaves open which repository or project is meant, it is that of
 /// the builder's newest buildset, or of the change source of the codebase.
-async fn sources(c: &mut PgConnection, form: &ForceDef, forced: &Forced) -> Result<Vec<SourceStamp>, ApiError> {
+async fn sources(
+    c: &mut PgConnection,
+    form: &ForceDef,
+    forced: &Forced,
+    wrong: &mut Vec<FieldError>,
+) -> Result<Vec<SourceStamp>, ApiError> {
     let mut known = Vec::new();
     if let Some(builder) = forced.builders.first()
         && let Some(id) = builders::by_name(c, builder).await?
@@ -208,10 +224,11 @@ async fn sources(c: &mut PgConnection, form: &ForceDef, forced: &Forced) -> Resu
     }
     let mut stamps = Vec::new();
     for source in &forced.sources {
-        let patch = match &source.patch {
-            Some(given) => {
-                let patch = new_patch(given).map_err(|fault| ApiError::field(patch_field(form, source), fault))?;
-                Some(patch_intern(c, &patch).await?)
+        let patch = match source.patch.as_ref().map(new_patch) {
+            Some(Ok(patch)) => Some(patch_intern(c, &patch).await?),
+            Some(Err(fault)) => {
+                wrong.push(FieldError { field: patch_field(form, source), detail: fault.into() });
+                None
             }
             None => None,
         };

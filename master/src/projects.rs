@@ -287,8 +287,14 @@ pub fn wanted(definition: &Definition) -> Wanted {
         workers: definition
             .workers
             .iter()
-            .map(|w| WantedWorker { name: w.name.clone(), locks: w.locks.clone(), max_builds: w.max_builds })
+            .map(|w| WantedWorker {
+                name: w.name.clone(),
+                locks: w.locks.clone(),
+                max_builds: w.max_builds,
+                trusted_only: w.trusted_only,
+            })
             .collect(),
+        shares: definition.projects.iter().filter_map(|p| Some((p.name.clone(), f64::from(p.share?)))).collect(),
     }
 }
 

@@ -26,9 +26,15 @@ comment on column locks.capacities is 'Of a worker lock: {worker: capacity} wher
 create table worker_definitions (
     worker_name text primary key,
     locks       jsonb check (jsonb_array_length(locks) > 0),
-    max_builds  int check (max_builds > 0)
+    max_builds  int check (max_builds > 0),
+    trusted_only boolean not null default false
 );
+comment on column worker_definitions.trusted_only is 'It takes no build of what an outsider announced: buildset_trusted().';
 comment on table worker_definitions is 'What the active revision says of workers that a claim must know; workers of which it says nothing have no row.';
+
+create function worker_takes_trusted_only(p_worker text) returns boolean
+language sql stable
+as $$ select exists (select from worker_definitions d where d.worker_name = p_worker and d.trusted_only) $$;
 
 create table lock_holds (
     lock_id   bigint not null,
@@ -195,6 +201,11 @@ begin
                  where b.id = w.builder_id and b.active and not b.paused and v_here
                    and (b.any_worker or exists (select from builder_workers y
                                                  where y.builder_id = b.id and y.worker_name = u.name))
+                   -- Something of it waits that this worker may take.
+                   and exists (select from lanes n
+                                where n.builder_id = b.id and (n.worker_name is null or n.worker_name = u.name)
+                                  and (n.trusted or not worker_takes_trusted_only(u.name))
+                                  and (select q.ticket from request_queue q where q.lane = n.id limit 1) is not null)
                  order by u.id limit 100);
         end if;
         if not v_here then

@@ -6,7 +6,8 @@
 //! more calls again with the next ones.
 
 use crate::changes::clean;
-use crate::requests::{lanes_ensure, requests_end};
+use crate::lanes::lanes_ensure_for;
+use crate::requests::requests_end;
 use crate::{Db, Error};
 use crate::{Result, run_tx};
 use sqlx::{PgConnection, Postgres, QueryBuilder};
@@ -198,10 +199,7 @@ pub async fn requests_prioritize(
     priority: i32,
 ) -> Result<(Vec<RequestId>, Vec<i64>)> {
     let ids: Vec<i64> = requests.iter().map(|r| r.0).collect();
-    let builders = sqlx::query_scalar!("select distinct builder_id from build_requests where id = any($1)", &ids)
-        .fetch_all(&mut *c)
-        .await?;
-    lanes_ensure(c, &builders, priority).await?;
+    lanes_ensure_for(c, &ids, priority).await?;
     let rows = sqlx::query!(
         r#"with taken as (
              delete from request_queue where request_id = any($1) returning request_id, buildset_id, attempt
@@ -210,13 +208,17 @@ pub async fn requests_prioritize(
              select l.id, t.request_id, t.buildset_id, t.attempt
                from taken t
                join build_requests r on r.id = t.request_id
-               join lanes l on l.builder_id = r.builder_id and l.priority = $2
+               join lanes l on l.builder_id = r.builder_id and l.priority = $2 and l.trusted = r.trusted
+                           and l.worker_name is not distinct from r.worker_name
+                           and l.virtual_id is not distinct from r.virtual_id
               order by t.request_id
              returning request_id, lane
          ), waits as (
              update request_waits w set lane = l.id
                from build_requests r, lanes l
               where w.request_id = any($1) and r.id = w.request_id and l.builder_id = r.builder_id and l.priority = $2
+                and l.trusted = r.trusted and l.worker_name is not distinct from r.worker_name
+                and l.virtual_id is not distinct from r.virtual_id
              returning w.request_id
          ), moved as (
              select request_id, lane from queued union all select request_id, null::bigint from waits

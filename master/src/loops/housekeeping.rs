@@ -3,7 +3,8 @@
 use crate::app::App;
 use std::sync::Arc;
 use std::time::Duration;
-use tidemill_schema::{Error, events, hooks, log_chunks};
+use tidemill_schema::refusals::refusals_prune;
+use tidemill_schema::{Error, events, hooks, log_chunks, run_tx};
 use tidemill_service::reconcile::{self, Next};
 use tokio::sync::Notify;
 
@@ -23,6 +24,7 @@ pub fn start(app: &App) {
             }
             events::events_prune(&app.db, EVENT_DAYS).await?;
             hooks::deliveries_prune(&app.db, DELIVERY_DAYS).await?;
+            run_tx!(app.db, "refusals.prune", |c| refusals_prune(c).await)?;
             Ok::<_, Error>(Next::Idle)
         }
     });

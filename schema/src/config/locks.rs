@@ -48,20 +48,25 @@ pub async fn locks(c: &mut PgConnection, wanted: &[WantedLock]) -> Result<()> {
 }
 
 pub async fn workers(c: &mut PgConnection, wanted: &[WantedWorker]) -> Result<()> {
-    let wanted: Vec<_> = wanted.iter().filter(|w| !w.locks.is_empty() || w.max_builds.is_some()).collect();
+    let wanted: Vec<_> =
+        wanted.iter().filter(|w| !w.locks.is_empty() || w.max_builds.is_some() || w.trusted_only).collect();
     let names: Vec<String> = wanted.iter().map(|w| w.name.clone()).collect();
     let locks: Vec<Option<Value>> = wanted.iter().map(|w| accesses(&w.locks)).collect();
     let most: Vec<Option<i32>> =
         wanted.iter().map(|w| w.max_builds.map(|n| i32::try_from(n).unwrap_or(i32::MAX))).collect();
+    let trusted_only: Vec<bool> = wanted.iter().map(|w| w.trusted_only).collect();
     sqlx::query!("delete from worker_definitions where worker_name <> all($1)", &names).execute(&mut *c).await?;
     sqlx::query!(
-        "insert into worker_definitions as d (worker_name, locks, max_builds)
-         select * from unnest($1::text[], $2::jsonb[], $3::int[]) u(worker_name, locks, max_builds)
-         on conflict (worker_name) do update set locks = excluded.locks, max_builds = excluded.max_builds
-            where (d.locks, d.max_builds) is distinct from (excluded.locks, excluded.max_builds)",
+        "insert into worker_definitions as d (worker_name, locks, max_builds, trusted_only)
+         select * from unnest($1::text[], $2::jsonb[], $3::int[], $4::bool[]) u(worker_name, locks, max_builds, trusted_only)
+         on conflict (worker_name) do update set locks = excluded.locks, max_builds = excluded.max_builds,
+                                                 trusted_only = excluded.trusted_only
+            where (d.locks, d.max_builds, d.trusted_only)
+                  is distinct from (excluded.locks, excluded.max_builds, excluded.trusted_only)",
         &names,
         &locks as &[Option<Value>],
-        &most as &[Option<i32>]
+        &most as &[Option<i32>],
+        &trusted_only
     )
     .execute(c)
     .await?;

@@ -275,25 +275,27 @@ pub async fn builder_pause(
 pub async fn requests_expire(c: &mut PgConnection) -> Result<u64> {
     let due = sqlx::query!(
         r#"select b.name, about(b.expires_after) as "after!",
-                  array(select x.worker_name from builder_workers x where x.builder_id = b.id
-                         order by 1 limit 10) as "workers!",
+                  case when l.worker_name is not null then array[l.worker_name]
+                       else array(select x.worker_name from builder_workers x where x.builder_id = b.id
+                                   order by 1 limit 10) end as "workers!",
                   array(select q.request_id
-                          from lanes l
-                         cross join lateral (select k.request_id from request_queue k where k.lane = l.id
-                                              order by k.ticket limit 1000) q
+                          from (select k.request_id from request_queue k where k.lane = l.id
+                                 order by k.ticket limit 1000) q
                           join build_requests r on r.id = q.request_id
-                         where l.builder_id = b.id and r.submitted_at < tidemill_now() - b.expires_after
-                         limit 1000) as "requests!"
+                         where r.submitted_at < tidemill_now() - b.expires_after) as "requests!"
              from builders b
+             join lanes l on l.builder_id = b.id
             where b.expires_after is not null and b.active and not b.paused
-              and exists (select from lanes l join request_queue q on q.lane = l.id where l.builder_id = b.id)
+              and (select q.ticket from request_queue q where q.lane = l.id limit 1) is not null
               and (select t.resumed_at < tidemill_now() - b.expires_after from beats t order by t.id desc limit 1)
               and not exists (
                   select from worker_sessions s join workers w on w.id = s.worker_id
                    where s.seen_at > tidemill_now() - b.expires_after
+                     and (l.worker_name is null or w.name = l.worker_name)
+                     and (l.trusted or not worker_takes_trusted_only(w.name))
                      and (b.any_worker or exists (select from builder_workers x
                                                    where x.builder_id = b.id and x.worker_name = w.name)))
-            order by b.id limit 20"#
+            order by b.id, l.id limit 20"#
     )
     .fetch_all(&mut *c)
     .await?;

@@ -31,22 +31,26 @@ pub(crate) async fn virtual_builder(
     like: BuilderId,
 ) -> Result<Option<i64>> {
     let text = |name: &str, most: usize| {
-        let value = properties.get(name).and_then(Value::as_str).unwrap_or_default();
-        clean(value).chars().take(most).collect::<String>()
+        let value = properties.get(name).and_then(Value::as_str)?;
+        Some(clean(value).chars().take(most).collect::<String>())
     };
-    let Some(name) = virtual_name(&text("virtual_builder_name", NAME_MAX * 2)) else { return Ok(None) };
+    let name = text("virtual_builder_name", NAME_MAX * 2).and_then(|asked| virtual_name(&asked));
+    let Some(name) = name else { return Ok(None) };
+    // What a request does not say stays what an earlier one said.
     let description = text("virtual_builder_description", TEXT_MAX);
     let project = text("virtual_builder_project", NAME_MAX);
-    let tags = tags(properties.get("virtual_builder_tags"));
+    let tags = properties.get("virtual_builder_tags").map(tags);
+    let plain = &[TAG.to_owned()][..];
     // Twice, for one that another transaction makes in between.
     for _ in 0..2 {
         let known = sqlx::query!(
-            r#"select id, virtual, (description, project, tags) is distinct from ($2, $3, $4::text[]) as "differs!"
+            r#"select id, virtual, (description, project, tags)
+                      <> (coalesce($2, description), coalesce($3, project), coalesce($4::text[], tags)) as "differs!"
                  from builders where name = $1"#,
             name,
             description,
             project,
-            &tags
+            tags.as_deref()
         )
         .fetch_optional(&mut *c)
         .await?;
@@ -57,11 +61,14 @@ pub(crate) async fn virtual_builder(
             }
             Some(row) if row.differs => {
                 sqlx::query!(
-                    "update builders set description = $2, project = $3, tags = $4 where id = $1 and virtual",
+                    "update builders
+                        set description = coalesce($2, description), project = coalesce($3, project),
+                            tags = coalesce($4, tags)
+                      where id = $1 and virtual",
                     row.id,
                     description,
                     project,
-                    &tags
+                    tags.as_deref()
                 )
                 .execute(c)
                 .await?;
@@ -74,9 +81,9 @@ pub(crate) async fn virtual_builder(
                      select $1, $2, $3, $4, true, b.settings_id from builders b where b.id = $5
                      on conflict (name) do nothing returning id",
                     name,
-                    description,
-                    project,
-                    &tags,
+                    description.as_deref().unwrap_or_default(),
+                    project.as_deref().unwrap_or_default(),
+                    tags.as_deref().unwrap_or(plain),
                     like.0
                 )
                 .fetch_optional(&mut *c)
@@ -99,10 +106,10 @@ fn virtual_name(asked: &str) -> Option<String> {
     (!name.is_empty() && name != "." && name != "..").then(|| name.to_owned())
 }
 
-fn tags(value: Option<&Value>) -> Vec<String> {
+fn tags(value: &Value) -> Vec<String> {
     let given: Vec<&str> = match value {
-        Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).collect(),
-        Some(Value::String(one)) => vec![one],
+        Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
+        Value::String(one) => vec![one.as_str()],
         _ => vec![],
     };
     let mut tags: Vec<String> =
@@ -129,8 +136,8 @@ mod tests {
 
     #[test]
     fn tags_are_texts_and_say_that_it_is_virtual() {
-        assert_eq!(tags(None), [TAG]);
-        assert_eq!(tags(Some(&serde_json::json!(["a", 7, "", "_virtual_"]))), ["a", TAG]);
-        assert_eq!(tags(Some(&serde_json::json!("one"))), ["one", TAG]);
+        assert_eq!(tags(&Value::Null), [TAG]);
+        assert_eq!(tags(&serde_json::json!(["a", 7, "", "_virtual_"])), ["a", TAG]);
+        assert_eq!(tags(&"one".into()), ["one", TAG]);
     }
 }

@@ -337,6 +337,12 @@ async fn a_build_appears_under_the_virtual_builder_that_its_request_names() {
     let plain = submit(&t.db, "spawner").await;
     let two = submit_set(&t.db, &named("owner/repo")).await;
     let other = submit_set(&t.db, &named("other")).await;
+    // What a request does not say stays what an earlier one said.
+    let bare = submit_set(&t.db, &set("spawner", &[("virtual_builder_name", "other")])).await;
+    let kept =
+        "select count(*) from builders where virtual and description = 'of a repository' and tags = '{x,_virtual_}'";
+    assert_eq!(scalar::<i64>(&t, kept).await, 2);
+    run_tx!(t.db, "test", |c| tidemill_schema::requests::requests_cancel(c, &bare.requests, "test").await).unwrap();
     let mut claimed = claim_all(&t.db, &[poll(w, 1, 9)]).await;
     let claims = claimed.by_session.remove(&w).unwrap();
     let shown = |made: &Submitted| {

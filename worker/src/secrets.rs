@@ -35,8 +35,8 @@ const MARK_BYTES: usize = 16;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SecretError {
-    #[error("{0:?} cannot be the name of a secret: it has to be that of a file")]
-    Name(String),
+    #[error("{name:?} cannot be the name of a secret: it has to be that of a file{also}")]
+    Name { name: String, also: String },
     #[error("the worker has no secret {name:?}: put its value into the file {path}, mode 0600{also}")]
     Missing { name: String, path: PathBuf, also: String },
     #[error("the secret {name:?} is readable by others: chmod 0600 {path}")]
@@ -52,6 +52,21 @@ pub(crate) enum SecretError {
         "the secret {0:?} is not given to this build: what it builds comes from somebody who may not write to the repository"
     )]
     Outsider(String),
+}
+
+impl SecretError {
+    /// Not of this worker, or not by the name of a file: a master may have it.
+    fn may_be_elsewhere(&self) -> bool {
+        matches!(self, SecretError::Missing { .. } | SecretError::Name { .. })
+    }
+
+    /// With what a master said.
+    fn and(mut self, said: String) -> SecretError {
+        if let SecretError::Missing { also, .. } | SecretError::Name { also, .. } = &mut self {
+            *also = said;
+        }
+        self
+    }
 }
 
 /// The secrets of one build, as one of its steps may use them.
@@ -115,7 +130,7 @@ impl Secrets {
         for name in names {
             if self.may(&name)
                 && self.held(&name).is_none()
-                && matches!(read(&self.store.dir, &name), Err(SecretError::Missing { .. }))
+                && read(&self.store.dir, &name).is_err_and(|e| e.may_be_elsewhere())
             {
                 let fetched = source.fetch(&name).await;
                 self.keep(&name, fetched);
@@ -206,25 +221,24 @@ impl Secrets {
         if let Some(value) = self.held(name) {
             return Ok(value);
         }
-        let (name, path) = match read(&self.store.dir, name) {
+        let error = match read(&self.store.dir, name) {
             Ok(value) => {
                 self.keep(name, Ok(value.clone()));
                 return Ok(value);
             }
-            Err(SecretError::Missing { name, path, .. }) => (name, path),
+            Err(error) if error.may_be_elsewhere() => error,
             Err(error) => return Err(error),
         };
         // No lock is held while it waits.
-        if let Some(fetched) = self.store.source.as_ref().and_then(|source| source.fetch_blocking(&name)) {
-            self.keep(&name, fetched);
+        if let Some(fetched) = self.store.source.as_ref().and_then(|source| source.fetch_blocking(name)) {
+            self.keep(name, fetched);
         }
         let known = self.known();
-        match known.values.get(&name) {
+        match known.values.get(name) {
             Some(value) => Ok(value.clone()),
             None => {
-                let refused = known.refused.get(&name);
-                let also = refused.map(|why| format!("; nor does a master give it: {why}")).unwrap_or_default();
-                Err(SecretError::Missing { name, path, also })
+                let refused = known.refused.get(name);
+                Err(error.and(refused.map(|why| format!("; nor does a master give it: {why}")).unwrap_or_default()))
             }
         }
     }
@@ -279,7 +293,7 @@ fn each_text(value: &Json, change: &dyn Fn(&str) -> String) -> Json {
 /// Without the newline that an editor puts at the end.
 fn read(dir: &Path, name: &str) -> Result<String, SecretError> {
     if name.is_empty() || name.starts_with('.') || name.contains(['/', '\0']) {
-        return Err(SecretError::Name(name.to_owned()));
+        return Err(SecretError::Name { name: name.to_owned(), also: String::new() });
     }
     let (name, path) = (name.to_owned(), dir.join(name));
     let meta = match std::fs::metadata(&path) {
@@ -326,7 +340,7 @@ mod tests {
         assert!(matches!(secrets.resolve(&marked("open")), Err(SecretError::Open { .. })));
         assert!(matches!(secrets.resolve(&marked("none")), Err(SecretError::Missing { .. })));
         for bad in ["../key", ".key", "", "a/b"] {
-            assert!(matches!(secrets.resolve(&marked(bad)), Err(SecretError::Name(_))), "{bad}");
+            assert!(matches!(secrets.resolve(&marked(bad)), Err(SecretError::Name { .. })), "{bad}");
         }
     }
     #[test]

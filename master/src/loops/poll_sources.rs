@@ -182,7 +182,7 @@ async fn find(app: &App, due: &Due) -> Result<(Found, Duration), Failed> {
             let (_, project) = active.ok_or_else(|| said("no project configuration is active"))?;
             match custom::poll(app, project, due.name.clone(), due.cursor.clone(), due.now_us).await {
                 Ok(output) => Ok((
-                    Found { changes: output.changes, cursor: output.state, more: false },
+                    Found { changes: output.changes, cursor: output.state, more: false, note: None },
                     least(Duration::from_micros(def.poll_interval_us)),
                 )),
                 Err(Broken::Draining) => Err(Failed::Draining),
@@ -239,11 +239,14 @@ fn git_pause(def: &GitPollerDef, drawn: f64) -> Duration {
 
 /// Stores a page, and with it the end of the poll if the time of the next is given.
 async fn store(app: &App, due: &Due, found: Found, next: Option<Duration>) -> Result<()> {
-    let Found { changes, cursor, .. } = found;
+    let Found { changes, cursor, note, .. } = found;
     let changes = announced::completed(app, changes).await;
     let stored = match next {
         None => run_tx!(app.db, "poll.page", |c| change_source_page(c, due, &changes, &cursor, TERM).await),
-        Some(next) => run_tx!(app.db, "poll", |c| change_source_polled(c, due, &changes, &cursor, next).await),
+        Some(next) => {
+            let note = note.as_deref();
+            run_tx!(app.db, "poll", |c| change_source_polled(c, due, &changes, &cursor, next, note).await)
+        }
     };
     if let Err(error) = stored {
         // If it was committed after all, the row is no longer ours and this changes nothing.

@@ -63,8 +63,10 @@ async fn ask(
     page: usize,
 ) -> Result<Found, PollError> {
     let heads = refs::heads(def, access, world).await?;
-    let found =
-        |changes, heads: Heads, more| Found { changes, cursor: serde_json::to_value(heads).unwrap_or_default(), more };
+    let found = |changes, heads: Heads, more| {
+        let cursor = serde_json::to_value(heads).unwrap_or_default();
+        Found { changes, cursor, more, note: None }
+    };
     let Some(known) = cursor else { return Ok(found(vec![], heads, false)) };
     // What was known before first: a commit on an old and on a new branch is the old one's.
     let mut moved: Vec<(&String, &String)> =

@@ -82,7 +82,7 @@ async fn ask(
     let at = |last| serde_json::to_value(Cursor { last }).unwrap_or_default();
     let last = match cursor {
         Some(Cursor { last }) if last < info.revision => last,
-        _ => return Ok(Found { changes: vec![], cursor: at(info.revision), more: false }),
+        _ => return Ok(Found { changes: vec![], cursor: at(info.revision), more: false, note: None }),
     };
     let (range, limit) = (format!("{}:{}", last + 1, info.revision), args.histmax.max(1).to_string());
     let log = svn.run("log", &["log", "--xml", "--verbose", "--revision", &range, "--limit", &limit, "--"]).await?;
@@ -93,7 +93,7 @@ async fn ask(
     for entry in &entries {
         changes.extend(split(args, entry, &info.prefix, world).await?);
     }
-    Ok(Found { changes, cursor: at(reached), more: reached < info.revision })
+    Ok(Found { changes, cursor: at(reached), more: reached < info.revision, note: None })
 }
 
 /// What a revision did to one branch of one project.

@@ -292,8 +292,10 @@ pub fn wanted(definition: &Definition) -> Wanted {
                 locks: w.locks.clone(),
                 max_builds: w.max_builds,
                 missing_after: w.missing_timeout_us.map(std::time::Duration::from_micros),
+                trusted_only: w.trusted_only,
             })
             .collect(),
+        shares: definition.projects.iter().filter_map(|p| Some((p.name.clone(), f64::from(p.share?)))).collect(),
     }
 }
 

@@ -224,3 +224,59 @@ async fn people_see_why_a_request_waits_and_change_it() {
     assert_eq!((&stamp["revision"], &stamp["branch"]), (&Value::Null, &json!("main")));
     world.end().await;
 }
+
+const CHOICE: &str = r#"
+c = {}
+f = util.BuildFactory([steps.ShellCommand(command = ["true"])])
+c["builders"] = [
+    util.BuilderConfig(name = "linux", workernames = ["ada", "bob"], factory = f),
+    util.BuilderConfig(name = "mac", workernames = ["eve"], factory = f),
+]
+c["schedulers"] = [schedulers.ForceScheduler(name = "pick", builderNames = ["linux", "mac"],
+    properties = [util.WorkerChoiceParameter()])]
+"#;
+
+#[tokio::test]
+async fn a_form_offers_the_workers_that_may_build_it_and_the_chosen_one_is_waited_for() {
+    let world = World::new(1).await;
+    apply(world.db(), CHOICE).await;
+    for name in ["ada", "bob", "eve", "zoe"] {
+        tidemill_schema::workers::worker_enrol(world.db(), name).await.unwrap();
+    }
+    let m = world.one();
+    let choices = async |path: &str| {
+        let all = m.json(path).await;
+        let fields = all["forceschedulers"][0]["all_fields"].as_array().unwrap().clone();
+        fields.into_iter().find(|f| f["type"] == "worker").unwrap()["choices"].clone()
+    };
+    assert_eq!(choices("forceschedulers").await, json!(["ada", "bob", "eve"]));
+    assert_eq!(choices("builders/linux/forceschedulers").await, json!(["ada", "bob"]));
+    let (_, page) = m.page("/builders/linux").await;
+    assert_eq!(attribute(&page, "select[name=workername] option", "value"), ["", "ada", "bob"]);
+
+    let (status, problem) =
+        m.post("/api/v2/forceschedulers/pick/force", json!({"workername": "eve", "builderNames": ["linux"]})).await;
+    assert_eq!((status.as_u16(), problem["errors"][0]["field"].as_str()), (400, Some("workername")));
+    let told = problem["errors"][0]["detail"].as_str().unwrap();
+    assert_eq!(told, "worker `eve` may not build `linux`; choose one of ada, bob");
+    let (status, made) =
+        m.post("/api/v2/forceschedulers/pick/force", json!({"workername": "bob", "builderNames": ["linux"]})).await;
+    assert_eq!(status, 201, "{made}");
+    let request = &m.json("buildrequests/1").await["buildrequests"][0];
+    assert_eq!(
+        (&request["workername"], request["waits_for"].as_str()),
+        (&json!("bob"), Some("worker bob, which was chosen for it and is not connected"),)
+    );
+    let (_, page) = m.page("/buildrequests/1").await;
+    assert!(page.contains("It waits for worker bob, which was chosen for it and is not connected."), "{page}");
+    assert_eq!(
+        m.json("buildsets/1/properties").await["properties"][0]["workername"],
+        json!(["bob", "Force Build Form"])
+    );
+    // Whoever names a worker means it; here one that the builder may not use.
+    let (_, made) = m.post("/api/v2/builders/linux/force", json!({"properties": {"workername": "eve"}})).await;
+    let id = made["buildrequestids"][0].as_i64().unwrap_or(2);
+    let why = m.json(&format!("buildrequests/{id}")).await["buildrequests"][0]["waits_for"].clone();
+    assert_eq!(why, "worker eve, which was chosen for it and is none that its builder may use");
+    world.end().await;
+}

@@ -27,10 +27,16 @@ create table worker_definitions (
     worker_name text primary key,
     locks       jsonb check (jsonb_array_length(locks) > 0),
     max_builds  int check (max_builds > 0),
-    missing_after interval
+    missing_after interval,
+    trusted_only boolean not null default false
 );
 comment on table worker_definitions is 'What the active revision says of workers that the database must know; workers of which it says nothing have no row.';
 comment on column worker_definitions.missing_after is 'After how long without a word of it its absence is told; null: an hour.';
+comment on column worker_definitions.trusted_only is 'It takes no build of what an outsider announced: buildset_trusted().';
+
+create function worker_takes_trusted_only(p_worker text) returns boolean
+language sql stable
+as $$ select exists (select from worker_definitions d where d.worker_name = p_worker and d.trusted_only) $$;
 
 create table lock_holds (
     lock_id   bigint not null,
@@ -206,6 +212,11 @@ begin
                  where b.id = w.builder_id and b.active and not b.paused and v_here
                    and (b.any_worker or exists (select from builder_workers y
                                                  where y.builder_id = b.id and y.worker_name = u.name))
+                   -- Something of it waits that this worker may take.
+                   and exists (select from lanes n
+                                where n.builder_id = b.id and (n.worker_name is null or n.worker_name = u.name)
+                                  and (n.trusted or not worker_takes_trusted_only(u.name))
+                                  and (select q.ticket from request_queue q where q.lane = n.id limit 1) is not null)
                  order by u.id limit 100);
         end if;
         if not v_here then

@@ -60,7 +60,7 @@ async fn finish(c: &mut PgConnection, finishes: &[Finish], totals: Totals) -> Re
               cross join lateral (
                     select k.ctid as here from builds k where k.id = u.id and k.state <> 'finished' for update) b
          ), unleased as (
-             delete from leases where build_id = any($1) returning build_id
+             delete from leases where build_id = any($1) returning build_id, builder_id
          ), unbatched as (
              delete from build_batches where build_id = any($1)
          ), unlocked as (
@@ -90,7 +90,9 @@ async fn finish(c: &mut PgConnection, finishes: &[Finish], totals: Totals) -> Re
          select d.id, d.request_id, d.attempt, d.results, bu.max_attempts,
                 (select count(*) from unleased) as "unleased!",
                 array(select distinct lock_id from unlocked) as "unlocked!"
-           from done d join builders bu on bu.id = d.builder_id
+           from done d
+           left join unleased x on x.build_id = d.id
+           join builders bu on bu.id = coalesce(x.builder_id, d.builder_id)
           order by d.id"#,
         &ids,
         &results,
@@ -181,7 +183,9 @@ async fn requests_retry(c: &mut PgConnection, again: &[(RequestId, i32, bool)]) 
          select r.id, l.id, u.attempt, 'back-off', tidemill_now() + u.wait * interval '1 second'
            from unnest($1::bigint[], $2::int[], $3::float8[]) u(id, attempt, wait)
            join build_requests r on r.id = any($1) and r.id = u.id and r.complete_at is null
-           join lanes l on l.builder_id = r.builder_id and l.priority = r.priority",
+           join lanes l on l.builder_id = r.builder_id and l.priority = r.priority and l.trusted = r.trusted
+                       and l.worker_name is not distinct from r.worker_name
+                       and l.virtual_id is not distinct from r.virtual_id",
         &ids,
         &next,
         &waits

@@ -159,8 +159,8 @@ pub async fn builds_failed(c: &mut PgConnection, builds: &[i64]) -> Result<Vec<F
         r#"select u.name, b.number, b.request_id, r.buildset_id,
                   buildset_stamps(r.buildset_id) as "stamps!: Json<Vec<SourceStamp>>"
              from builds b
-             join builders u on u.id = b.builder_id
              join build_requests r on r.id = b.request_id
+             join builders u on u.id = r.builder_id
             where b.id = any($1) and b.results = $2
             order by b.id"#,
         builds,

@@ -145,8 +145,14 @@ pub async fn requests_collapse_into(c: &mut PgConnection, survivor: RequestId, o
     let done = sqlx::query!(
         r#"with survivor as materialized (
              select k.request_id as id from request_queue k where k.request_id = $1 for update skip locked
+         ), alike as materialized (
+             -- Those of other terms (for another worker, less trusted) stay what they are.
+             select o.id from build_requests n, build_requests o
+              where n.id = $1 and o.id = any($2) and o.trusted = n.trusted
+                and o.worker_name is not distinct from n.worker_name
+                and o.virtual_id is not distinct from n.virtual_id
          ), queued as materialized (
-             select u.id, q.here from survivor s, unnest($2::bigint[]) u(id)
+             select u.id, q.here from survivor s, alike u
               cross join lateral (
                     select k.ctid as here from request_queue k where k.request_id = u.id for update skip locked) q
          ), unqueued as (

@@ -32,6 +32,8 @@ pub struct Wanted {
     pub locks: Vec<WantedLock>,
     /// Workers of which the database must know something.
     pub workers: Vec<WantedWorker>,
+    /// Shares by the name of the project; where there is none, claims know nothing of fairness.
+    pub shares: Vec<(String, f64)>,
 }
 
 #[derive(Clone, Debug)]
@@ -52,6 +54,8 @@ pub struct WantedWorker {
     pub max_builds: Option<u32>,
     /// After how long without a word of it its absence is told; none: an hour.
     pub missing_after: Option<std::time::Duration>,
+    /// It takes no build of what outsiders announced.
+    pub trusted_only: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -179,6 +183,7 @@ pub async fn revision_activate_by(c: &mut PgConnection, id: RevisionId, wanted: 
     locks::locks(c, &wanted.locks).await?;
     locks::workers(c, &wanted.workers).await?;
     locks::waiters(c).await?;
+    rows::shares(c, &wanted.shares).await?;
     rows::schedulers(c, &wanted.schedulers).await?;
     rows::change_sources(c, &wanted.change_sources).await?;
     if old == Some(id.0) {

@@ -4,6 +4,7 @@
 use crate::changes::{clean, clean_json, clean_option};
 use crate::collapse::{CollapseBy, CollapseKey, Fresh, Pairwise};
 use crate::copy::BinaryCopy;
+use crate::lanes::{Terms, lanes_ensure};
 use crate::sourcestamps::sourcestamps_intern;
 use crate::{Error, Result};
 use postgres_types::Type;
@@ -130,17 +131,19 @@ async fn requests_insert(
         return Ok(made);
     }
     let builders: Vec<i64> = builders.iter().map(|b| b.0).collect();
-    let lanes = lanes_ensure(c, &builders, new.priority).await?;
+    let (terms, lanes) = Terms::of(c, buildset, &builders, new.priority, &new.properties).await?;
     let by = |name: &String| new.collapse.get(name);
-    let keys: Vec<Option<Vec<u8>>> = new.builders.iter().map(|b| by(b)?.key().map(|k| k.0.to_vec())).collect();
+    let keys: Vec<Option<Vec<u8>>> =
+        new.builders.iter().map(|b| by(b)?.key().map(|k| terms.key(k).0.to_vec())).collect();
     let rows = sqlx::query!(
         r#"with made as (
-             insert into build_requests (buildset_id, builder_id, priority, collapse_key, waited_for)
-             select $1, b, $3, k, $5 from unnest($2::bigint[], $4::bytea[]) u(b, k)
+             insert into build_requests (buildset_id, builder_id, priority, collapse_key, waited_for,
+                                         worker_name, trusted, virtual_id)
+             select $1, b, $3, k, $5, $6, $7, $8 from unnest($2::bigint[], $4::bytea[]) u(b, k)
              returning id, builder_id, collapse_key
          ), queued as (
              insert into request_queue (lane, request_id, buildset_id)
-             select l.id, m.id, $1 from made m join lanes l on l.builder_id = m.builder_id and l.priority = $3
+             select l.id, m.id, $1 from made m join lanes l on l.builder_id = m.builder_id and l.id = any($9)
              order by m.id
              returning lane, request_id
          ), told as (
@@ -153,7 +156,11 @@ async fn requests_insert(
         &builders,
         new.priority,
         &keys as &[Option<Vec<u8>>],
-        new.waited_for
+        new.waited_for,
+        terms.worker,
+        terms.trusted,
+        terms.virtual_id,
+        &lanes
     )
     .fetch_all(&mut *c)
     .await?;
@@ -173,36 +180,21 @@ async fn requests_insert(
     Ok(made)
 }
 
-/// The lanes of these builders at this priority, made where missing.
-pub(crate) async fn lanes_ensure(c: &mut PgConnection, builders: &[i64], priority: i32) -> Result<Vec<i64>> {
-    let select = async |c: &mut PgConnection| -> Result<Vec<i64>> {
-        Ok(sqlx::query_scalar!("select id from lanes where builder_id = any($1) and priority = $2", builders, priority)
-            .fetch_all(c)
-            .await?)
-    };
-    let lanes = select(c).await?;
-    if lanes.len() == builders.len() {
-        return Ok(lanes);
-    }
-    sqlx::query!(
-        "insert into lanes (builder_id, priority) select distinct b, $2::int from unnest($1::bigint[]) b order by b
-         on conflict do nothing",
-        builders,
-        priority
-    )
-    .execute(&mut *c)
-    .await?;
-    select(c).await
-}
-
 async fn builder_ids(c: &mut PgConnection, names: &[String]) -> Result<Vec<BuilderId>> {
     let rows = sqlx::query!(
-        "select n.name as \"name!\", b.id as \"id?\" from unnest($1::text[]) with ordinality n(name, ord)
+        "select n.name as \"name!\", b.id as \"id?\", b.virtual as \"virtual?\"
+           from unnest($1::text[]) with ordinality n(name, ord)
            left join builders b on b.name = n.name order by n.ord",
         names
     )
     .fetch_all(&mut *c)
     .await?;
+    if let Some(row) = rows.iter().find(|r| r.r#virtual == Some(true)) {
+        let name = &row.name;
+        return Err(Error::Conflict(format!(
+            "builder `{name}` is virtual: builds of other builders appear under it, and none is asked of it"
+        )));
+    }
     rows.into_iter()
         .map(|r| {
             r.id.map(BuilderId).ok_or_else(|| Error::NotFound(format!("there is no builder named `{}`", r.name).into()))

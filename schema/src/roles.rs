@@ -68,6 +68,8 @@ pub const GRANTS: &[Grant] = &[
     grant("request_queue", "insert, update, delete"),
     grant("locks", "insert, update"),
     grant("worker_definitions", "insert, update, delete"),
+    grant("project_shares", "insert, update, delete"),
+    grant("policy_refusals", "insert, update, delete"),
     grant("lock_holds", "insert, delete"),
     grant("lock_waiters", "insert, update, delete"),
     grant("lock_waits", "insert, delete"),

@@ -186,7 +186,7 @@ pub async fn candidates(c: &mut PgConnection, here: &[SessionId]) -> Result<Vec<
 /// How many builds of each builder run.
 pub async fn builders_building(c: &mut PgConnection) -> Result<BTreeMap<BuilderId, u64>> {
     let rows = sqlx::query!(
-        r#"select b.builder_id, count(*) as "n!" from leases l join builds b on b.id = l.build_id group by b.builder_id"#
+        r#"select l.builder_id, count(*) as "n!" from leases l group by l.builder_id"#
     )
     .fetch_all(c)
     .await?;

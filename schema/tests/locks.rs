@@ -172,7 +172,7 @@ async fn a_waiter_that_no_connected_worker_can_serve_does_not_block() {
     assert_eq!(second.len(), 1, "its only worker is away");
     assert!(claim_of(&t, "there", far, 2, 1).await.is_empty());
     sql(&t, "update worker_sessions set seen_at = tidemill_now(), slots = 1").await;
-    sql(&t, "insert into leases select 1000, max(id), '', tidemill_now() from worker_sessions").await;
+    sql(&t, "insert into leases select 1000, max(id), '', tidemill_now(), 1 from worker_sessions").await;
     finish(&t.db, &second[0], Results::Success).await;
     assert_eq!(claim_of(&t, "here", s, 4, 1).await.len(), 1, "its only worker has no free slot");
     t.drop().await;

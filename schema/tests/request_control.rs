@@ -95,7 +95,7 @@ fn the_database_and_the_enum_know_the_same_reasons() {
     for why in &said {
         assert!(serde_json::from_value::<Why>((*why).into()).is_ok(), "{why}");
     }
-    assert_eq!(said.len(), 11, "{said:?}");
+    assert_eq!(said.len(), 14, "{said:?}");
 }
 
 #[tokio::test]

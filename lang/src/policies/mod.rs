@@ -60,6 +60,18 @@ pub enum Pick<T> {
     One(T),
 }
 
+/// What `canStartBuild` said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Yes,
+    No {
+        /// Why, for people; may be empty.
+        said: String,
+        /// The request need not be asked about before so many seconds have passed.
+        wait_seconds: Option<u32>,
+    },
+}
+
 /// Policies of the project as a whole.
 #[derive(Default)]
 pub(crate) struct Global {

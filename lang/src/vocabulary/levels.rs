@@ -30,7 +30,9 @@ const NEWER: &[(u32, &[&str])] = &[(
         "change_hook_dialects",
         "locks",
         "secretsProviders",
+        "share",
         "trigger",
+        "trusted_only",
     ],
 )];
 

@@ -31,6 +31,8 @@ const SAFETY: Duration = Duration::from_secs(2);
 const BATCH: u32 = 100;
 /// Most bytes of properties and changes in one answer, about: well below what a worker reads.
 const ANSWER: usize = 16 << 20;
+/// For which time what is known of lanes is taken for new, though there is one that it lacks.
+const STRANGE: Duration = Duration::from_millis(100);
 /// How long what is known of builders and workers is believed without a wake.
 const ELIGIBLE: Duration = Duration::from_secs(15);
 
@@ -220,6 +222,8 @@ struct ClaimLoop {
     turn: usize,
     eligible: Eligibility,
     eligible_at: Option<Instant>,
+    /// When a lane was looked up that was not known.
+    strange_at: Option<Instant>,
     safety_at: Instant,
     redelivery_at: Instant,
 }
@@ -240,6 +244,7 @@ impl ClaimLoop {
             turn: 0,
             eligible: Eligibility::default(),
             eligible_at: None,
+            strange_at: None,
             safety_at: now,
             redelivery_at: now,
         }
@@ -342,12 +347,20 @@ impl ClaimLoop {
         };
         let eligible = &self.eligible;
         let mut lanes = self.lanes.hot(now, |lane| names.iter().any(|w| eligible.may(w, lane)));
-        if self.chooser.asks() && lanes.iter().any(|(lane, _)| !self.eligible.lanes.contains_key(lane)) {
-            // A lane made since the last look may be of a builder with functions, which
-            // nothing may go around; one still unknown is of a builder that is not active.
+        let strange = lanes.iter().any(|(lane, _)| !self.eligible.lanes.contains_key(lane));
+        if strange && (self.chooser.asks() || self.strange_at.is_none_or(|at| at.elapsed() > STRANGE)) {
+            // A lane made since the last look may be for one worker that is not here, and then
+            // it is not empty because others found nothing in it.
             let mut c = self.connection().await?;
             self.eligible = eligibility(&mut c).await?;
+            self.strange_at = Some(now);
             self.connection = Some(c);
+            let eligible = &self.eligible;
+            lanes.retain(|(lane, _)| names.iter().any(|w| eligible.may(w, *lane)));
+        }
+        if strange && self.chooser.asks() {
+            // It may be of a builder with functions, which nothing may go around; one still
+            // unknown is of a builder that is not active.
             let (known, strange): (Vec<_>, Vec<_>) =
                 lanes.into_iter().partition(|(lane, _)| self.eligible.lanes.contains_key(lane));
             strange.iter().for_each(|(lane, _)| self.lanes.drained(*lane, self.generation));
@@ -504,7 +517,8 @@ impl ClaimLoop {
         let mut waiting = self.app.polls.waiting.lock().expect("no panic while locked");
         for (session, mut claims) in std::mem::take(&mut claimed.by_session) {
             for claim in &mut claims {
-                claim.url = format!("{}{}", self.app.url, build_path(&claim.builder, claim.number));
+                let shown = claimed.shown.get(&claim.build).unwrap_or(&claim.builder);
+                claim.url = format!("{}{}", self.app.url, build_path(shown, claim.number));
             }
             if let Some(slot) = waiting.remove(&session) {
                 let claims = self.fitting(session, claims);

@@ -44,6 +44,8 @@ pub struct Claimed {
     pub spare: HashMap<SessionId, u32>,
     /// Nothing new was given, because another revision is the active one.
     pub moved: bool,
+    /// Of builds that appear under a virtual builder, its name.
+    pub shown: HashMap<i64, String>,
 }
 
 /// What policies decided: which pending request goes to which of the polls.
@@ -130,7 +132,7 @@ async fn claim(
     };
     let rows = sqlx::query_as!(
         Row,
-        r#"select slot as "slot!", build_id as build, token, attempt, builder_id as builder, number,
+        r#"select slot as "slot!", build_id as build, token, attempt, builder_id as builder, shown_id as shown, number,
                   request_id as request, buildset_id as buildset, settings_id as settings, revision_id as revision,
                   worker_id as worker, lane, ticket, usable
              from claim_builds($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"#,
@@ -174,6 +176,7 @@ async fn claim(
         let highest = claimed.lanes.entry(taken.lane).or_insert(taken.ticket);
         *highest = taken.ticket.max(*highest);
         let token = std::mem::take(&mut tokens[taken.token]);
+        claimed.shown.extend(payloads.shown(taken.key).map(|name| (taken.build, name)));
         match payloads.claim(&taken, token) {
             Ok(claim) => claimed.by_session.entry(waiting[slot].session).or_default().push(claim),
             // Its lease runs out, and the next attempt says the same; the others go on.
@@ -185,7 +188,8 @@ async fn claim(
         let mut found = redelivered(c, &builds).await?;
         for (slot, build) in again {
             // One that was finished in between is no longer open.
-            if let Some(claim) = found.remove(&build) {
+            if let Some((claim, shown)) = found.remove(&build) {
+                claimed.shown.extend(shown.map(|name| (build, name)));
                 claimed.by_session.entry(waiting[slot].session).or_default().push(claim);
             }
         }
@@ -200,6 +204,7 @@ struct Row {
     token: Option<i32>,
     attempt: Option<i32>,
     builder: Option<i64>,
+    shown: Option<i64>,
     number: Option<i64>,
     request: Option<i64>,
     buildset: Option<i64>,
@@ -236,6 +241,7 @@ impl Row {
             key: Key {
                 buildset: self.buildset?,
                 builder: self.builder?,
+                shown: self.shown?,
                 settings: self.settings?,
                 revision: self.revision?,
                 worker: self.worker?,
@@ -246,18 +252,20 @@ impl Row {
     }
 }
 
-/// Open builds whose delivery may have been lost: rare, so in full from the rows.
-async fn redelivered(c: &mut PgConnection, builds: &[i64]) -> Result<HashMap<i64, Claim>> {
+/// Open builds whose delivery may have been lost: rare, so in full from the rows. Each with the
+/// name of the virtual builder that it appears under.
+async fn redelivered(c: &mut PgConnection, builds: &[i64]) -> Result<HashMap<i64, (Claim, Option<String>)>> {
     let rows = sqlx::query!(
-        r#"select b.id, b.token, b.attempt, b.builder_id, u.name as builder, b.number, b.request_id, r.hash as revision,
+        r#"select b.id, b.token, b.attempt, q.builder_id, u.name as builder, v.name as "shown?", b.number, b.request_id, r.hash as revision,
                   build_started_with(b.id) as "properties!: Json<Box<JsonRawValue>>", s.reason,
                   buildset_stamps(s.id) as "sourcestamps!: Json<Vec<SourceStamp>>",
                   buildset_blame(s.id, $2) as "changes: Json<Vec<Box<JsonRawValue>>>",
                   buildset_trusted(s.id) as "trusted!"
              from builds b
-             join builders u on u.id = b.builder_id
              join config_revisions r on r.id = b.revision_id
              join build_requests q on q.id = b.request_id
+             join builders u on u.id = q.builder_id
+             left join builders v on v.id = b.builder_id and v.id <> q.builder_id
              join buildsets s on s.id = q.buildset_id
             where b.id = any($1) and b.state <> 'finished'"#,
         builds,
@@ -285,7 +293,7 @@ async fn redelivered(c: &mut PgConnection, builds: &[i64]) -> Result<HashMap<i64
                 trusted: r.trusted,
                 url: String::new(),
             };
-            Some((r.id, claim))
+            Some((r.id, (claim, r.shown)))
         })
         .collect())
 }

@@ -58,8 +58,8 @@ pub async fn build_origin(c: &mut PgConnection, build: BuildId) -> Result<Option
                   buildset_stamps(s.id) as "stamps!: Json<Vec<SourceStamp>>",
                   array(select x.change_id from buildset_changes x where x.buildset_id = s.id order by 1) as "changes!"
              from builds b
-             join builders u on u.id = b.builder_id
              join build_requests r on r.id = b.request_id
+             join builders u on u.id = r.builder_id
              join buildsets s on s.id = r.buildset_id
             where b.id = $1"#,
         build.0

@@ -10,7 +10,7 @@
 -- Order. Builders by their highest waiting priority, then by their oldest
 -- request; within a builder by priority, then age; a random free slot (D-42).
 --
--- Fair shares (docs/adr/0025). Where a project has a share, what has the same
+-- Fair shares (docs/adr/0024). Where a project has a share, what has the same
 -- priority goes in the order of live builds by share of the projects: each build
 -- that is given counts at once, so that free slots are dealt out one by one. What
 -- runs is counted without a lock: two replicas may be off by what they give in the

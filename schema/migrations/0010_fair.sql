@@ -5,7 +5,7 @@ create table project_shares (
     share   double precision not null check (share > 0 and share < 'infinity')
 );
 comment on table project_shares is
-    'Shares that the active revision gives to projects (docs/adr/0025); without a row at all claims know nothing of them. A project without a row has the share 1.';
+    'Shares that the active revision gives to projects (docs/adr/0024); without a row at all claims know nothing of them. A project without a row has the share 1.';
 
 create table policy_refusals (
     builder_id bigint not null references builders on delete cascade,

@@ -5,15 +5,16 @@
 //! `TIDEMILL_SECRET_…`. So no project file reads any other file of a master. The
 //! first provider that knows a name wins.
 
-use crate::secrets::{SecretError, Secrets, check_name, of_environment, read};
+use crate::secrets::{Secrets, of_environment};
 use std::path::{Component, Path, PathBuf};
 use tidemill_lang::definition::Declared;
 use tidemill_model::revision::Files;
+use tidemill_service::secret_file::{SecretFileError, check_name, read};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ProviderError {
     #[error(transparent)]
-    Secret(#[from] SecretError),
+    Secret(#[from] SecretFileError),
     #[error("the project has no secretsProviders: add secrets.SecretInAFile() or secrets.SecretInEnvironment()")]
     None,
     #[error("secrets.SecretInAFile needs a folder: this master has no setting master.secrets_dir")]
@@ -93,7 +94,6 @@ impl Provider {
                     .ok_or_else(|| ProviderError::Outside { dirname: dirname.clone(), dir: dir.to_owned() })?;
                 for suffix in suffixes {
                     let file = format!("{name}{suffix}");
-                    check_name(&file)?;
                     if let Some(value) = read(&folder, &file)? {
                         return Ok(Some(if *strip { value.trim_end_matches(['\r', '\n']).to_owned() } else { value }));
                     }

@@ -427,3 +427,22 @@ async fn a_hit_lets_pollers_poll_at_once_and_only_those_that_it_may() {
     look(CHANGES, before + 2).await;
     world.end().await;
 }
+
+#[tokio::test]
+async fn a_delivery_that_lacks_its_proof_is_refused_before_its_body() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let world = world(1).await;
+    let address = world.one().url.trim_start_matches("http://").to_owned();
+    // A body is promised and never sent.
+    for (path, headers, status) in
+        [("github", "x-github-event: push\r\n", "400"), ("base", "", "401"), ("gerrit", "authorization: Basic eDp5\r\n", "401")]
+    {
+        let mut stream = tokio::net::TcpStream::connect(&address).await.unwrap();
+        let head = format!("POST /change_hook/{path} HTTP/1.1\r\nhost: x\r\n{headers}content-length: 1000000\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut said = [0; 12];
+        stream.read_exact(&mut said).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&said), format!("HTTP/1.1 {status}"), "{path}");
+    }
+    world.end().await;
+}

@@ -162,6 +162,30 @@ pub fn is_meant(hook: &HookDef, change: &NewChange) -> bool {
     hook.repositories.is_empty() || hook.repositories.iter().any(fits)
 }
 
+/// The same for each branch, whose changes stand together, with its share of them: no branch is left out.
+pub fn bounded_by_branch(changes: Vec<NewChange>, most: usize) -> Vec<NewChange> {
+    if changes.len() <= most {
+        return changes;
+    }
+    let place = |c: &NewChange| (c.codebase.clone(), c.repository.clone(), c.project.clone(), c.branch.clone());
+    let mut lines: Vec<Vec<NewChange>> = vec![];
+    for change in changes {
+        match lines.last_mut() {
+            Some(line) if place(&line[0]) == place(&change) => line.push(change),
+            _ => lines.push(vec![change]),
+        }
+    }
+    // What short lines leave of their share is for the longer ones.
+    let (mut shares, mut left) = (vec![0; lines.len()], most);
+    let mut by_length: Vec<usize> = (0..lines.len()).collect();
+    by_length.sort_by_key(|n| lines[*n].len());
+    for (done, n) in by_length.iter().enumerate() {
+        shares[*n] = (left / (lines.len() - done)).max(1).min(lines[*n].len());
+        left = left.saturating_sub(shares[*n]);
+    }
+    lines.into_iter().zip(shares).flat_map(|(line, share)| bounded(line, share)).collect()
+}
+
 /// At most so many: what is before the newest becomes one change, whose files
 /// are those of all and whose text says so.
 pub fn bounded(mut changes: Vec<NewChange>, most: usize) -> Vec<NewChange> {

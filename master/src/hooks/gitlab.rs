@@ -148,15 +148,20 @@ fn of_merge(sent: &Sent<'_>, payload: &Value, merge: &Value, event: &str) -> Res
 }
 
 /// Why it is an outsider's: it comes from another project, and who sent the
-/// event is none of those that the project file trusts. Who writes a comment is
-/// never who pushed.
+/// event is not both its author and one of those that the project file trusts: a
+/// trusted sender who reopens or rebases it vouches for no author. Who writes a
+/// comment is never who pushed, and anybody may write one: what it says is a
+/// property of the build.
 fn outsider(hook: &HookDef, payload: &Value, merge: &Value, event: &str) -> Option<String> {
-    if same(merge, "/source_project_id", "/target_project_id") {
-        return None;
-    }
     let user = string(payload, "/user/username");
-    if event == "merge_request" && is_insider(hook, &user) {
-        return None;
+    let id = |value: &Value, at: &str| value.pointer(at).and_then(Value::as_u64);
+    let is_author = id(payload, "/user/id").is_some_and(|user| id(merge, "/author_id") == Some(user));
+    match (event, same(merge, "/source_project_id", "/target_project_id")) {
+        ("merge_request", true) => return None,
+        ("merge_request", false) if is_author && is_insider(hook, &user) => return None,
+        ("note", true) if is_author || is_insider(hook, &user) => return None,
+        ("note", true) => return Some(format!("a comment of {user}")),
+        _ => {}
     }
     let from = text(merge, "/source/path_with_namespace").unwrap_or("another project");
     Some(format!("a merge request from {from}, sent by {user}"))

@@ -34,6 +34,8 @@ pub fn plan(said: Said, outsiders: Outsiders, proven: bool) -> Plan {
     match said {
         Said::Ignored(why) => plan.notes.push(why),
         Said::Pull { key, change } => {
+            // Who proves nothing takes the place of nothing that waits.
+            let key = if proven { key } else { format!("{key} (unproven)") };
             match change {
                 None => plan.notes.push(format!("{key} was closed")),
                 Some(change) => plan.sort(*change, &key, outsiders),
@@ -200,6 +202,8 @@ mod tests {
         assert_eq!(closed.detail(), "no change found; o/r#1 was closed");
         assert_eq!(plan(pull(Some(change(Some("r"), false))), Outsiders::Approve, true).over, ["o/r#1"]);
         assert!(plan(pull(None), Outsiders::Approve, false).over.is_empty());
+        let unproven = plan(pull(Some(change(Some("r"), true))), Outsiders::Approve, false);
+        assert_ne!(unproven.held[0].0, "o/r#1", "what waits of the pull request itself stays");
     }
 
     #[test]

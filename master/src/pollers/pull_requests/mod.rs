@@ -9,7 +9,9 @@
 pub mod bitbucket;
 pub mod github;
 
+use super::documents::{properties, property};
 use super::Found;
+use globset::GlobSet;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use tidemill_model::NewChange;
@@ -42,6 +44,16 @@ impl Moved {
     fn found(self, changes: Vec<NewChange>) -> Found {
         Found { changes, cursor: self.cursor, more: self.more }
     }
+}
+
+/// What all of them say: the wanted properties of the document, and whether it
+/// comes from another repository (`from`) than the one that it is to go into.
+fn described(change: &mut NewChange, of: &str, pull: &Pull, wanted: &GlobSet, from: Option<&str>, into: Option<&str>) {
+    properties(change, of, &pull.document, wanted);
+    property(change, "pullrequesturl", change.revlink.clone().unwrap_or_default());
+    let outsider = from.is_none() || from != into;
+    property(change, OUTSIDER, outsider);
+    change.outsider = outsider.then(|| self::from(from));
 }
 
 /// `pulls` is all that are wanted, in the order in which their changes are to come.

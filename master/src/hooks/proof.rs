@@ -40,7 +40,9 @@ pub fn of(hook: &HookDef) -> Proof {
 pub fn check(proof: &Proof, secret: &str, headers: &HeaderMap, body: &[u8]) -> Result<(), String> {
     let (name, given) = given(proof, headers)?;
     match proof {
-        Proof::Token(_) => same(given, secret).then_some(()).ok_or_else(|| format!("the header {name} has another token")),
+        Proof::Token(_) => {
+            same(given, secret).then_some(()).ok_or_else(|| format!("the header {name} has another token"))
+        }
         _ => signed(name, given, secret, body),
     }
 }

@@ -292,8 +292,9 @@ fn thousands_of_commits_become_so_many_changes_and_a_summary() {
 #[test]
 fn of_many_branches_at_once_none_is_left_out() {
     let repository = json!({ "slug": "r", "project": { "key": "O" } });
-    let moved = |n: u32| json!({ "ref": { "id": format!("refs/heads/b{n}") }, "toHash": format!("{n:040x}"), "type": "ADD" });
-    let push = json!({ "repository": repository, "changes": (0..700).map(moved).collect::<Vec<_>>() });
+    let moved =
+        |n: u32| json!({ "ref": { "id": format!("refs/heads/b{n}") }, "toHash": format!("{n:040x}"), "type": "ADD" });
+    let push = json!({ "repository": repository, "changes": (1..=700).map(moved).collect::<Vec<_>>() });
     let changes = Case::new(HookDialect::BitbucketServer, ("x-event-key", "repo:refs_changed"), &push).changes();
     let branches: std::collections::BTreeSet<_> = changes.iter().map(|c| c.branch.clone()).collect();
     assert_eq!((changes.len(), branches.len()), (700, 700));
@@ -587,7 +588,10 @@ fn gerrit_submitted_commits_are_changes_and_patch_sets_are_outsiders() {
     assert!(change.outsider.is_some());
     assert_eq!(case(&patch).with(|h| h.insiders = vec!["eve".into()]).pull().1.outsider, None);
     let rebased = edited(patch.clone(), &[("/patchSet/uploader/username", json!("ada"))]);
-    assert!(case(&rebased).with(|h| h.insiders = vec!["ada".into()]).pull().1.outsider.is_some(), "of another's commits");
+    assert!(
+        case(&rebased).with(|h| h.insiders = vec!["ada".into()]).pull().1.outsider.is_some(),
+        "of another's commits"
+    );
     let merged = edited(patch, &[("/type", json!("change-merged"))]);
     assert_eq!(case(&merged).said().unwrap(), Said::Pull { key: "p/q+1234".into(), change: None });
     assert!(case(&json!({"type": "comment-added"})).ignored().contains("comment-added"));

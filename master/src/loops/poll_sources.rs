@@ -51,7 +51,8 @@ pub fn start(app: &App) {
     let ended = wake.clone();
     reconcile::spawn(&app.life, "poll", PERIOD, wake, move || {
         let (app, ended) = (this.clone(), ended.clone());
-        let [custom, others, failing] = [&custom, &others, &failing].map(|places| places.clone().try_acquire_owned().ok());
+        let [custom, others, failing] =
+            [&custom, &others, &failing].map(|places| places.clone().try_acquire_owned().ok());
         async move {
             let room = Room { custom: custom.is_some(), others: others.is_some(), failing: failing.is_some() };
             let mut c = app.db.pool().acquire().await?;

@@ -9,8 +9,8 @@
 pub mod bitbucket;
 pub mod github;
 
-use super::documents::{properties, property};
 use super::Found;
+use super::documents::{properties, property};
 use globset::GlobSet;
 use serde_json::Value;
 use std::collections::BTreeMap;

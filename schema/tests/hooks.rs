@@ -154,7 +154,9 @@ async fn a_pull_request_of_which_nobody_trusted_announced_anything_is_not_truste
     let t = TestDb::new().await;
     common::project(&t.db, &["b"]).await;
     assert!(trusted(&t, "main", None).await);
-    for branch in ["refs/pull/5/head", "refs/merge-requests/5/head", "refs/changes/12/12/1", "refs/pull-requests/5/from"] {
+    for branch in
+        ["refs/pull/5/head", "refs/merge-requests/5/head", "refs/changes/12/12/1", "refs/pull-requests/5/from"]
+    {
         assert!(!trusted(&t, branch, None).await, "{branch}");
         assert_eq!(tidemill_model::repository::is_proposal(branch), true);
     }

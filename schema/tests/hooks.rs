@@ -158,7 +158,7 @@ async fn a_pull_request_of_which_nobody_trusted_announced_anything_is_not_truste
         ["refs/pull/5/head", "refs/merge-requests/5/head", "refs/changes/12/12/1", "refs/pull-requests/5/from"]
     {
         assert!(!trusted(&t, branch, None).await, "{branch}");
-        assert_eq!(tidemill_model::repository::is_proposal(branch), true);
+        assert!(tidemill_model::repository::is_proposal(branch));
     }
     let of = |outsider: Option<&str>, branch: &str, revision: &str| NewChange {
         repository: "r".into(),

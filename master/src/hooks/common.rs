@@ -1,6 +1,6 @@
 //! What dialects share: reading JSON by its paths, refs, times, bounds.
 
-use super::{Refused, Sent};
+use super::{Refused, Said, Sent};
 use globset::Glob;
 use regex::Regex;
 use serde_json::Value;
@@ -127,6 +127,61 @@ pub fn reference(full: &str) -> Ref {
 /// What a deleted ref points to.
 pub fn is_zero(revision: &str) -> bool {
     !revision.is_empty() && revision.bytes().all(|b| b == b'0')
+}
+
+/// A push of a branch or a tag, as GitHub, GitLab and Gitea say it.
+pub struct Push<'p> {
+    pub full: String,
+    /// The ref was deleted.
+    pub gone: bool,
+    /// Whose message may say that nothing is to be built.
+    pub newest: Option<&'p Value>,
+    /// Oldest first.
+    pub commits: &'p [&'p Value],
+    /// Of a branch and of a tag.
+    pub categories: [Option<&'p str>; 2],
+    /// What each of its changes has beside what its commit says.
+    pub all: NewChange,
+    /// The change of a push without commits.
+    pub otherwise: Option<NewChange>,
+}
+
+pub fn pushed(hook: &HookDef, push: Push<'_>) -> Result<Said, Refused> {
+    let Push { full, gone, newest, commits, categories, all, otherwise } = push;
+    let (branch, category) = match reference(&full) {
+        Ref::Branch(name) => (name, categories[0]),
+        Ref::Tag(name) => (name, categories[1]),
+        Ref::Other => return Ok(Said::Ignored(format!("{full} is neither a branch nor a tag"))),
+    };
+    if gone {
+        return Ok(Said::Ignored(format!("{full} was deleted")));
+    }
+    if let Some(pattern) = newest.and_then(|h| text(h, "/message")).and_then(|m| skipped(hook, m)) {
+        return Ok(Said::Ignored(format!("the head commit's message matches {pattern}")));
+    }
+    let whole = |change: NewChange| NewChange {
+        branch: Some(branch.clone()),
+        category: category.map(str::to_owned),
+        repository: all.repository.clone(),
+        project: all.project.clone(),
+        properties: all.properties.clone(),
+        ..change
+    };
+    let of = |commit: &&Value| {
+        Ok(whole(NewChange {
+            author: person(commit, "/author"),
+            committer: Some(person(commit, "/committer")).filter(|c| !c.is_empty()),
+            comments: string(commit, "/message"),
+            files: files(commit),
+            revision: Some(needed(commit, "/id")?),
+            revlink: text(commit, "/url").map(str::to_owned),
+            when: time(commit, "/timestamp"),
+            ..NewChange::default()
+        }))
+    };
+    let changes = commits.iter().map(of).collect::<Result<Vec<_>, Refused>>()?;
+    let otherwise = otherwise.filter(|_| changes.is_empty()).map(whole);
+    Ok(Said::Changes(changes.into_iter().chain(otherwise).collect()))
 }
 
 /// The pattern by which a message says that nothing is to be built.

@@ -249,13 +249,16 @@ async fn codebases_have_each_their_revision() {
     site.end().await;
 }
 
+/// How often somebody logged in, and arguments of processes with the password.
+type Seen = std::sync::Arc<std::sync::Mutex<(u32, Vec<String>)>>;
+
 /// Answers everybody who logs in with 404, and others with a question; looks at
 /// the arguments of all processes meanwhile. Gives its port, and what it saw.
-fn asks_who_it_is(password: &'static str) -> (u16, std::sync::Arc<std::sync::Mutex<(u32, Vec<String>)>>) {
+fn asks_who_it_is(password: &'static str) -> (u16, Seen) {
     use std::io::{BufRead, Write};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    let seen = std::sync::Arc::new(std::sync::Mutex::new((0, vec![])));
+    let seen = Seen::default();
     let there = seen.clone();
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {

@@ -31,11 +31,12 @@ pub struct Plan {
 /// Decides what becomes of what was said.
 pub fn plan(said: Said, outsiders: Outsiders, proven: bool) -> Plan {
     let mut plan = Plan::default();
+    // Who proves nothing takes the place of nothing that waits.
+    let named = |key: String| if proven { key } else { format!("{key} (unproven)") };
     match said {
         Said::Ignored(why) => plan.notes.push(why),
         Said::Pull { key, change } => {
-            // Who proves nothing takes the place of nothing that waits.
-            let key = if proven { key } else { format!("{key} (unproven)") };
+            let key = named(key);
             match change {
                 None => plan.notes.push(format!("{key} was closed")),
                 Some(change) => plan.sort(*change, &key, outsiders),
@@ -50,7 +51,7 @@ pub fn plan(said: Said, outsiders: Outsiders, proven: bool) -> Plan {
             for change in changes {
                 match change.outsider {
                     None => plan.changes.push(change),
-                    Some(_) => outside.entry(branch_key(&change)).or_default().push(change),
+                    Some(_) => outside.entry(named(branch_key(&change))).or_default().push(change),
                 }
             }
             for (key, changes) in outside {

@@ -96,9 +96,15 @@ async fn pull_requests_of_github_become_changes_once_for_each_head() {
     assert_eq!(why, [None, Some("a pull request from eve/r"), Some("a pull request from a repository that is gone")]);
     let again = source.poll(Some(found.cursor)).await;
     assert!(again.changes.is_empty());
-    // Closed ones are forgotten.
+    // A list that has not all of them for once repeats nothing; closed ones are forgotten.
+    let all = std::mem::take(&mut *open.lock().unwrap());
+    let none = source.poll(Some(again.cursor.clone())).await;
+    *open.lock().unwrap() = all;
+    let back = source.poll(Some(none.cursor)).await;
+    assert_eq!((back.changes.len(), &back.cursor), (0, &again.cursor));
     open.lock().unwrap().truncate(1);
-    let left = source.poll(Some(again.cursor)).await;
+    let left = source.poll(Some(back.cursor)).await;
+    let left = source.poll(Some(left.cursor)).await;
     assert_eq!(left.cursor, json!({ "1": sha('2') }));
 }
 

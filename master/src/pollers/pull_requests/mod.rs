@@ -1,6 +1,6 @@
 //! Pollers of pull requests (CS-15, CS-16): each new head of an open one is a
-//! change. The cursor maps the numbers of open ones to the heads seen; the first
-//! poll only records them.
+//! change. The cursor maps the numbers of open ones to the heads seen, and of
+//! those that have just gone; the first poll only records them.
 //!
 //! Whoever may open a pull request writes its documents: everything in them is
 //! data. One from another repository is an outsider's: its builds get no
@@ -20,6 +20,8 @@ use tidemill_model::NewChange;
 /// the one that they are to go into.
 pub const OUTSIDER: &str = "pullrequest_outsider";
 
+/// After the head of one that the last list did not have.
+const MISSING: &str = "?";
 /// Changes of one page: each costs some questions.
 const PAGE: usize = 20;
 /// Pages of lists that are read, at most.
@@ -60,7 +62,19 @@ fn described(change: &mut NewChange, of: &str, pull: &Pull, wanted: &GlobSet, fr
 fn moved(pulls: Vec<Pull>, cursor: Option<Value>) -> Moved {
     let first = cursor.is_none();
     let mut seen: BTreeMap<String, String> = cursor.and_then(|c| serde_json::from_value(c).ok()).unwrap_or_default();
-    seen.retain(|number, _| pulls.iter().any(|p| p.number == *number));
+    // A list that moves while its pages are read may leave one out: only what is
+    // missing twice is closed, and no head becomes a change again by that.
+    seen.retain(|number, head| match (pulls.iter().any(|p| p.number == *number), head.strip_suffix(MISSING)) {
+        (true, Some(was)) => {
+            *head = was.to_owned();
+            true
+        }
+        (false, None) => {
+            head.push_str(MISSING);
+            true
+        }
+        (listed, _) => listed,
+    });
     let (mut moved, mut more) = (Vec::new(), false);
     for pull in pulls {
         if seen.get(&pull.number) == Some(&pull.head) {

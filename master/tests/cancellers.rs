@@ -3,7 +3,6 @@
 mod common;
 
 use common::*;
-use std::time::Duration;
 use tidemill_lang::{Limits, Project};
 use tidemill_master::projects::wanted;
 use tidemill_model::revision::Files;
@@ -63,33 +62,14 @@ async fn change(db: &Db, branch: Option<&str>, revision: &str, builders: &[&str]
     .requests
 }
 
-async fn until(db: &Db, sql: &'static str) {
-    let look = async {
-        while !sqlx::query_scalar::<_, bool>(sql).fetch_one(db.pool()).await.unwrap() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), look).await.unwrap_or_else(|_| panic!("never: {sql}"));
-}
-
 /// Until both replicas have read what was told so far.
 async fn read(db: &Db) {
-    let look = async {
-        loop {
-            let behind: bool = sqlx::query_scalar(
-                "select coalesce((select exists (select from events e where (e.xid, e.id) > (r.xid, r.id))
-                                    from event_readers r), true)",
-            )
-            .fetch_one(db.pool())
-            .await
-            .unwrap();
-            if !behind {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), look).await.expect("the stream is read");
+    until(
+        db,
+        "select coalesce((select not exists (select from events e where (e.xid, e.id) > (r.xid, r.id))
+                            from event_readers r), false)",
+    )
+    .await;
 }
 
 async fn results(db: &Db) -> Vec<Option<i16>> {

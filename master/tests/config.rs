@@ -81,17 +81,12 @@ async fn a_replica_evaluates_the_active_revision_ahead_and_says_why_it_cannot() 
     let good = Files::single(GOOD);
     let id = activated(&world, &good, &wanted(&good), "ada").await;
     let m = world.one();
-    let until = |id: i64, field: &'static str| async move {
-        let look = async {
-            loop {
-                let active = m.json("config").await;
-                if active["revision"] == id && !active[field].is_null() && active[field] != false {
-                    return active;
-                }
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(std::time::Duration::from_secs(60), look).await.expect("the replica looks by itself")
+    let until = async |id: i64, field: &'static str| {
+        eventually("the replica to look by itself", async || {
+            let active = m.json("config").await;
+            (active["revision"] == id && !active[field].is_null() && active[field] != false).then_some(active)
+        })
+        .await
     };
     assert!(until(id, "ready").await["error"].is_null());
     // As if a replica of another release had applied it.
@@ -114,16 +109,11 @@ async fn an_id_that_means_other_files_now_is_evaluated_anew() {
     let id = activated(&world, &good, &wanted(&good), "ada").await;
     let m = world.one();
     let until = async |what: &str, field: &str| {
-        let look = async {
-            loop {
-                let active = m.json("config").await;
-                if !active[field].is_null() && active[field] != false {
-                    return;
-                }
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(std::time::Duration::from_secs(60), look).await.expect(what)
+        eventually(what, async || {
+            let active = m.json("config").await;
+            (!active[field].is_null() && active[field] != false).then_some(())
+        })
+        .await
     };
     until("the first is ready", "ready").await;
     let bad = Files::single("c = words.OfTomorrow()\n");

@@ -2,7 +2,8 @@
 
 mod common;
 
-use common::{World, apply, claim, worker};
+use common::server::{Asked, Reply, Server};
+use common::{World, apply, claim, eventually, until, worker};
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use tidemill_model::{NewChange, SourceStamp};
@@ -372,12 +373,7 @@ async fn a_function_of_the_project_reads_its_own_dialect_and_a_failing_one_store
         assert_eq!(answer(tool("tool").json(&bad)).await.0, 500, "{bad}");
     }
     assert_eq!(count(&world, CHANGES).await, 3);
-    let look = async {
-        while count(&world, "select count(*) from policy_failures where policy = 'function'").await == 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(std::time::Duration::from_secs(60), look).await.expect("the failure is recorded");
+    until(world.db(), "select exists (select from policy_failures where policy = 'function')").await;
 
     let lab = json!({
         "object_kind": "push", "ref": "refs/heads/main", "after": A, "commits": [{ "id": A, "message": "m" }],
@@ -407,12 +403,7 @@ async fn a_hit_lets_pollers_poll_at_once_and_only_those_that_it_may() {
     let url = &world.one().url;
     let due = "select count(*) from change_sources where polled_at is not null";
     let look = async |query: &'static str, wanted: i64| {
-        let look = async {
-            while count(&world, query).await != wanted {
-                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(std::time::Duration::from_secs(60), look).await.expect(query);
+        eventually(query, async || (count(&world, query).await == wanted).then_some(())).await;
     };
     look(due, 2).await;
     let before = count(&world, CHANGES).await;
@@ -447,5 +438,61 @@ async fn a_delivery_that_lacks_its_proof_is_refused_before_its_body() {
         stream.read_exact(&mut said).await.unwrap();
         assert_eq!(String::from_utf8_lossy(&said), format!("HTTP/1.1 {status}"), "{path}");
     }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn github_is_asked_for_the_head_commits_message_and_the_files_of_a_pull_request() {
+    const C: &str = "c1b2c3d4e5f60718293a4b5c6d7e8f9001122334";
+    let server = Server::start(|asked: &Asked| {
+        if asked.header("authorization") != Some("Bearer hub token") {
+            return Reply::status(401);
+        }
+        let message = |m: &str| Reply::json(json!({ "commit": { "message": m } }));
+        match asked.path() {
+            "/api/v3/repos/o/r/commits/a1b2c3d4e5f60718293a4b5c6d7e8f9001122334" => message("real work"),
+            "/api/v3/repos/o/r/commits/b1b2c3d4e5f60718293a4b5c6d7e8f9001122334" => message("words only [ci skip]"),
+            "/api/v3/repos/o/r/pulls/5/files" => {
+                Reply::json(json!([{ "filename": "src/a" }, { "filename": "b", "previous_filename": "c" }]))
+            }
+            _ => Reply::status(404),
+        }
+    })
+    .await;
+    let world = world(1).await;
+    world.secret("api", "hub token");
+    let hub = format!(
+        "\"github\": {{\"token\": util.Secret(\"api\"), \"github_api_endpoint\": \"{}/api/v3\", \"outsiders\": \"build\", ",
+        server.url()
+    );
+    apply(world.db(), &PROJECT.replace("\"github\": {", &hub)).await;
+    let url = &world.one().url;
+    let files = async || {
+        let sql = "select files from changes order by id desc limit 1";
+        sqlx::query_scalar::<_, Vec<String>>(sql).fetch_one(world.db().pool()).await.unwrap()
+    };
+    let taken = answer(github(url, "pull_request", "1", &pull("opened", A))).await;
+    assert_eq!((taken.0, &taken.1["detail"]), (202, &json!("1 change")));
+    assert_eq!(files().await, ["src/a", "b", "c"]);
+    let skipped = answer(github(url, "pull_request", "2", &pull("synchronize", B))).await;
+    assert_eq!((skipped.0, skipped.1["changes"].as_i64()), (202, Some(0)));
+    assert!(skipped.1["detail"].as_str().unwrap().contains("its head commit's message matches"), "{skipped:?}");
+    // What GitHub does not know is no reason to build nothing.
+    let unknown = answer(github(url, "pull_request", "3", &pull("synchronize", C))).await;
+    assert_eq!((unknown.0, unknown.1["changes"].as_i64()), (202, Some(1)));
+    assert!(unknown.1["detail"].as_str().unwrap().contains("answer 404"), "{unknown:?}");
+    assert!(files().await.is_empty());
+
+    // Nothing is asked for a push, nor for who proves nothing.
+    let asked = server.asked().len();
+    assert_eq!(answer(github(url, "push", "4", &push("main", &[A]))).await.1["changes"], 1);
+    let forged = post(url, "github").header("x-github-event", "pull_request").body(pull("opened", A));
+    assert_eq!(answer(forged).await.0, 400);
+    assert_eq!(server.asked().len(), asked);
+    // A token that is not there is said, and costs no change.
+    apply(world.db(), &PROJECT.replace("\"github\": {", &hub.replace("\"api\"", "\"gone\""))).await;
+    let taken = answer(github(url, "pull_request", "5", &pull("reopened", A))).await;
+    assert_eq!((taken.0, taken.1["changes"].as_i64()), (202, Some(1)));
+    assert!(taken.1["detail"].as_str().unwrap().contains("GitHub is not asked for more"), "{taken:?}");
     world.end().await;
 }

@@ -3,7 +3,6 @@
 mod common;
 
 use common::*;
-use std::time::Duration;
 
 /// What cannot be ended as usual (here a trigger says so) is ended by the last
 /// resort, and holds up neither the other builds nor what waits for its back-off.
@@ -28,21 +27,16 @@ async fn one_build_that_cannot_be_ended_as_usual_holds_up_no_other() {
         builds[1]
     );
     sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(world.db().pool()).await.unwrap();
-    let look = async {
-        loop {
-            let lost: Vec<i64> = sqlx::query_scalar("select id from builds where results = 5 order by id")
-                .fetch_all(world.db().pool())
-                .await
-                .unwrap();
-            let queued: i64 =
-                sqlx::query_scalar("select count(*) from request_queue").fetch_one(world.db().pool()).await.unwrap();
-            if lost == builds && queued == 3 {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), look).await.expect("all are lost, and tried again");
+    eventually("all to be lost and tried again", async || {
+        let lost: Vec<i64> = sqlx::query_scalar("select id from builds where results = 5 order by id")
+            .fetch_all(world.db().pool())
+            .await
+            .unwrap();
+        let queued: i64 =
+            sqlx::query_scalar("select count(*) from request_queue").fetch_one(world.db().pool()).await.unwrap();
+        (lost == builds && queued == 3).then_some(())
+    })
+    .await;
     let open: i64 = sqlx::query_scalar("select count(*) from logs where not (complete and incomplete)")
         .fetch_one(world.db().pool())
         .await

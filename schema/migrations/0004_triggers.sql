@@ -20,6 +20,8 @@ comment on table triggers is
 comment on column triggers.after_stop is 'Made by a step that runs although its build was stopped before: only the end of the build cancels what it waits for.';
 -- Few rows: the builds that wait right now.
 create index triggers_waiting on triggers (build_id) where state = 'waiting';
+-- For triggers_prune().
+create index triggers_over on triggers (created_at) where state = 'over';
 
 create table trigger_buildsets (
     trigger_id  bigint not null references triggers on delete cascade,

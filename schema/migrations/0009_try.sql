@@ -8,3 +8,6 @@ create table tries (
     submitted_at    timestamptz not null default tidemill_now(),
     unique (owner, idempotency_key)
 );
+comment on table tries is 'Which buildsets people tried, so that the same try sent again is known; for 30 days.';
+-- For tries_prune().
+create index tries_submitted on tries (submitted_at);

@@ -135,7 +135,8 @@ pub async fn change_source_page(
     Ok(())
 }
 
-/// Commits what a poll found: changes, cursor, and the time of the next poll.
+/// Commits what a poll found: changes, cursor, the time of the next poll, and a
+/// note that is shown where an error would be.
 /// An error if another poll began meanwhile, or the source was defined anew:
 /// nothing is stored.
 pub async fn change_source_polled(
@@ -144,17 +145,19 @@ pub async fn change_source_polled(
     changes: &[NewChange],
     cursor: &Value,
     next: Duration,
+    note: Option<&str>,
 ) -> Result<()> {
     let held = sqlx::query!(
         "update change_sources
             set cursor = $3, holder = null, held_until = null,
                 next_at = case when poll_now then tidemill_now() else tidemill_now() + $4::interval end,
-                polled_at = tidemill_now(), good_at = tidemill_now(), error = null, errors = 0
+                polled_at = tidemill_now(), good_at = tidemill_now(), error = $5, errors = 0
           where id = $1 and hold = $2 and held_until is not null",
         due.id.0,
         due.hold,
         clean_json(cursor),
-        interval(next)
+        interval(next),
+        note.map(crate::changes::clean)
     )
     .execute(&mut *c)
     .await?;

@@ -92,7 +92,7 @@ pub async fn delivery_answer(c: &mut PgConnection, delivery: i64, status: u16, a
     crate::error::expect("hook delivery answered", 1, done.rows_affected())
 }
 
-/// Forgets deliveries of so many days ago, and held changes that were decided then.
+/// Forgets deliveries of so many days ago.
 pub async fn deliveries_prune(db: &Db, days: i32) -> Result<()> {
     loop {
         let removed = run_tx!(db, "hooks.prune", |c| prune(c, days).await)?;

@@ -1,9 +1,12 @@
 //! What people try: buildsets of Try schedulers.
 
-use crate::Result;
+use crate::{Db, Result, run_tx};
 use serde_json::Value;
 use sqlx::PgConnection;
 use tidemill_model::BuildsetId;
+
+/// Rows that are removed in one transaction.
+const BATCH: u64 = 5_000;
 
 /// An active scheduler of the project, as its row says.
 #[derive(Clone, Debug)]
@@ -49,6 +52,30 @@ pub async fn try_insert(
     .execute(c)
     .await?;
     Ok(())
+}
+
+/// Forgets which buildsets were tried so many days ago: the same try sent again
+/// is a new one then. The buildsets stay.
+pub async fn tries_prune(db: &Db, days: i32) -> Result<()> {
+    loop {
+        let removed = run_tx!(db, "tries.prune", |c| prune(c, days).await)?;
+        if removed < BATCH {
+            return Ok(());
+        }
+    }
+}
+
+async fn prune(c: &mut PgConnection, days: i32) -> Result<u64> {
+    let removed = sqlx::query!(
+        "delete from tries where buildset_id in (
+           select buildset_id from tries where submitted_at < tidemill_now() - make_interval(days => $1)
+            order by submitted_at limit $2 for update skip locked)",
+        days,
+        BATCH as i64
+    )
+    .execute(c)
+    .await?;
+    Ok(removed.rows_affected())
 }
 
 /// The requests of a buildset, each with the name of its builder.

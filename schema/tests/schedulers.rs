@@ -307,7 +307,7 @@ async fn a_source_that_a_function_polls_is_taken_only_by_who_has_a_place_for_it(
     let own = change_source_take(&mut c, master, term, ALL).await.unwrap().unwrap();
     let state = json!({ "k\0": ["v\0"] });
     let new = [NewChange { author: "a\0".into(), ..NewChange::default() }];
-    run_tx!(t.db, "test", |c| change_source_polled(c, &own, &new, &state, Duration::ZERO).await).unwrap();
+    run_tx!(t.db, "test", |c| change_source_polled(c, &own, &new, &state, Duration::ZERO, None).await).unwrap();
     let own = change_source_take(&mut c, master, term, ALL).await.unwrap().unwrap();
     assert_eq!(own.cursor, Some(json!({ "k\u{fffd}": ["v\u{fffd}"] })));
     // After a failure it waits, but not for another revision.

@@ -66,7 +66,7 @@ async fn what_an_older_poll_finds_is_not_stored_once_another_has_begun() {
     for page in [true, false] {
         let stored = run_tx!(t.db, "test", |c| match page {
             true => change_source_page(c, &old, &found, &json!(1), TERM).await,
-            false => change_source_polled(c, &old, &found, &json!(1), SECOND).await,
+            false => change_source_polled(c, &old, &found, &json!(1), SECOND, None).await,
         });
         assert!(matches!(stored, Err(Error::Conflict(_))), "{stored:?}");
     }
@@ -75,7 +75,7 @@ async fn what_an_older_poll_finds_is_not_stored_once_another_has_begun() {
     // A page keeps it, the end gives it back.
     run_tx!(t.db, "test", |c| change_source_page(c, &new, &found, &json!({"at": "a\0"}), TERM).await).unwrap();
     assert!(take(&t, master).await.is_none());
-    run_tx!(t.db, "test", |c| change_source_polled(c, &new, &[], &json!(2), Duration::ZERO).await).unwrap();
+    run_tx!(t.db, "test", |c| change_source_polled(c, &new, &[], &json!(2), Duration::ZERO, None).await).unwrap();
     assert_eq!(count(&t).await, 1);
     let next = take(&t, master).await.unwrap();
     assert_eq!((next.cursor, next.errors), (Some(json!(2)), 0));
@@ -91,16 +91,16 @@ async fn a_source_is_polled_now_when_somebody_asks_also_while_it_is_polled() {
     define(&t, git("https://ci:pw@host.example/r.git")).await;
     let hour = Duration::from_secs(3600);
     let due = take(&t, master).await.unwrap();
-    run_tx!(t.db, "test", |c| change_source_polled(c, &due, &[], &json!({}), hour).await).unwrap();
+    run_tx!(t.db, "test", |c| change_source_polled(c, &due, &[], &json!({}), hour, None).await).unwrap();
     assert!(take(&t, master).await.is_none());
     for which in [Which::Name("s"), Which::Id(due.id), Which::Repository("https://host.example/r.git")] {
         assert_eq!(change_source_poll_now(&mut c, which).await.unwrap(), ["s"], "{which:?}");
         let due = take(&t, master).await.unwrap();
         // Asked while it runs: once more after it, and then not.
         change_source_poll_now(&mut c, which).await.unwrap();
-        run_tx!(t.db, "test", |c| change_source_polled(c, &due, &[], &json!({}), hour).await).unwrap();
+        run_tx!(t.db, "test", |c| change_source_polled(c, &due, &[], &json!({}), hour, None).await).unwrap();
         let again = take(&t, master).await.unwrap();
-        run_tx!(t.db, "test", |c| change_source_polled(c, &again, &[], &json!({}), hour).await).unwrap();
+        run_tx!(t.db, "test", |c| change_source_polled(c, &again, &[], &json!({}), hour, None).await).unwrap();
         assert!(take(&t, master).await.is_none());
     }
     assert!(change_source_poll_now(&mut c, Which::Name("other")).await.unwrap().is_empty());
@@ -129,7 +129,7 @@ async fn a_source_begins_anew_at_another_place_and_goes_on_at_the_same() {
     let poll = async |cursor: &str| {
         let due = take(&t, master).await.unwrap();
         let cursor = json!(cursor);
-        run_tx!(t.db, "test", |c| change_source_polled(c, &due, &[], &cursor, SECOND).await).unwrap();
+        run_tx!(t.db, "test", |c| change_source_polled(c, &due, &[], &cursor, SECOND, None).await).unwrap();
         due.cursor
     };
     assert_eq!(poll("first").await, None);

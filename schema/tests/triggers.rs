@@ -10,9 +10,10 @@ use tidemill_schema::collapse::{CollapseBy, CollapseKey, collapse_lock, requests
 use tidemill_schema::requests::{NewBuildset, buildset_insert};
 use tidemill_schema::run_tx;
 use tidemill_schema::testing::TestDb;
+use tidemill_schema::tries::{tries_prune, try_find, try_insert};
 use tidemill_schema::triggers::{
     Key, Locked, children_let_go, pending_blocked, trigger_insert, trigger_known, trigger_lock, trigger_parent,
-    trigger_watch, triggers_forsaken,
+    trigger_watch, triggers_forsaken, triggers_prune,
 };
 
 fn key(claim: &Claim, nth: i32) -> Key {
@@ -219,5 +220,69 @@ async fn requests_are_blocked_where_waiting_builds_hold_every_slot_that_could_bu
     sql(&t, "update triggers set state = 'waiting'").await;
     worker(&t.db, "other").await;
     assert!(blocked().await.is_empty(), "there is another worker");
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn a_trigger_is_forgotten_when_its_build_is_long_over_and_not_while_anybody_may_ask() {
+    let t = TestDb::new().await;
+    let claim = parent(&t, &["up", "down"], 1).await;
+    assert_eq!(fire(&t, &claim, &claim.token, 1, &["down"], false).await, Locked::New);
+    assert_eq!(fire(&t, &claim, &claim.token, 2, &["down"], true).await, Locked::New);
+    let count = async |t: &TestDb, table: &'static str| {
+        let sql = if table == "triggers" {
+            "select count(*) from triggers"
+        } else {
+            "select count(*) from trigger_buildsets"
+        };
+        scalar::<i64>(t, sql).await
+    };
+    sql(&t, "update triggers set created_at = tidemill_now() - interval '15 days'").await;
+    triggers_prune(&t.db, 14).await.unwrap();
+    assert_eq!(count(&t, "triggers").await, 2, "its worker may ask again");
+    finish(&t.db, &claim, Results::Success).await;
+    triggers_prune(&t.db, 16).await.unwrap();
+    assert_eq!(count(&t, "triggers").await, 2, "it is not long over");
+    triggers_prune(&t.db, 14).await.unwrap();
+    assert_eq!(scalar::<String>(&t, "select string_agg(state, ' ') from triggers").await, "waiting");
+    sql(&t, "update triggers set state = 'over'").await;
+    // More than one batch.
+    sql(
+        &t,
+        "insert into triggers (build_id, step, nth, state, after_stop, created_at)
+         select 1, 2, n, 'over', false, tidemill_now() - interval '20 days' from generate_series(1, 12000) n",
+    )
+    .await;
+    triggers_prune(&t.db, 14).await.unwrap();
+    assert_eq!((count(&t, "triggers").await, count(&t, "trigger_buildsets").await), (0, 0));
+    assert_eq!(
+        scalar::<i64>(&t, "select count(*) from buildsets where parent_build_id is not null").await,
+        2,
+        "who started what is history"
+    );
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn a_try_is_known_again_until_its_days_are_over() {
+    let t = TestDb::new().await;
+    project(&t.db, &["b"]).await;
+    let mut tried = vec![];
+    for key in ["old", "new"] {
+        tried.push(
+            run_tx!(t.db, "test", |c| {
+                let new = NewBuildset { builders: vec!["b".into()], ..NewBuildset::default() };
+                let set = buildset_insert(c, &new).await?.buildset;
+                try_insert(c, set, "try", "ada", Some(key)).await?;
+                Ok::<_, tidemill_schema::Error>(set)
+            })
+            .unwrap(),
+        );
+    }
+    sql(&t, "update tries set submitted_at = tidemill_now() - interval '31 days' where idempotency_key = 'old'").await;
+    tries_prune(&t.db, 30).await.unwrap();
+    let find = async |key: &str| run_tx!(t.db, "test", |c| try_find(c, "ada", key).await).unwrap();
+    assert_eq!((find("old").await, find("new").await), (None, Some(tried[1])));
+    assert_eq!(scalar::<i64>(&t, "select count(*) from buildsets").await, 2);
     t.drop().await;
 }

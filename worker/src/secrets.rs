@@ -38,6 +38,8 @@ pub(crate) enum SecretError {
     File(#[from] SecretFileError),
     #[error("the secret {name:?} cannot be used: {why}")]
     Short { name: String, why: String },
+    #[error("{name:?} cannot be the name of a secret: it has to be that of a file{also}")]
+    Name { name: String, also: String },
     #[error("the worker has no secret {name:?}: put its value into the file {path}, mode 0600{also}")]
     Missing { name: String, path: PathBuf, also: String },
     #[error(
@@ -49,6 +51,21 @@ pub(crate) enum SecretError {
         "the secret {0:?} is not given to this build: what it builds comes from somebody who may not write to the repository"
     )]
     Outsider(String),
+}
+
+impl SecretError {
+    /// Not of this worker, or not by the name of a file: a master may have it.
+    fn may_be_elsewhere(&self) -> bool {
+        matches!(self, SecretError::Missing { .. } | SecretError::Name { .. })
+    }
+
+    /// With what a master said.
+    fn and(mut self, said: String) -> SecretError {
+        if let SecretError::Missing { also, .. } | SecretError::Name { also, .. } = &mut self {
+            *also = said;
+        }
+        self
+    }
 }
 
 /// The secrets of one build, as one of its steps may use them.
@@ -112,7 +129,7 @@ impl Secrets {
         for name in names {
             if self.may(&name)
                 && self.held(&name).is_none()
-                && matches!(read(&self.store.dir, &name), Err(SecretError::Missing { .. }))
+                && read(&self.store.dir, &name).is_err_and(|e| e.may_be_elsewhere())
             {
                 let fetched = source.fetch(&name).await;
                 self.keep(&name, fetched);
@@ -203,26 +220,25 @@ impl Secrets {
         if let Some(value) = self.held(name) {
             return Ok(value);
         }
-        let (name, path) = match read(&self.store.dir, name) {
+        let error = match read(&self.store.dir, name) {
             Ok(value) => {
                 long_enough(&value).map_err(|why| SecretError::Short { name: name.to_owned(), why })?;
                 self.keep(name, Ok(value.clone()));
                 return Ok(value);
             }
-            Err(SecretError::Missing { name, path, .. }) => (name, path),
+            Err(error) if error.may_be_elsewhere() => error,
             Err(error) => return Err(error),
         };
         // No lock is held while it waits.
-        if let Some(fetched) = self.store.source.as_ref().and_then(|source| source.fetch_blocking(&name)) {
-            self.keep(&name, fetched);
+        if let Some(fetched) = self.store.source.as_ref().and_then(|source| source.fetch_blocking(name)) {
+            self.keep(name, fetched);
         }
         let known = self.known();
-        match known.values.get(&name) {
+        match known.values.get(name) {
             Some(value) => Ok(value.clone()),
             None => {
-                let refused = known.refused.get(&name);
-                let also = refused.map(|why| format!("; nor does a master give it: {why}")).unwrap_or_default();
-                Err(SecretError::Missing { name, path, also })
+                let refused = known.refused.get(name);
+                Err(error.and(refused.map(|why| format!("; nor does a master give it: {why}")).unwrap_or_default()))
             }
         }
     }
@@ -276,8 +292,12 @@ fn each_text(value: &Json, change: &dyn Fn(&str) -> String) -> Json {
 
 /// From a file here.
 fn read(dir: &Path, name: &str) -> Result<String, SecretError> {
-    let missing = || SecretError::Missing { name: name.to_owned(), path: dir.join(name), also: String::new() };
-    secret_file::read(dir, name)?.ok_or_else(missing)
+    match secret_file::read(dir, name) {
+        Ok(Some(value)) => Ok(value),
+        Ok(None) => Err(SecretError::Missing { name: name.to_owned(), path: dir.join(name), also: String::new() }),
+        Err(SecretFileError::Name(name)) => Err(SecretError::Name { name, also: String::new() }),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// A value that masks what it should, and not half of what people write.
@@ -315,7 +335,9 @@ mod tests {
         assert!(matches!(secrets.resolve(&marked("none")), Err(SecretError::Missing { .. })));
         assert!(matches!(secrets.resolve(&marked("short")), Err(SecretError::Short { .. })));
         assert_eq!(secrets.shown("a b c"), "a b c", "it masks nothing");
-        assert!(matches!(secrets.resolve(&marked("../key")), Err(SecretError::File(SecretFileError::Name(_)))));
+        for bad in ["../key", ".key", "", "a/b"] {
+            assert!(matches!(secrets.resolve(&marked(bad)), Err(SecretError::Name { .. })), "{bad}");
+        }
     }
 
     #[test]

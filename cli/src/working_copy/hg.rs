@@ -27,7 +27,7 @@ pub fn difference(top: &Path, wish: &Wish) -> Result<Difference> {
     let others: Vec<&str> = others.split('\0').filter(|f| !f.is_empty()).collect();
     if wish.untracked {
         for file in &others {
-            body.extend(added(top, file, true)?);
+            body.extend(added(top, file)?);
         }
     }
     Ok(Difference {
@@ -36,10 +36,16 @@ pub fn difference(top: &Path, wish: &Wish) -> Result<Difference> {
         base: Some(base),
         branch: Some(text(hg(top, &["branch"])?)),
         repository: Some(repository.map_or_else(|| top.display().to_string(), |r| without_secret(&r))),
-        who: hg(top, &["config", "ui.username"]).map(text).unwrap_or_default(),
+        who: who(top),
         left_out: if wish.untracked { 0 } else { others.len() },
         ..Difference::default()
     })
+}
+
+/// As Mercurial itself knows who commits.
+fn who(top: &Path) -> String {
+    let environment = std::env::var("HGUSER").ok().filter(|name| !name.trim().is_empty());
+    environment.unwrap_or_else(|| hg(top, &["config", "ui.username"]).map(text).unwrap_or_default())
 }
 
 fn hg(top: &Path, args: &[&str]) -> Result<Vec<u8>> {

@@ -103,13 +103,10 @@ fn text(bytes: Vec<u8>) -> String {
 }
 
 /// The difference that adds a file that is not there yet, in the format of git.
-fn added(top: &Path, file: &str, prefix: bool) -> Result<Vec<u8>> {
+fn added(top: &Path, file: &str) -> Result<Vec<u8>> {
     let mut command = crate::project::git::command(top);
     command.args(["-c", "core.quotepath=on", "diff", "--no-index", "--binary", "--no-color", "--no-ext-diff"]);
-    match prefix {
-        true => command.args(["--src-prefix=a/", "--dst-prefix=b/"]),
-        false => command.arg("--no-prefix"),
-    };
+    command.args(["--src-prefix=a/", "--dst-prefix=b/"]);
     let output = command.args(["--", "/dev/null", file]).output().doing(|| "run git".into())?;
     // 1 says that there is a difference.
     match output.status.code() {

@@ -26,6 +26,12 @@ pub struct HookDef {
     /// Of GitHub: build what a merge would give, or the head itself.
     #[serde(default)]
     pub pull_request_ref: PullRequestRef,
+    /// Of GitHub: with it the head commit's message and the files of a pull request are asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<SecretText>,
+    /// Where they are; none: GitHub itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api: Option<String>,
     /// Globs of the facts about a pull request that become properties.
     #[serde(default)]
     pub property_whitelist: Vec<String>,

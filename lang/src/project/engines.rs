@@ -10,8 +10,7 @@ pub(super) const PLAIN_WORKERS: [&str; 2] = ["Worker", "LocalWorker"];
 const SCHEDULERS: &[&str] = &[];
 
 /// Change sources without an engine.
-const SOURCES: &[&str] =
-    &["BzrLaunchpadEmailMaildirSource", "BzrPoller", "CVSMaildirSource", "P4Source", "SVNCommitEmailMaildirSource"];
+const SOURCES: &[&str] = &["BzrPoller", "P4Source"];
 
 /// Steps that need something of a master which none does yet.
 const STEPS: &[&str] = &["steps.DirectoryUpload", "steps.FileDownload", "steps.FileUpload", "steps.MultipleFileUpload"];
@@ -35,7 +34,7 @@ pub(super) const RUNS_SERVICES: bool = false;
 pub(super) const RUNS_LATENT: bool = false;
 
 /// Where secrets come from.
-const PROVIDERS: &[&str] = &["HashiCorpVaultKvSecretProvider", "SecretInPass", "SecretInVault"];
+const PROVIDERS: &[&str] = &["SecretInPass"];
 
 pub(super) fn runs_provider(kind: &str) -> bool {
     !PROVIDERS.contains(&kind)

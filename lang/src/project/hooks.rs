@@ -42,12 +42,14 @@ const COMMITS: &[HookDialect] = &[Bitbucket, Gitea, Github, Gitlab];
 const SECRET: Type = Type { expected: "a util.Secret", placeholder: true, fits: |t| text(t).is_some() };
 
 /// An option, the dialects that have it, and its type.
-const OPTIONS: [(&str, &[HookDialect], Type); 14] = [
+const OPTIONS: [(&str, &[HookDialect], Type); 16] = [
     ("secret", &[Bitbucket, BitbucketServer, Gitea, Github, Gitlab, Custom], SECRET),
     ("strict", &[Bitbucket, BitbucketServer, Gerrit, Gitea, Github, Gitlab, Poller, Custom], BOOL),
     ("codebase", &[Bitbucket, BitbucketServer, Gerrit, Gitea, Github, Gitlab], CATEGORY),
     ("skips", COMMITS, PATTERNS),
     ("pullrequest_ref", &[Github], TEXT),
+    ("token", &[Github], SECRET),
+    ("github_api_endpoint", &[Github], TEXT),
     ("github_property_whitelist", &[Github], TEXTS),
     ("outsiders", FORGES, TEXT),
     ("insiders", FORGES, TEXTS),
@@ -60,11 +62,9 @@ const OPTIONS: [(&str, &[HookDialect], Type); 14] = [
 ];
 
 /// Options of Buildbot's without an effect here.
-const IGNORED: [(&str, &[HookDialect], &str); 5] = [
-    ("token", &[Github], "the message of a pull request's head commit is not fetched"),
-    ("github_api_endpoint", &[Github], "the message of a pull request's head commit is not fetched"),
-    ("debug", &[Github], "nothing is fetched"),
-    ("verify", &[Github], "nothing is fetched"),
+const IGNORED: [(&str, &[HookDialect], &str); 3] = [
+    ("debug", &[Github], "the answer of the hook says what could not be fetched"),
+    ("verify", &[Github], "certificates are always checked"),
     ("bitbucket_property_whitelist", &[Bitbucket, BitbucketServer], "facts about pull requests are always properties"),
 ];
 
@@ -213,6 +213,8 @@ impl Reading<'_> {
             insiders: vec![],
             repositories: vec![],
             pull_request_ref: PullRequestRef::default(),
+            token: None,
+            api: None,
             property_whitelist: vec![],
             skips: SKIPS.map(str::to_owned).to_vec(),
             codebase: None,
@@ -260,9 +262,14 @@ impl Reading<'_> {
             self.error(format!("dialect `{name}` has no option `{option}`"), Some(hint));
             return false;
         };
-        if option == "secret" {
-            hook.secret = self.secret(&format!("`secret` of dialect `{name}`"), value);
-            return hook.secret.is_some() || value.is_none();
+        if ["secret", "token"].contains(&option) {
+            let found = self.secret(&format!("`{option}` of dialect `{name}`"), value);
+            let good = found.is_some() || value.is_none();
+            match option {
+                "token" => hook.token = found,
+                _ => hook.secret = found,
+            }
+            return good;
         }
         let tree = Tree::of(value);
         if tree.has_broken() {
@@ -305,6 +312,12 @@ impl Reading<'_> {
                 Some("ignore") => hook.outsiders = Outsiders::Ignore,
                 _ => return wrong("\"approve\", \"build\" or \"ignore\""),
             },
+            "github_api_endpoint" => {
+                match text(&tree).filter(|t| ["https://", "http://"].iter().any(|s| t.starts_with(s))) {
+                    Some(api) => hook.api = Some(api),
+                    None => return wrong("an address, as in \"https://github.example.org/api/v3\""),
+                }
+            }
             "github_property_whitelist" => hook.property_whitelist = texts(&tree).unwrap_or_default(),
             "repositories" => hook.repositories = texts(&tree).unwrap_or_default(),
             "insiders" => hook.insiders = texts(&tree).unwrap_or_default(),

@@ -11,6 +11,7 @@ pub(crate) mod levels;
 pub(crate) mod remedy;
 mod reporters;
 mod schedulers;
+mod secrets;
 mod steps;
 mod util;
 mod worker;
@@ -44,7 +45,7 @@ const NAMESPACES: [Namespace; 7] = [
     ("changes", changes::SPECS, changes::LATER),
     ("reporters", reporters::REPORTER_SPECS, &[]),
     ("schedulers", schedulers::SPECS, schedulers::LATER),
-    ("secrets", reporters::SECRET_SPECS, &[]),
+    ("secrets", secrets::SPECS, &[]),
     ("steps", steps::SPECS, steps::LATER),
     ("util", util::SPECS, util::LATER),
     ("worker", worker::SPECS, worker::LATER),

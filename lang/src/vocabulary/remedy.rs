@@ -156,6 +156,10 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("True (all branches), a list of names, or a function of a ref's name", "[\"main\", \"release-*\"]"),
     ("a string or a function", "\"text\""),
     ("a string, a util.Secret or None", "util.Secret(\"name\")"),
+    (
+        "a secrets.VaultAuthenticatorToken or secrets.VaultAuthenticatorApprole",
+        "secrets.VaultAuthenticatorToken(util.Secret(\"vault-token\"))",
+    ),
     ("a pair (user, password), each a string or a util.Secret, or None", "(\"ci\", util.Secret(\"name\"))"),
     (
         "a list of dicts with `url`, `username` and `password`, or None",

@@ -51,11 +51,8 @@ declare! { PARTS, Kind::Part,
 
 declare! { SECRETS, Kind::SecretsProvider,
     IN_A_FILE "secrets.SecretInAFile" "Secrets are files of the masters' folder `master.secrets_dir`, or of the folder `dirname` below it, named as the secrets are; `suffixes` lists endings of files, `strip = False` keeps the last line's end.";
-    VAULT "secrets.HashiCorpVaultKvSecretProvider" "Secrets are in the key-value store of a HashiCorp Vault.";
-    VAULT_OLD "secrets.SecretInVault" "Secrets are in a HashiCorp Vault; the older name.";
     PASS "secrets.SecretInPass" "Secrets are in the password store `pass`.";
     ENVIRONMENT "secrets.SecretInEnvironment" "Secrets are variables of the masters' environment: `TIDEMILL_SECRET_` and the name in capitals.";
 }
 
 pub(super) const REPORTER_SPECS: &[&[&Spec]] = &[REPORTERS, PARTS];
-pub(super) const SECRET_SPECS: &[&[&Spec]] = &[SECRETS];

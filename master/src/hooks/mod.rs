@@ -15,6 +15,7 @@ mod gerrit;
 mod gitea;
 mod github;
 mod gitlab;
+pub mod lookup;
 pub mod proof;
 pub mod store;
 

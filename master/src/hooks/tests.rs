@@ -23,6 +23,8 @@ fn hook(name: &str, dialect: HookDialect) -> HookDef {
         repositories: vec![],
         insiders: vec![],
         pull_request_ref: PullRequestRef::Merge,
+        token: None,
+        api: None,
         property_whitelist: vec![],
         skips: vec![r"\[ *skip *ci *\]".into(), r"\[ *ci *skip *\]".into()],
         codebase: None,

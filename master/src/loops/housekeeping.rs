@@ -1,9 +1,10 @@
-//! What must not be forgotten but has time: partitions ahead, old events.
+//! What must not be forgotten but has time: partitions ahead, and rows whose
+//! time is over (docs/retention.md), a batch at a time.
 
 use crate::app::App;
 use std::sync::Arc;
 use std::time::Duration;
-use tidemill_schema::{Error, events, hooks, log_chunks};
+use tidemill_schema::{Error, events, hooks, log_chunks, tries, triggers};
 use tidemill_service::reconcile::{self, Next};
 use tokio::sync::Notify;
 
@@ -11,6 +12,10 @@ use tokio::sync::Notify;
 const EVENT_DAYS: i32 = 14;
 /// How long a delivery of a hook is known again.
 const DELIVERY_DAYS: i32 = 30;
+/// How long a try that is sent again is known.
+const TRY_DAYS: i32 = 30;
+/// How long a trigger is kept after its build is over.
+const TRIGGER_DAYS: i32 = 14;
 
 pub fn start(app: &App) {
     let this = app.clone();
@@ -23,6 +28,8 @@ pub fn start(app: &App) {
             }
             events::events_prune(&app.db, EVENT_DAYS).await?;
             hooks::deliveries_prune(&app.db, DELIVERY_DAYS).await?;
+            tries::tries_prune(&app.db, TRY_DAYS).await?;
+            triggers::triggers_prune(&app.db, TRIGGER_DAYS).await?;
             Ok::<_, Error>(Next::Idle)
         }
     });

@@ -190,7 +190,7 @@ async fn find(app: &App, due: &Due) -> Result<(Found, Duration), Failed> {
             match custom::poll(app, project, due.name.clone(), due.cursor.clone(), due.now_us).await {
                 Ok(mut output) => {
                     mark_proposals(&mut output.changes);
-                    let found = Found { changes: output.changes, cursor: output.state, more: false };
+                    let found = Found { changes: output.changes, cursor: output.state, more: false, note: None };
                     Ok((found, least(Duration::from_micros(def.poll_interval_us))))
                 }
                 Err(Broken::Draining) => Err(Failed::Draining),
@@ -247,11 +247,14 @@ fn git_pause(def: &GitPollerDef, drawn: f64) -> Duration {
 
 /// Stores a page, and with it the end of the poll if the time of the next is given.
 async fn store(app: &App, due: &Due, found: Found, next: Option<Duration>) -> Result<()> {
-    let Found { changes, cursor, .. } = found;
+    let Found { changes, cursor, note, .. } = found;
     let changes = announced::completed(app, changes).await;
     let stored = match next {
         None => run_tx!(app.db, "poll.page", |c| change_source_page(c, due, &changes, &cursor, TERM).await),
-        Some(next) => run_tx!(app.db, "poll", |c| change_source_polled(c, due, &changes, &cursor, next).await),
+        Some(next) => {
+            let note = note.as_deref();
+            run_tx!(app.db, "poll", |c| change_source_polled(c, due, &changes, &cursor, next, note).await)
+        }
     };
     if let Err(error) = stored {
         // If it was committed after all, the row is no longer ours and this changes nothing.

@@ -24,14 +24,15 @@ pub struct Api {
 }
 
 impl Api {
-    pub fn new(base: &str, world: &World<'_>) -> Result<Api, PollError> {
+    /// `local` is whether addresses of this machine may be reached.
+    pub fn new(base: &str, local: bool) -> Result<Api, PollError> {
         let base = Url::parse(base)
             .ok()
             .filter(|u| matches!(u.scheme(), "http" | "https") && !u.cannot_be_a_base())
             .ok_or_else(|| {
                 PollError::Refused(format!("`{}` is no address of a server: write https://…", public_url(base)))
             })?;
-        Ok(Api { http: Http::new(world.local), base, headers: vec![] })
+        Ok(Api { http: Http::new(local), base, headers: vec![] })
     }
 
     pub fn header(&mut self, name: &str, value: impl Into<String>) {

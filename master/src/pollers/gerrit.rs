@@ -77,7 +77,7 @@ struct Cursor {
 pub async fn poll(def: &Declared, cursor: Option<Value>, world: &World<'_>) -> Result<Option<Found>, PollError> {
     let args: Arguments = arguments::read(def)?;
     let Some(base) = args.base_url.clone().filter(|b| !b.is_empty()) else { return Ok(None) };
-    let mut api = Api::new(&base, world)?;
+    let mut api = Api::new(&base, world.local)?;
     let mut at = vec![];
     if let Some((user, password)) = &args.auth {
         api.login(user, password, world)?;
@@ -125,7 +125,12 @@ pub async fn poll(def: &Declared, cursor: Option<Value>, world: &World<'_>) -> R
     cursor.newest = cursor.newest.max(until.unwrap_or(i64::MIN));
     let kept = cursor.newest - OVERLAP;
     cursor.seen.retain(|_, created| *created >= kept);
-    Ok(Some(Found { changes, cursor: serde_json::to_value(cursor).unwrap_or_default(), more: until.is_some() }))
+    Ok(Some(Found {
+        changes,
+        cursor: serde_json::to_value(cursor).unwrap_or_default(),
+        more: until.is_some(),
+        note: None,
+    }))
 }
 
 async fn change(

@@ -125,13 +125,13 @@ async fn ask(
     let known: BTreeMap<String, String> = cursor.and_then(|c| serde_json::from_value(c).ok()).unwrap_or_default();
     let mut seen = known.clone();
     seen.retain(|key, _| lines.iter().any(|l| l.key() == *key));
-    let (mut changes, mut more) = (Vec::new(), false);
+    let (mut changes, mut more, mut notes) = (Vec::new(), false, Vec::new());
     for line in lines {
         let heads = copy.heads(line).await?;
         let [head] = heads.as_slice() else {
             if heads.len() > 1 {
-                tracing::warn!(repository = %public_url(&args.repourl), branch = line.name(), heads = heads.len(),
-                               "the branch has several heads: no changes until they are merged");
+                let (name, many) = (line.name(), heads.len());
+                notes.push(format!("{name} has {many} heads: it gives no changes until they are merged"));
             }
             continue;
         };
@@ -159,7 +159,8 @@ async fn ask(
             break;
         }
     }
-    Ok(Found { changes, cursor: serde_json::to_value(seen).unwrap_or_default(), more })
+    let note = (!notes.is_empty()).then(|| notes.join("; "));
+    Ok(Found { changes, cursor: serde_json::to_value(seen).unwrap_or_default(), more, note })
 }
 
 /// The heads of what is known of a line with this page of it. Its last changeset

@@ -5,15 +5,17 @@
 //! changes and cursor together, page by page.
 
 pub mod addresses;
-mod api;
+pub mod api;
 pub mod arguments;
+mod bounded;
 pub mod custom;
-mod documents;
+pub mod documents;
 pub mod functions;
 pub mod gerrit;
 pub mod git;
 pub mod hg;
 pub mod http;
+mod mail;
 pub mod places;
 pub mod program;
 pub mod pull_requests;
@@ -48,6 +50,8 @@ pub struct Found {
     pub cursor: Value,
     /// There is more behind the cursor: poll again at once.
     pub more: bool,
+    /// What people must know though the poll went well: shown where an error would be.
+    pub note: Option<String>,
 }
 
 /// What became of a declared source.
@@ -126,6 +130,9 @@ pub async fn declared(def: &Declared, cursor: Option<Value>, world: &World<'_>) 
                 return Ok(Outcome::NotPolled(Some(why.into())));
             }
         },
+        "CVSMaildirSource" | "SVNCommitEmailMaildirSource" | "BzrLaunchpadEmailMaildirSource" => {
+            mail::poll(def, cursor).await?
+        }
         "PBChangeSource" => return Ok(Outcome::NotPolled(None)),
         kind => {
             let why = format!("change sources of the kind {kind} are not run by this release");

@@ -1,15 +1,11 @@
 //! Programs of version control, as pollers run them: an argument vector without
-//! a shell, bounded in time and in what they say, a process group of their own
-//! that ends when the poll is given up. Of the master's environment they see
-//! nothing of Tidemill's own (database address, tokens, secrets).
+//! a shell, in the bounds of [`super::bounded`]. Of the master's environment they
+//! see nothing of Tidemill's own (database address, tokens, secrets).
 
 use super::PollError;
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use super::bounded::{self, Bounds, End};
 use std::ffi::{OsStr, OsString};
-use std::process::Stdio;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
 /// Most bytes read of what a program says, unless it is told otherwise.
 pub const OUTPUT_MAX: u64 = 64 << 20;
@@ -95,36 +91,12 @@ impl Program {
                 command.env_remove(name);
             }
         }
-        let mut child = command
-            .args(&self.args)
-            .env("LC_ALL", "C.UTF-8")
-            .envs(self.env.iter().map(|(n, v)| (n, v)))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(failed)?;
-        let group = Group::new(child.id());
-        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let feed = async {
-            if let Some(mut stdin) = stdin {
-                // If it ended early, its status says why.
-                let _ = stdin.write_all(&self.input).await;
-            }
+        command.args(&self.args).env("LC_ALL", "C.UTF-8").envs(self.env.iter().map(|(n, v)| (n, v)));
+        let bounds = Bounds { stdout: self.bound, stderr: STDERR_MAX, within: self.within };
+        let (status, said, words) = match bounded::run(command, &self.input, bounds).await.map_err(failed)? {
+            End::TimedOut => return Err(PollError::TimedOut(named(), self.within.as_secs())),
+            End::Ended { status, stdout, stderr } => (status, stdout, stderr),
         };
-        let end = async {
-            let status = child.wait().await;
-            // What it left behind would hold its pipes open.
-            group.kill();
-            status
-        };
-        let all = async { tokio::join!(feed, read(stdout, self.bound, &group), read(stderr, STDERR_MAX, &group), end) };
-        let Ok(((), said, words, status)) = tokio::time::timeout(self.within, all).await else {
-            return Err(PollError::TimedOut(named(), self.within.as_secs()));
-        };
-        let status = status.map_err(failed)?;
         let Some(said) = said else { return Err(PollError::TooMuch(named(), self.bound)) };
         if !status.success() {
             let words = words.unwrap_or_default();
@@ -132,39 +104,6 @@ impl Program {
             return Err(PollError::Failed { command: named(), status, stderr });
         }
         Ok(String::from_utf8_lossy(&said).into_owned())
-    }
-}
-
-/// All that comes; none, and the program is ended, if it is too much.
-async fn read(from: Option<impl AsyncRead + Unpin>, bound: u64, group: &Group) -> Option<Vec<u8>> {
-    let mut all = Vec::new();
-    let _ = from?.take(bound + 1).read_to_end(&mut all).await;
-    if all.len() as u64 > bound {
-        group.kill();
-        return None;
-    }
-    Some(all)
-}
-
-/// The processes of a program; ended when it is dropped.
-pub(super) struct Group(Option<u32>);
-
-impl Group {
-    pub fn new(leader: Option<u32>) -> Group {
-        Group(leader)
-    }
-
-    pub fn kill(&self) {
-        if let Some(id) = self.0.and_then(|id| i32::try_from(id).ok()) {
-            // It may have ended by itself.
-            let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
-        }
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        self.kill();
     }
 }
 

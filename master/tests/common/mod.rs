@@ -1,6 +1,10 @@
 //! Replicas on a database of their own, and builds as a worker would make them.
 #![allow(dead_code)] // each test file uses its own part
 
+mod eventually;
+pub mod server;
+
+pub use eventually::eventually;
 use futures_util::StreamExt;
 use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::Value;
@@ -99,12 +103,9 @@ impl World {
 
 impl Replica {
     async fn until_ready(&self) {
-        let ready = async {
-            while self.client().get(format!("{}/livez", self.url)).send().await.is_err() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(20), ready).await.expect("the replica listens");
+        let client = self.client();
+        let url = format!("{}/livez", self.url);
+        eventually("the replica to listen", async || client.get(&url).send().await.ok()).await;
     }
 
     pub async fn end(self) {
@@ -309,40 +310,23 @@ pub async fn project(db: &Db, builders: &[&str]) {
 /// Waits until readers of the stream see all events there are: a transaction of
 /// another test on the same server may hold the horizon back.
 async fn settled(db: &Db) {
-    let look = async {
-        loop {
-            let above: bool =
-                sqlx::query_scalar("select exists (select 1 from events where xid >= tidemill_horizon())")
-                    .fetch_one(db.pool())
-                    .await
-                    .unwrap();
-            if !above {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), look).await.expect("other tests end their transactions");
+    until(db, "select not exists (select 1 from events where xid >= tidemill_horizon())").await;
 }
 
 /// Waits until somebody waits for a lock in this database.
 pub async fn waits_for_a_lock(db: &Db) {
-    let look = async {
-        loop {
-            let waiting: bool = sqlx::query_scalar(
-                "select exists (select from pg_stat_activity
-                                 where datname = current_database() and wait_event_type = 'Lock')",
-            )
-            .fetch_one(db.pool())
-            .await
-            .unwrap();
-            if waiting {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), look).await.expect("somebody waits");
+    until(
+        db,
+        "select exists (select from pg_stat_activity
+                         where datname = current_database() and wait_event_type = 'Lock')",
+    )
+    .await;
+}
+
+/// Waits until the database says yes to a question.
+pub async fn until(db: &Db, sql: &'static str) {
+    let ask = async || sqlx::query_scalar::<_, bool>(sql).fetch_one(db.pool()).await.unwrap();
+    eventually(sql, async || ask().await.then_some(())).await;
 }
 
 pub async fn worker(db: &Db, name: &str) -> SessionId {

@@ -3,8 +3,14 @@
 mod forges;
 mod git;
 mod hg;
-mod server;
+mod mail;
 mod svn;
+
+#[path = "../common/eventually.rs"]
+mod eventually;
+#[allow(dead_code)]
+#[path = "../common/server.rs"]
+mod server;
 
 use serde_json::Value;
 use std::path::Path;

@@ -1,5 +1,6 @@
 //! The Subversion poller against real repositories and a real server.
 
+use crate::eventually::eventually;
 use crate::{Source, run};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -231,12 +232,7 @@ fn free_port() -> u16 {
 }
 
 async fn until_listens(port: u16) {
-    let look = async {
-        while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(std::time::Duration::from_secs(60), look).await.expect("svnserve listens");
+    eventually("svnserve to listen", async || tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok()).await;
 }
 
 struct Ended(std::process::Child);

@@ -71,7 +71,7 @@ pub static CHANGE_SOURCES: Resource = Resource {
         time!("next_at", "p.next_at", "When it polls next; null for one that is not polled."),
         flag("polling", "coalesce(p.held_until > tidemill_now(), false)", "Whether a replica polls it now."),
         text("holder", "(select m.name from masters m where m.id = p.holder)", "The replica that does."),
-        text("error", "p.error", "Why the last poll failed; null if it did not."),
+        text("error", "p.error", "Why the last poll failed, or what it could not read; null if all is well."),
         int("errors", "p.errors", "Failures in a row."),
         json(
             "seen",

@@ -9,10 +9,12 @@
 //! [`children_let_go`] cancels.
 
 mod let_go;
+mod prune;
 mod remember;
 mod watch;
 
 pub use let_go::{Forsaken, LetGo, children_let_go, triggers_forsaken};
+pub use prune::triggers_prune;
 pub use remember::{Held, scheduler_remember, schedulers_hold};
 pub use watch::{pending_blocked, trigger_watch};
 

@@ -4,16 +4,21 @@ use base64::Engine;
 use serde_json::json;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use tidemill_tests::{Cluster, wait_until};
+use tidemill_tests::{Cluster, Pages, wait_until};
 
 const FILE: &str = "geheim-of-a-file/4711";
 const VARIABLE: &str = "geheim-of-a-variable?42";
 const THIRD: &str = "geheim-of-a-function";
+const OF_VAULT: &str = "geheim-of-a-vault:8200";
 
-fn project() -> String {
+fn project(vault: &str) -> String {
     r#"
 c = {}
-c["secretsProviders"] = [secrets.SecretInAFile(dirname = "ci"), secrets.SecretInEnvironment()]
+c["secretsProviders"] = [
+    secrets.SecretInAFile(dirname = "ci"),
+    secrets.SecretInEnvironment(),
+    secrets.HashiCorpVaultKvSecretProvider(vault_server = "VAULT", authenticator = secrets.VaultAuthenticatorToken(util.Secret("vault"))),
+]
 def _custom(self):
     cmd = self.shell(["sh", "-c", "echo custom $0", self.token])
     self.setProperty("leaked", self.token, "custom")
@@ -27,10 +32,13 @@ f.addStep(steps.ShellCommand(
 ))
 f.addStep(steps.ShellCommand(name = "later", command = "cat kept"))
 f.addStep(Custom(name = "custom", token = util.Interpolate("<%(secret:third)s>")))
+f.addStep(steps.ShellCommand(
+    name = "vault", command = ["sh", "-c", "echo $0 > kept; cat kept", util.Secret("team/app|password")],
+))
 f.addStep(steps.ShellCommand(name = "missing", command = ["echo", util.Secret("no-such")], flunkOnFailure = False))
 c["builders"] = [util.BuilderConfig(name = "b", workernames = ["*"], factory = f)]
 "#
-    .to_owned()
+    .replace("VAULT", vault)
 }
 
 /// Counts rows of all tables that show this text in any column.
@@ -75,9 +83,13 @@ async fn a_secret_of_a_master_reaches_the_command_and_nothing_that_anybody_reads
         ("TIDEMILL_MASTER_SECRETS_DIR".into(), dir.display().to_string()),
         ("TIDEMILL_SECRET_API_TOKEN".into(), VARIABLE.into()),
         ("TIDEMILL_SECRET_THIRD".into(), THIRD.into()),
+        ("TIDEMILL_SECRET_VAULT".into(), "s.token".into()),
+        ("TIDEMILL_MASTER_POLL_LOCAL_ADDRESSES".into(), "true".into()),
     ];
+    let vault = Pages::default();
+    vault.say("/v1/secret/data/team/app", json!({ "data": { "data": { "password": OF_VAULT } } }));
     let m = t.master().await;
-    t.configure(m, &project()).await;
+    t.configure(m, &project(&vault.start().await)).await;
     let w = t.worker("w1", &t.master_url(m), 1).await;
     let request = t.force(m, "b").await;
     assert_eq!(t.result_of(request).await, 4, "a secret that nobody has is an exception");
@@ -91,14 +103,17 @@ async fn a_secret_of_a_master_reaches_the_command_and_nothing_that_anybody_reads
     assert_eq!(String::from_utf8(t.log(m, build, 3, "stdio").await).unwrap(), "custom <<secret third>>\n");
     let properties = t.api(m).get(&format!("builds/{build}/properties")).await.unwrap();
     assert!(properties.to_string().contains("<<secret third>>"), "{properties}");
-    let error = String::from_utf8(t.log(m, build, 4, "err.text").await).unwrap();
+    let error = String::from_utf8(t.log(m, build, 5, "err.text").await).unwrap();
     assert!(error.contains("no-such") && error.contains("no provider of the project knows"), "{error}");
+
+    let log = String::from_utf8(t.log(m, build, 4, "stdio").await).unwrap();
+    assert_eq!(log, "<secret team/app|password>\n");
 
     // It did reach the command: the build itself kept it.
     let kept = t.workers[w].base.join("builds/b/build/kept");
-    assert_eq!(std::fs::read_to_string(&kept).unwrap(), format!("{FILE}\n"));
+    assert_eq!(std::fs::read_to_string(&kept).unwrap(), format!("{OF_VAULT}\n"));
     std::fs::remove_file(&kept).unwrap();
-    for value in [FILE, VARIABLE, THIRD] {
+    for value in [FILE, VARIABLE, THIRD, OF_VAULT] {
         let coded = base64::prelude::BASE64_STANDARD.encode(value);
         for text in [value, &coded[..16]] {
             assert_eq!(rows_with(&t, text).await, [], "{text} is in the database");
@@ -109,7 +124,7 @@ async fn a_secret_of_a_master_reaches_the_command_and_nothing_that_anybody_reads
                 assert!(!process.output().contains(text), "{} logs {text}", process.name);
             }
         }
-        for step in 1..=4 {
+        for step in 1..=5 {
             let path = format!("builds/{build}/steps/{step}/logs/stdio/raw?headers=1");
             let raw = t.api(m).bytes(&path).await.unwrap_or_default();
             assert!(!String::from_utf8_lossy(&raw).contains(value), "step {step} shows {value}");

@@ -13,9 +13,10 @@ use super::super::access::Who;
 use crate::app::App;
 use crate::hooks::proof::{self, Proof};
 use crate::hooks::store::{Plan, Stored, plan, store};
-use crate::hooks::{self, Refused, Said, Sent};
+use crate::hooks::{self, Refused, Said, Sent, lookup};
 use crate::http::ApiError;
 use crate::policies::announced;
+use crate::pollers::pull_requests::github;
 use axum::Json;
 use axum::Router;
 use axum::body::to_bytes;
@@ -64,8 +65,8 @@ async fn hook(
 ) -> Result<Response, ApiError> {
     let (revision, project, def) = enabled(&app, &name).await?;
     let (parts, body) = request.into_parts();
-    // The turn is given back when all is done with the body.
-    let (body, proven, _turn) = match proven_body(&app, &project, &def, &parts.headers, body, &who).await {
+    // The turn is given back when all is done with the body, and before others are asked.
+    let (body, proven, turn) = match proven_body(&app, &project, &def, &parts.headers, body, &who).await {
         Ok(taken) => taken,
         Err(Denied::Wrong(error)) => return Err(error),
         Err(Denied::Refused(refusal)) => return Ok(*refusal),
@@ -82,10 +83,10 @@ async fn hook(
     let delivery = delivery(&def, &parts.headers, &body)?;
     let read = Reading { project: project.clone(), def: def.clone(), headers: parts.headers, query, body, proven };
     let parsing = PARSING.acquire().await;
-    let plan = tokio::task::spawn_blocking(move || read.run()).await;
+    let said = tokio::task::spawn_blocking(move || read.run()).await;
     drop(parsing);
-    let plan = match plan {
-        Ok(Ok(plan)) => plan,
+    let said = match said {
+        Ok(Ok(said)) => said,
         Ok(Err(Failed::Refused(Refused(why)))) => return Err(ApiError::bad_request(why)),
         Ok(Err(Failed::Function(policy, error))) => {
             app.failures.failed(&app.db, revision, Subject::Project, policy, &error);
@@ -93,6 +94,10 @@ async fn hook(
         }
         Err(e) => return Err(ApiError::internal(e)),
     };
+    drop(turn);
+    let (said, note) = looked_up(&app, &def, said, proven).await?;
+    let mut plan = plan(said, def.outsiders, proven);
+    plan.notes.extend(note);
     let plan = completed(&app, plan).await?;
     match store(&app, &def.name, delivery.as_ref(), &plan).await? {
         Stored::Answer(status, answer) => {
@@ -295,7 +300,7 @@ enum Failed {
 }
 
 impl Reading {
-    fn run(&self) -> Result<Plan, Failed> {
+    fn run(&self) -> Result<Said, Failed> {
         let sent =
             Sent { headers: &self.headers, query: &self.query, body: &self.body, hook: &self.def, proven: self.proven };
         let mut said = match self.def.dialect {
@@ -325,8 +330,24 @@ impl Reading {
                 }
             }
         }
-        Ok(plan(said, self.def.outsiders, self.proven))
+        Ok(said)
     }
+}
+
+/// With what the forge is asked for, where the project gives a token for that.
+async fn looked_up(app: &App, def: &HookDef, said: Said, proven: bool) -> Result<(Said, Option<String>), ApiError> {
+    let Some(token) = def.token.as_ref().filter(|_| proven && def.dialect == HookDialect::Github) else {
+        return Ok((said, None));
+    };
+    let api = match value(app, token).await {
+        Ok(token) => github::api(def.api.as_deref(), Some(&token), app.settings.poll_local_addresses),
+        Err(Denied::NoSecret(why)) => return Ok((said, Some(format!("GitHub is not asked for more: {why}")))),
+        Err(Denied::Refused(_) | Denied::Wrong(_)) => return Ok((said, None)),
+    };
+    Ok(match api {
+        Ok(api) => lookup::completed(&api, def, said).await,
+        Err(error) => (said, Some(error.to_string())),
+    })
 }
 
 /// With what the project adds to changes that come in, and within the bounds of properties.

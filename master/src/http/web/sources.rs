@@ -35,8 +35,10 @@ pub async fn page(State(app): State<App>, who: Who) -> Result<Response, ApiError
 }
 
 fn row(source: ChangeSource) -> Row {
-    let badge = match (&source.error, source.polling, source.good_at) {
-        (Some(_), ..) => Some(Badge::FAILING),
+    // One that polls well may have something to say too.
+    let failing = source.error.is_some() && (source.errors > 0 || source.next_at.is_none());
+    let badge = match (failing, source.polling, source.good_at) {
+        (true, ..) => Some(Badge::FAILING),
         (_, true, _) => Some(Badge::POLLING),
         (_, _, Some(_)) => Some(Badge::GOOD),
         _ => None,

@@ -36,7 +36,9 @@ pub async fn secret(
     }
     let providers = Providers::of(&asker.providers);
     let (app_, name_) = (app.clone(), name.clone());
-    let found = tokio::task::spawn_blocking(move || providers.value(&app_.secrets, &name_)).await;
+    let found =
+        tokio::task::spawn_blocking(move || providers.value(&app_.secrets, app_.settings.poll_local_addresses, &name_))
+            .await;
     match found.map_err(ApiError::internal)? {
         Ok(value) => {
             tracing::info!(build = wanted.build, worker.name = %worker.name, secret.name = %name, "secret given");

@@ -1,13 +1,11 @@
 //! Programs that a poller's function runs on the master: an argument vector
 //! without a shell, in an empty folder that is gone afterwards, with nothing of
-//! the master's environment (database address, tokens) but the search path. It
-//! is a process group of its own, which ends with the program or its time.
+//! the master's environment (database address, tokens) but the search path, in
+//! the bounds of [`crate::pollers::bounded`].
 
-use crate::pollers::program::Group;
-use std::process::Stdio;
+use crate::pollers::bounded::{self, Bounds, End};
 use std::time::Duration;
 use tidemill_lang::policies::{PollCommand, PollCommandEnd};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
 /// Longest run of one program.
 pub const LONGEST: Duration = Duration::from_secs(300);
@@ -19,41 +17,19 @@ pub async fn run(command: &PollCommand, within: Duration) -> Result<PollCommandE
     let failed = |e: std::io::Error| format!("cannot run `{program}`: {e}");
     let folder = tempfile::Builder::new().prefix("tidemill-poll-").tempdir().map_err(failed)?;
     let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
-    let mut child = tokio::process::Command::new(program)
-        .args(arguments)
+    let mut run = tokio::process::Command::new(program);
+    run.args(arguments)
         .current_dir(folder.path())
         .env_clear()
         .env("PATH", path)
         .env("HOME", folder.path())
         .env("TMPDIR", folder.path())
-        .env("LC_ALL", "C.UTF-8")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(failed)?;
-    let group = Group::new(child.id());
-    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let input = command.stdin.clone();
-    let feed = async move {
-        if let Some(mut stdin) = stdin {
-            // A program that reads nothing has ended, and its status says how.
-            let _ = stdin.write_all(input.as_bytes()).await;
-        }
+        .env("LC_ALL", "C.UTF-8");
+    let bounds = Bounds { stdout: OUTPUT_MAX, stderr: OUTPUT_MAX, within };
+    let (status, stdout, stderr) = match bounded::run(run, command.stdin.as_bytes(), bounds).await.map_err(failed)? {
+        End::TimedOut => return Err(format!("`{program}` had not ended after {} s", within.as_secs_f64())),
+        End::Ended { status, stdout, stderr } => (status, stdout, stderr),
     };
-    let end = async {
-        let status = child.wait().await;
-        // What it left behind would hold its pipes open.
-        group.kill();
-        status
-    };
-    let all = async { tokio::join!(feed, read(stdout, &group), read(stderr, &group), end) };
-    let Ok(((), stdout, stderr, status)) = tokio::time::timeout(within, all).await else {
-        return Err(format!("`{program}` had not ended after {} s", within.as_secs_f64()));
-    };
-    let status = status.map_err(failed)?;
     let too_much = || format!("`{program}` wrote more than {} MiB", OUTPUT_MAX >> 20);
     let text = |bytes: Option<Vec<u8>>| bytes.map(|b| String::from_utf8_lossy(&b).into_owned()).ok_or_else(too_much);
     let (stdout, stderr) = (text(stdout)?, text(stderr)?);
@@ -61,17 +37,6 @@ pub async fn run(command: &PollCommand, within: Duration) -> Result<PollCommandE
     // As shells say it of one that a signal ended.
     let rc = status.code().or(status.signal().map(|s| 128 + s)).unwrap_or(-1);
     Ok(PollCommandEnd { rc, stdout, stderr })
-}
-
-/// All that comes; none, and the program is ended, if it is too much.
-async fn read(from: Option<impl AsyncRead + Unpin>, group: &Group) -> Option<Vec<u8>> {
-    let mut all = Vec::new();
-    let _ = from?.take(OUTPUT_MAX + 1).read_to_end(&mut all).await;
-    if all.len() as u64 > OUTPUT_MAX {
-        group.kill();
-        return None;
-    }
-    Some(all)
 }
 
 #[cfg(test)]

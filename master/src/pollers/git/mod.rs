@@ -66,8 +66,10 @@ async fn ask(
     page: usize,
 ) -> Result<Found, PollError> {
     let heads = refs::heads(def, access, world).await?;
-    let found =
-        |changes, heads: Heads, more| Found { changes, cursor: serde_json::to_value(heads).unwrap_or_default(), more };
+    let found = |changes, heads: Heads, more| {
+        let cursor = serde_json::to_value(heads).unwrap_or_default();
+        Found { changes, cursor, more, note: None }
+    };
     let Some(known) = cursor else { return Ok(found(vec![], heads, false)) };
     if heads.0.is_empty() {
         // Forgetting all would make everything new when it comes back.

@@ -51,7 +51,7 @@ struct Arguments {
 
 pub async fn poll(def: &Declared, cursor: Option<Value>, world: &World<'_>) -> Result<Found, PollError> {
     let args: Arguments = arguments::read(def)?;
-    let mut api = Api::new(args.base_url.as_deref().unwrap_or("https://api.bitbucket.org/2.0"), world)?;
+    let mut api = Api::new(args.base_url.as_deref().unwrap_or("https://api.bitbucket.org/2.0"), world.local)?;
     if let Some((user, password)) = &args.auth {
         api.login(user, password, world)?;
     }

@@ -53,12 +53,8 @@ struct Arguments {
 
 pub async fn poll(def: &Declared, cursor: Option<Value>, world: &World<'_>) -> Result<Found, PollError> {
     let args: Arguments = arguments::read(def)?;
-    let mut api = Api::new(args.base_url.as_deref().unwrap_or("https://api.github.com"), world)?;
-    api.header("accept", "application/vnd.github+json");
-    api.header("x-github-api-version", "2022-11-28");
-    if let Some(token) = &args.token {
-        api.header("authorization", format!("Bearer {}", world.secrets.resolve(token)?));
-    }
+    let token = args.token.as_ref().map(|t| world.secrets.resolve(t)).transpose()?;
+    let api = api(args.base_url.as_deref(), token.as_deref(), world.local)?;
     let mut whitelist = args.github_property_whitelist.clone();
     whitelist.extend(ALWAYS.map(str::to_owned));
     let whitelist = globs(&whitelist)?;
@@ -69,6 +65,17 @@ pub async fn poll(def: &Declared, cursor: Option<Value>, world: &World<'_>) -> R
         changes.push(change(&args, &api, pull, &whitelist).await?);
     }
     Ok(moved.found(changes))
+}
+
+/// GitHub's API, or that of a server of its like.
+pub fn api(base: Option<&str>, token: Option<&str>, local: bool) -> Result<Api, PollError> {
+    let mut api = Api::new(base.unwrap_or("https://api.github.com"), local)?;
+    api.header("accept", "application/vnd.github+json");
+    api.header("x-github-api-version", "2022-11-28");
+    if let Some(token) = token {
+        api.header("authorization", format!("Bearer {token}"));
+    }
+    Ok(api)
 }
 
 /// The open ones that pass all filters, the one longest left alone first.
@@ -137,7 +144,7 @@ async fn change(args: &Arguments, api: &Api, pull: &Pull, whitelist: &GlobSet) -
     let mut change = NewChange {
         author: text(document, "/user/login"),
         comments: message(&text(document, "/title"), &text(document, "/body")),
-        files: files(args, api, &pull.number).await?,
+        files: files(api, &args.owner, &args.repo, &pull.number).await?,
         branch: Some(branch),
         revision: Some(pull.head.clone()),
         repository,
@@ -150,13 +157,14 @@ async fn change(args: &Arguments, api: &Api, pull: &Pull, whitelist: &GlobSet) -
     Ok(change)
 }
 
-async fn files(args: &Arguments, api: &Api, number: &str) -> Result<Vec<String>, PollError> {
+/// The paths that a pull request touches.
+pub async fn files(api: &Api, owner: &str, repo: &str, number: &str) -> Result<Vec<String>, PollError> {
     let mut files = Vec::new();
     for page in 1..=FILE_PAGES_MAX {
         let (page, per_page) = (page.to_string(), PER_PAGE.to_string());
         let query = [("per_page", per_page.as_str()), ("page", page.as_str())];
         // Of a difference that is too large GitHub names no files.
-        let path = ["repos", &args.owner, &args.repo, "pulls", number, "files"];
+        let path = ["repos", owner, repo, "pulls", number, "files"];
         let list = api.json_or_none(&path, &query).await?.unwrap_or_default();
         let list = list.as_array().map(Vec::as_slice).unwrap_or_default();
         for file in list {

@@ -44,7 +44,7 @@ struct Moved {
 impl Moved {
     /// With their changes, in the same order.
     fn found(self, changes: Vec<NewChange>) -> Found {
-        Found { changes, cursor: self.cursor, more: self.more }
+        Found { changes, cursor: self.cursor, more: self.more, note: None }
     }
 }
 

@@ -90,7 +90,7 @@ async fn ask(
             );
             return Err(PollError::Refused(why));
         }
-        _ => return Ok(Found { changes: vec![], cursor: at(info.revision), more: false }),
+        _ => return Ok(Found { changes: vec![], cursor: at(info.revision), more: false, note: None }),
     };
     let (range, limit) = (format!("{}:{}", last + 1, info.revision), args.histmax.max(1).to_string());
     let log = svn.run("log", &["log", "--xml", "--verbose", "--revision", &range, "--limit", &limit, "--"]).await?;
@@ -101,7 +101,7 @@ async fn ask(
     for entry in &entries {
         changes.extend(split(args, entry, &info.prefix, world).await?);
     }
-    Ok(Found { changes, cursor: at(reached), more: reached < info.revision })
+    Ok(Found { changes, cursor: at(reached), more: reached < info.revision, note: None })
 }
 
 /// What a revision did to one branch of one project.

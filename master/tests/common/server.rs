@@ -5,8 +5,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::AbortHandle;
 
 pub struct Asked {
+    pub method: String,
     target: String,
     headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
 }
 
 impl Asked {
@@ -42,6 +44,10 @@ impl Reply {
 
     pub fn json(value: serde_json::Value) -> Reply {
         Reply::bytes(value.to_string().into_bytes())
+    }
+
+    pub fn of_status(self, status: u16) -> Reply {
+        Reply { status, ..self }
     }
 
     pub fn with(mut self, name: &'static str, value: &'static str) -> Reply {
@@ -80,11 +86,22 @@ impl Server {
                             _ => return,
                         }
                     }
+                    let end = head.windows(4).position(|w| w == b"\r\n\r\n").unwrap_or_default() + 4;
+                    let mut body = head.split_off(end);
                     let text = String::from_utf8_lossy(&head);
                     let mut lines = text.lines();
-                    let target = lines.next().and_then(|l| l.split(' ').nth(1)).unwrap_or_default().to_owned();
+                    let mut words = lines.next().unwrap_or_default().split(' ').map(str::to_owned);
+                    let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
                     let header = |l: &str| l.split_once(": ").map(|(n, v)| (n.to_owned(), v.to_owned()));
-                    let asked = Asked { target, headers: lines.filter_map(header).collect() };
+                    let mut asked = Asked { method, target, headers: lines.filter_map(header).collect(), body: vec![] };
+                    let length = asked.header("content-length").and_then(|l| l.parse().ok()).unwrap_or(0);
+                    while body.len() < length {
+                        match stream.read_buf(&mut body).await {
+                            Ok(n) if n > 0 => {}
+                            _ => return,
+                        }
+                    }
+                    asked.body = body;
                     log.lock().unwrap().push(asked.target.clone());
                     let reply = answer(&asked);
                     let extra: String = reply.headers.iter().map(|(n, v)| format!("{n}: {v}\r\n")).collect();

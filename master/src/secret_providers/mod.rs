@@ -5,16 +5,21 @@
 //! `TIDEMILL_SECRET_…`. So no project file reads any other file of a master. The
 //! first provider that knows a name wins.
 
-use crate::secrets::{Secrets, of_environment};
+mod vault;
+
+use crate::secrets::{SecretError, Secrets, of_environment};
 use std::path::{Component, Path, PathBuf};
 use tidemill_lang::definition::Declared;
 use tidemill_model::revision::Files;
 use tidemill_service::secret_file::{SecretFileError, check_name, read};
+use vault::Vault;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ProviderError {
     #[error(transparent)]
-    Secret(#[from] SecretFileError),
+    File(#[from] SecretFileError),
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     #[error("the project has no secretsProviders: add secrets.SecretInAFile() or secrets.SecretInEnvironment()")]
     None,
     #[error("secrets.SecretInAFile needs a folder: this master has no setting master.secrets_dir")]
@@ -23,6 +28,10 @@ pub enum ProviderError {
         "secrets.SecretInAFile(dirname = {dirname:?}) is not below the folder of the setting master.secrets_dir ({dir})"
     )]
     Outside { dirname: String, dir: PathBuf },
+    #[error("Vault: {0}")]
+    Vault(String),
+    #[error("{kind} of the project cannot be used: {why}")]
+    Arguments { kind: String, why: String },
     #[error("no provider of the project knows the secret {0:?}")]
     Unknown(String),
 }
@@ -39,6 +48,12 @@ enum Provider {
         strip: bool,
     },
     Environment,
+    Vault(Box<Vault>),
+    /// What is wrong with it.
+    Broken {
+        kind: String,
+        why: String,
+    },
     /// Accepted, and not run by this release.
     Other,
 }
@@ -50,14 +65,14 @@ impl Providers {
         Providers(all.iter().map(Provider::of).collect())
     }
 
-    /// The value. Reads files: not for an async thread.
-    pub fn value(&self, secrets: &Secrets, name: &str) -> Result<String, ProviderError> {
-        check_name(name)?;
+    /// The value. Reads files and asks servers: not for an async thread. `local`
+    /// is whether servers of this machine may be asked.
+    pub fn value(&self, secrets: &Secrets, local: bool, name: &str) -> Result<String, ProviderError> {
         if self.0.is_empty() {
             return Err(ProviderError::None);
         }
         for provider in &self.0 {
-            if let Some(value) = provider.value(secrets, name)? {
+            if let Some(value) = provider.value(secrets, local, name)? {
                 return Ok(value);
             }
         }
@@ -80,14 +95,22 @@ impl Provider {
                 Provider::File { dirname: text("dirname"), suffixes, strip }
             }
             "SecretInEnvironment" => Provider::Environment,
+            "HashiCorpVaultKvSecretProvider" | "SecretInVault" => match Vault::of(declared) {
+                Ok(vault) => Provider::Vault(Box::new(vault)),
+                Err(why) => Provider::Broken { kind: declared.kind.clone(), why },
+            },
             _ => Provider::Other,
         }
     }
 
-    fn value(&self, secrets: &Secrets, name: &str) -> Result<Option<String>, ProviderError> {
+    fn value(&self, secrets: &Secrets, local: bool, name: &str) -> Result<Option<String>, ProviderError> {
         match self {
             Provider::Other => Ok(None),
+            Provider::Broken { kind, why } => Err(ProviderError::Arguments { kind: kind.clone(), why: why.clone() }),
+            Provider::Vault(vault) => vault.value(secrets, local, name),
             Provider::Environment => Ok(of_environment(name)),
+            // No name of a file: another provider's.
+            Provider::File { .. } if check_name(name).is_err() => Ok(None),
             Provider::File { dirname, suffixes, strip } => {
                 let dir = secrets.dir().ok_or(ProviderError::NoFolder)?;
                 let folder = below(dir, dirname)
@@ -148,7 +171,7 @@ mod tests {
     }
 
     fn ask(providers: &[serde_json::Value], secrets: &Secrets, name: &str) -> Result<String, String> {
-        Providers::of(&json!(providers)).value(secrets, name).map_err(|e| e.to_string())
+        Providers::of(&json!(providers)).value(secrets, false, name).map_err(|e| e.to_string())
     }
 
     #[test]

@@ -334,8 +334,8 @@ async fn a_source_that_a_function_polls_is_taken_only_by_who_has_a_place_for_it(
     };
     activate(&t.db, &wanted("1", vec![], sources())).await;
     sql(&t, "update change_sources set next_at = tidemill_now() - interval '1 day' where name = 'own'").await;
-    const ALL: Room = Room { custom: true, others: true };
-    const OTHERS: Room = Room { custom: false, others: true };
+    const ALL: Room = Room { custom: true, others: true, failing: true };
+    const OTHERS: Room = Room { custom: false, ..ALL };
     let mut c = t.db.pool().acquire().await.unwrap();
     let master = master_insert(&mut c, "m", "u").await.unwrap();
     let term = Duration::from_secs(600);
@@ -357,6 +357,12 @@ async fn a_source_that_a_function_polls_is_taken_only_by_who_has_a_place_for_it(
     // After a failure it waits, but not for another revision.
     change_source_failed(&mut c, &own, "traceback", Duration::from_secs(3600)).await.unwrap();
     assert!(change_source_take(&mut c, master, term, ALL).await.unwrap().is_none());
+    // While sources that failed have no place left, the others go on.
+    sql(&t, "update change_sources set next_at = tidemill_now(), held_until = null").await;
+    const GOOD: Room = Room { failing: false, ..ALL };
+    assert!(change_source_take(&mut c, master, term, GOOD).await.unwrap().is_some_and(|s| s.name == "git"));
+    assert!(change_source_take(&mut c, master, term, GOOD).await.unwrap().is_none());
+    assert!(change_sources_wait(&mut c, GOOD).await.unwrap().is_some_and(|s| s > 500.0));
     activate(&t.db, &wanted("2", vec![], sources())).await;
     assert!(change_source_take(&mut c, master, term, ALL).await.unwrap().is_some_and(|s| s.name == "own"));
     drop(c);

@@ -16,7 +16,7 @@ use tidemill_schema::requests::NewBuildset;
 use tidemill_schema::testing::TestDb;
 use tidemill_schema::{Error, beats, run_tx};
 
-const ALL: Room = Room { custom: true, others: true };
+const ALL: Room = Room { custom: true, others: true, failing: true };
 const SECOND: Duration = Duration::from_secs(1);
 
 fn git(url: &str) -> Value {

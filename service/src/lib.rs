@@ -1,10 +1,11 @@
 //! What every daemon of Tidemill needs and none should write again: an orderly
-//! end, back-off, loops that reconcile, tokens, and telemetry.
+//! end, back-off, loops that reconcile, tokens, files of secrets, and telemetry.
 
 pub mod backoff;
 pub mod lifecycle;
 pub mod postgres;
 pub mod reconcile;
+pub mod secret_file;
 pub mod settings;
 pub mod telemetry;
 pub mod token;

@@ -41,6 +41,8 @@ pub struct Forced {
     pub sources: Vec<ForcedSource>,
     /// Builds whose properties it begins with, the later one over the former.
     pub inherit: Vec<Inherited>,
+    /// The worker that somebody chose; the property of the field's name says the same.
+    pub worker: Option<String>,
 }
 
 /// A build whose properties a forced one begins with.
@@ -314,7 +316,12 @@ impl<'a> Reader<'a> {
                 }
             }
             // No property where nobody chose, for who asks whether there is one.
-            FieldKind::WorkerChoice => into.extend(self.text(field).map(|worker| (field.name.clone(), worker.into()))),
+            FieldKind::WorkerChoice => {
+                if let Some(worker) = self.text(field) {
+                    into.insert(field.name.clone(), worker.as_str().into());
+                    forced.worker = Some(worker);
+                }
+            }
             _ => {
                 // What may be nothing and is: no property of an empty text where a number is meant.
                 let value = self.value(field).or(matches!(
@@ -522,6 +529,7 @@ mod tests {
         let form = form(vec![field("workername", FieldKind::WorkerChoice)]);
         let forced = force(&scheduler(), &form, &filled(&[("workername", "w1".into())]), LOCAL).unwrap();
         assert_eq!(forced.properties["workername"], "w1");
+        assert_eq!(forced.worker.as_deref(), Some("w1"));
         let forced = force(&scheduler(), &form, &filled(&[("workername", " ".into())]), LOCAL).unwrap();
         assert!(!forced.properties.contains_key("workername"));
     }

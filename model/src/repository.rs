@@ -117,7 +117,9 @@ mod tests {
 
     #[test]
     fn what_a_forge_keeps_of_pull_requests_is_known_by_its_ref() {
-        for of in ["refs/pull/5/head", "refs/merge-requests/1/merge", "refs/changes/12/12/1", "refs/pull-requests/9/from"] {
+        for of in
+            ["refs/pull/5/head", "refs/merge-requests/1/merge", "refs/changes/12/12/1", "refs/pull-requests/9/from"]
+        {
             assert!(is_proposal(of), "{of}");
         }
         for not in ["main", "pull/5/head", "refs/heads/pull/5", "refs/tags/v1", "refs/pulls/1", ""] {

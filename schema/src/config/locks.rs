@@ -48,8 +48,10 @@ pub async fn locks(c: &mut PgConnection, wanted: &[WantedLock]) -> Result<()> {
 }
 
 pub async fn workers(c: &mut PgConnection, wanted: &[WantedWorker]) -> Result<()> {
-    let wanted: Vec<_> =
-        wanted.iter().filter(|w| !w.locks.is_empty() || w.max_builds.is_some() || w.missing_after.is_some() || w.trusted_only).collect();
+    let wanted: Vec<_> = wanted
+        .iter()
+        .filter(|w| !w.locks.is_empty() || w.max_builds.is_some() || w.missing_after.is_some() || w.trusted_only)
+        .collect();
     let names: Vec<String> = wanted.iter().map(|w| w.name.clone()).collect();
     let locks: Vec<Option<Value>> = wanted.iter().map(|w| accesses(&w.locks)).collect();
     let most: Vec<Option<i32>> =

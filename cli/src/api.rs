@@ -76,6 +76,7 @@ pub struct BuildRequest {
 
 #[derive(Clone, Debug, Deserialize)]
 pub struct Change {
+    pub changeid: i64,
     #[serde(default)]
     pub revision: Option<String>,
     #[serde(default)]
@@ -101,9 +102,37 @@ pub async fn list_raw(client: &Client, path: &str, key: &str) -> Result<Vec<Valu
     }
 }
 
-/// The same, typed.
+/// All of a list, however long: page after page as the masters give them.
+pub async fn all_raw(client: &Client, path: &str, key: &str) -> Result<Vec<Value>> {
+    let join = if path.contains('?') { '&' } else { '?' };
+    let mut next = Some(format!("{path}{join}limit={PAGE}"));
+    let mut all = Vec::new();
+    while let Some(path) = next {
+        let answer: Value = client.get(&path).await?;
+        let Some(rows) = answer[key].as_array() else {
+            return Err(Failure::internal(format!("the master's answer for {path} has no list `{key}`")));
+        };
+        all.extend(rows.iter().cloned());
+        next = answer["meta"]["next"].as_str().map(|link| link.trim_start_matches("/api/v2/").to_owned());
+    }
+    Ok(all)
+}
+
+/// The most that masters give at once.
+const PAGE: u32 = 1000;
+
+/// [`list_raw`], typed.
 pub async fn list<T: serde::de::DeserializeOwned>(client: &Client, path: &str, key: &str) -> Result<Vec<T>> {
     let raw = list_raw(client, path, key).await?;
+    typed(raw, path)
+}
+
+/// [`all_raw`], typed.
+pub async fn all<T: serde::de::DeserializeOwned>(client: &Client, path: &str, key: &str) -> Result<Vec<T>> {
+    typed(all_raw(client, path, key).await?, path)
+}
+
+fn typed<T: serde::de::DeserializeOwned>(raw: Vec<Value>, path: &str) -> Result<Vec<T>> {
     let parsed: std::result::Result<Vec<T>, _> = raw.into_iter().map(serde_json::from_value).collect();
     parsed.map_err(|e| Failure::internal(format!("the master's answer for {path} is unexpected: {e}")))
 }
@@ -169,7 +198,7 @@ pub async fn steps(client: &Client, build: i64) -> Result<Vec<Step>> {
 }
 
 pub async fn logs(client: &Client, step: i64) -> Result<Vec<Log>> {
-    list(client, &format!("steps/{step}/logs"), "logs").await
+    all(client, &format!("steps/{step}/logs"), "logs").await
 }
 
 /// Lines that are read to find the last ones a command wrote: what the worker

@@ -87,14 +87,21 @@ mod tests {
     use clap::CommandFactory;
 
     #[test]
-    fn every_command_has_a_description_and_all_but_the_simplest_show_examples() {
+    fn every_command_has_a_description_and_shows_examples_of_itself() {
         let cli = Cli::command();
         cli.clone().debug_assert();
-        for command in cli.get_subcommands().filter(|c| !c.is_hide_set()) {
-            assert!(command.get_about().is_some(), "{} has no description", command.get_name());
-            let nested = command.get_subcommands().next().is_some();
-            let shown = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            assert!(nested || shown.contains("Examples:"), "{} shows no examples", command.get_name());
+        let mut open: Vec<(String, &clap::Command)> = vec![(String::new(), &cli)];
+        while let Some((path, parent)) = open.pop() {
+            for command in parent.get_subcommands().filter(|c| !c.is_hide_set()) {
+                let name = format!("{path} {}", command.get_name());
+                assert!(command.get_about().is_some(), "{name} has no description");
+                let nested = command.get_subcommands().next().is_some();
+                let shown = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(nested || shown.contains("Examples:"), "{name} shows no examples");
+                let used = shown.contains(&format!("tidemill{name}"));
+                assert!(!shown.contains("Examples:") || used, "the examples of{name} are of another command:\n{shown}");
+                open.push((name, command));
+            }
         }
     }
 

@@ -33,6 +33,11 @@ impl Failure {
         Failure::new(Exit::Unreachable, message)
     }
 
+    /// A next step for one way to fail that has none of its own.
+    pub fn hint_for(self, exit: Exit, hint: &str) -> Failure {
+        if self.exit == exit && self.hint.is_none() { self.hint(hint) } else { self }
+    }
+
     pub fn hint(mut self, hint: impl Into<String>) -> Failure {
         self.hint = Some(hint.into());
         self

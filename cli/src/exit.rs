@@ -27,7 +27,7 @@ pub const TABLE: [(Exit, &str); 12] = [
     (Exit::Exception, "the build ended with an exception: infrastructure, not the code (a lost worker too)"),
     (Exit::Cancelled, "the build was cancelled"),
     (Exit::Skipped, "the build was skipped, or nothing was built"),
-    (Exit::NotFound, "no such builder, build, step, log, revision or word"),
+    (Exit::NotFound, "no such builder, build, request, step, log, scheduler, change source, revision or word"),
     (Exit::Refused, "the token is missing, wrong or not allowed to"),
     (Exit::Unreachable, "no master, database or repository could be reached"),
     (Exit::Timeout, "it took longer than --timeout"),

@@ -278,6 +278,31 @@ fn a_project_of_ones_own_without_a_change_source_is_watched_all_the_same() {
 }
 
 #[test]
+fn a_project_that_builds_no_commit_is_said_to_and_no_commit_is_called_built() {
+    let place = Place::new(GOOD);
+    let project = "c = {}\nc[\"builders\"] = [util.BuilderConfig(name = \"mine\", workernames = [\"*\"], \
+                   factory = util.BuildFactory([steps.ShellCommand(name = \"hello\", command = [\"true\"])]))]\n";
+    place.commit("master.star", project);
+    let mut up = place.up(&[]);
+    up.says("It has no scheduler, so no commit is built by itself");
+    up.says("is known to the schedulers; waiting");
+    // By the clock alone no commit is built when it comes.
+    let nightly = "c[\"schedulers\"] = [schedulers.Nightly(name = \"n\", hour = 3, builderNames = [\"mine\"])]\n";
+    std::fs::write(place.repository().join("master.star"), format!("{project}{nightly}")).unwrap();
+    up.says("None of its schedulers builds a commit when it comes");
+    up.signal(nix::sys::signal::Signal::SIGINT);
+    assert_eq!(up.end().code(), Some(0), "{}", up.said());
+    let mut up = place.up(&[]);
+    up.says("was seen before and no scheduler built it");
+    up.signal(nix::sys::signal::Signal::SIGINT);
+    assert_eq!(up.end().code(), Some(0), "{}", up.said());
+    assert!(!up.said().contains("was built before") && !up.said().contains("Building the newest"), "{}", up.said());
+    let output = place.run(&["up", "--once", "--listen", "127.0.0.1:0"]);
+    assert_eq!(output.status.code(), Some(6), "{}", text(&output));
+    assert!(text(&output).contains("no scheduler of the project builds commits"), "{}", text(&output));
+}
+
+#[test]
 fn a_repository_elsewhere_is_mirrored_and_its_new_commits_are_built() {
     let place = Place::new(GOOD);
     let url = format!("file://{}", place.repository().display());

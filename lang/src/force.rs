@@ -40,9 +40,18 @@ pub struct Forced {
     pub properties: BTreeMap<String, Json>,
     pub sources: Vec<ForcedSource>,
     /// Builds whose properties it begins with, the later one over the former.
-    pub inherit: Vec<(String, i64)>,
-    /// The worker that somebody chose.
+    pub inherit: Vec<Inherited>,
+    /// The worker that somebody chose; the property of the field's name says the same.
     pub worker: Option<String>,
+}
+
+/// A build whose properties a forced one begins with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Inherited {
+    /// The field that names it.
+    pub field: String,
+    pub builder: String,
+    pub number: i64,
 }
 
 /// A codebase of a forced build; what is none was left open.
@@ -295,14 +304,24 @@ impl<'a> Reader<'a> {
             }
             FieldKind::InheritBuild => {
                 if let Some(build) = self.text(field) {
-                    let named = build.rsplit_once('/').and_then(|(b, n)| Some((b.to_owned(), n.trim().parse().ok()?)));
+                    let named =
+                        build.rsplit_once('/').and_then(|(b, n)| Some((b.trim().to_owned(), n.trim().parse().ok()?)));
                     match named {
-                        Some(named) => forced.inherit.push(named),
+                        Some((builder, number)) => {
+                            let field = field.full_name.clone();
+                            forced.inherit.push(Inherited { field, builder, number });
+                        }
                         None => self.refuse(&field.full_name, "name a build as BUILDER/NUMBER"),
                     }
                 }
             }
-            FieldKind::WorkerChoice => forced.worker = self.text(field).or(forced.worker.take()),
+            // No property where nobody chose, for who asks whether there is one.
+            FieldKind::WorkerChoice => {
+                if let Some(worker) = self.text(field) {
+                    into.insert(field.name.clone(), worker.as_str().into());
+                    forced.worker = Some(worker);
+                }
+            }
             _ => {
                 // What may be nothing and is: no property of an empty text where a number is meant.
                 let value = self.value(field).or(matches!(
@@ -325,11 +344,8 @@ impl<'a> Reader<'a> {
         let strange: Vec<&String> =
             self.values.keys().filter(|k| !known.contains(*k) && !always.contains(&k.as_str())).collect();
         for name in strange.into_iter().take(50) {
-            let near = crate::names::nearest(name, known.iter().map(String::as_str));
-            let hint = match near {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("there are {}", known.iter().map(String::as_str).collect::<Vec<_>>().join(", ")),
-            };
+            let known: Vec<&str> = known.iter().map(String::as_str).collect();
+            let hint = crate::names::hint(name, &known, "there are");
             let shown: String = name.chars().take(100).collect();
             self.refuse(&shown, format!("the form has no such field; {hint}"));
         }
@@ -420,7 +436,7 @@ mod tests {
             properties: BTreeMap::new(),
             absolute: false,
             reason: String::new(),
-            priority: 0,
+            priority: None,
             priority_function: false,
             location: String::new(),
         }
@@ -506,6 +522,16 @@ mod tests {
         let owner = filled(&[("more_name", "owner".into())]);
         let wrong = force(&scheduler(), &form, &owner, LOCAL).unwrap_err();
         assert_eq!(wrong[0].field, "more_name");
+    }
+
+    #[test]
+    fn a_chosen_worker_is_a_property_and_no_choice_is_none() {
+        let form = form(vec![field("workername", FieldKind::WorkerChoice)]);
+        let forced = force(&scheduler(), &form, &filled(&[("workername", "w1".into())]), LOCAL).unwrap();
+        assert_eq!(forced.properties["workername"], "w1");
+        assert_eq!(forced.worker.as_deref(), Some("w1"));
+        let forced = force(&scheduler(), &form, &filled(&[("workername", " ".into())]), LOCAL).unwrap();
+        assert!(!forced.properties.contains_key("workername"));
     }
 
     #[test]

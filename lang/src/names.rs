@@ -16,6 +16,14 @@ pub fn nearest<'a>(wanted: &str, candidates: impl IntoIterator<Item = &'a str>) 
         .map(|(_, c)| c)
 }
 
+/// What to do about a name that is none: the one that was probably meant, or all there are.
+pub(crate) fn hint(wanted: &str, known: &[&str], there_are: &str) -> String {
+    match nearest(wanted, known.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("{there_are} {}", known.join(", ")),
+    }
+}
+
 /// The words of a file, wherever they stand.
 pub(crate) fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|w| !w.is_empty())

@@ -187,9 +187,37 @@ fn a_worker_is_chosen_or_refused() {
     assert_eq!(picked, Pick::One("w2".into()));
     let can =
         |w: &str| policies.can_start_build(&builder("b"), &worker(w), &Arc::new(request(1, "x", "")), &NoHost).unwrap();
-    assert!(can("w1") && !can("w2"));
+    assert_eq!((can("w1"), can("w2")), (Verdict::Yes, no("", None)));
     let error = policies.next_worker(&builder("b"), &all, Some(&Arc::new(request(1, "x", "zz"))), &NoHost).unwrap_err();
     assert!(error.to_string().contains("master.star:4"), "{error}");
+}
+
+fn no(said: &str, wait_seconds: Option<u32>) -> Verdict {
+    Verdict::No { said: said.into(), wait_seconds }
+}
+
+#[test]
+fn a_refusal_may_say_why_and_for_how_long() {
+    let p = with(
+        "",
+        "canStartBuild = lambda b, w, r: {'why': (False, 'the board is\\nout'), 'rest': (False, 'full', 90.5), \
+         'yes': (True, 'fine'), 'now': (False, '', 0), 'long': (False, 'never', 1e9), 'none': None, 'list': [], \
+         'bad': (False, 7), 'odd': (False, 'x', -1)}[r.reason]",
+        "",
+    );
+    let policies = p.policies();
+    let can = |reason: &str| {
+        policies.can_start_build(&builder("b"), &worker("w"), &Arc::new(request(1, "x", reason)), &NoHost)
+    };
+    assert_eq!(can("why").unwrap(), no("the board isout", None));
+    assert_eq!(can("rest").unwrap(), no("full", Some(91)));
+    assert_eq!(can("yes").unwrap(), Verdict::Yes);
+    assert_eq!(can("now").unwrap(), no("", None));
+    assert_eq!(can("long").unwrap(), no("never", Some(86_400)));
+    assert_eq!((can("none").unwrap(), can("list").unwrap()), (no("", None), no("", None)));
+    for wrong in ["bad", "odd"] {
+        assert!(can(wrong).unwrap_err().to_string().contains("(False, \"why\", seconds)"));
+    }
 }
 
 #[test]

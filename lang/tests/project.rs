@@ -102,7 +102,7 @@ fn a_whole_project_becomes_its_definition() {
             absolute: false,
             properties: [("p".into(), json!([1, null, "x"]))].into(),
             reason: "by main".into(),
-            priority: -2,
+            priority: Some(-2),
             builders_function: false,
             codebase_defaults: Default::default(),
             priority_function: false,

@@ -31,6 +31,16 @@ fn kind(scheduler: &str) -> SchedulerKind {
 }
 
 #[test]
+fn a_priority_of_zero_that_is_given_is_not_the_same_as_none() {
+    let priority = |more: &str| {
+        let scheduler = format!("schedulers.Triggerable(name = 't', builderNames = ['b']{more})");
+        let project = Project::evaluate(&files(&format!("c['schedulers'] = [{scheduler}]")), &Limits::default());
+        project.unwrap_or_else(|e| panic!("{e}")).definition().schedulers[0].priority
+    };
+    assert_eq!([priority(""), priority(", priority = 0"), priority(", priority = -3")], [None, Some(0), Some(-3)]);
+}
+
+#[test]
 fn a_nightly_has_its_times_as_text_and_a_zone() {
     let found = kind(
         "schedulers.Nightly(name = 'n', builderNames = ['b'], hour = [3, 15], dayOfWeek = 'mon-fri', branch = None, \
@@ -92,6 +102,20 @@ fn a_time_that_is_none_is_told_at_its_argument() {
         ]
     );
     assert_eq!(told("c['timezone'] = 'Mars'"), ["error master.star:4:1: there is no time zone \"Mars\""]);
+}
+
+#[test]
+fn those_that_ask_people_have_a_list_of_builders_and_no_function() {
+    for kind in ["ForceScheduler", "Try_Userpass"] {
+        let said = told(&format!("c['schedulers'] = [schedulers.{kind}(name = 's', builderNames = lambda c: ['b'])]"));
+        assert_eq!(
+            said.iter().filter(|s| s.starts_with("error")).collect::<Vec<_>>(),
+            [&format!(
+                "error master.star:4:{}: `builderNames` of scheduler `s` is a function, and there is no change to ask it about",
+                31 + kind.len() + "(name = 's', ".len()
+            )]
+        );
+    }
 }
 
 #[test]

@@ -70,7 +70,16 @@ async function refresh() {
     }
     document.title = fresh.title;
     const events = fresh.getElementById('main')?.dataset.events;
-    if (!events) { delete main.dataset.events; disconnect(); }
+    if (!events) {
+      delete main.dataset.events;
+      disconnect();
+    } else if (events !== main.dataset.events) {
+      // It shows something more now; what happens until the new stream is open is looked at then.
+      main.dataset.events = events;
+      lost = true;
+      disconnect();
+      connect();
+    }
     document.dispatchEvent(new CustomEvent('tidemill:updated'));
     tick();
   } catch {
@@ -144,6 +153,14 @@ function tick() {
   for (const e of document.querySelectorAll('[data-until]')) e.textContent = left(Number(e.dataset.until) - now);
   const wait = document.querySelector('[data-progress]') ? LOOK_AT_PROGRESS : LOOK;
   if (source && performance.now() - last > wait && document.querySelector('.step.running')) soon();
+  let passed = false;
+  for (const e of document.querySelectorAll('time[data-due]')) {
+    const seconds = Math.round(Date.parse(e.dateTime) / 1000 - now);
+    e.textContent = due_in(seconds);
+    passed ||= seconds < 0;
+  }
+  // What was to come has come, and need not have made an event.
+  if (source && passed && performance.now() - last > LOOK_AT_PROGRESS) soon();
   for (const e of document.querySelectorAll('time[data-ago]')) {
     const seconds = Math.floor(now - Date.parse(e.dateTime) / 1000);
     if (seconds < 2592000) e.textContent = ago(seconds);
@@ -163,6 +180,13 @@ function left(s) {
   s += 30;
   if (s < 3600) return `about ${Math.floor(s / 60)} min left`;
   return `about ${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min left`;
+}
+
+function due_in(s) {
+  if (s < 1) return 'now';
+  if (s < 120) return `in ${s} s`;
+  if (s < 7200) return `in ${Math.floor(s / 60)} min`;
+  return `in ${Math.floor(s / 3600)} h`;
 }
 
 function ago(s) {

@@ -146,8 +146,6 @@ pub const EVALUATE_COMMAND: &str = "evaluate-project";
 const CHILD_MEMORY: u64 = 1 << 30;
 const CHILD_SECONDS: u64 = 20;
 const CHILD_WALL: Duration = Duration::from_secs(40);
-/// How long a worker may stay away where the project file does not say.
-const MISSING: Duration = Duration::from_secs(3600);
 /// Most bytes that it may answer; a definition of 1,000 builders has two million.
 const ANSWER_MAX: u64 = 32 << 20;
 /// Of its last words.
@@ -293,12 +291,11 @@ pub fn wanted(definition: &Definition) -> Wanted {
                 name: w.name.clone(),
                 locks: w.locks.clone(),
                 max_builds: w.max_builds,
-                missed: w.latent.is_none().then(|| {
-                    let after = w.missing_timeout_us.map_or(MISSING, Duration::from_micros);
-                    (after, w.notify_on_missing.clone())
-                }),
+                missing_after: w.missing_timeout_us.map(std::time::Duration::from_micros),
+                trusted_only: w.trusted_only,
             })
             .collect(),
+        shares: definition.projects.iter().filter_map(|p| Some((p.name.clone(), f64::from(p.share?)))).collect(),
     }
 }
 

@@ -324,7 +324,8 @@ async fn builds_of_what_an_outsider_announced_are_not_trusted_whoever_asks_for_t
     assert!(!trusted(bare("main", Some(A)), vec![], None).await.0, "forced by the revision");
     assert!(!trusted(bare("main", None), vec![], Some(build)).await.0, "asked for by its build");
     assert!(trusted(bare("main", None), vec![], None).await.0);
-    assert!(trusted(bare("refs/pull/6/head", None), vec![], None).await.0);
+    assert!(!trusted(bare("refs/pull/6/head", None), vec![], None).await.0, "nobody knows whose it is");
+    assert!(trusted(bare("topic", None), vec![], None).await.0);
     // Merged as it was, it is the project's own.
     let merged = change("main", A, false);
     let id = store(merged.clone()).await;
@@ -416,6 +417,27 @@ async fn a_hit_lets_pollers_poll_at_once_and_only_those_that_it_may() {
     let (_, said) = answer(hit("")).await;
     assert_eq!(said["polled"], json!(["news"]), "all that it may");
     look(CHANGES, before + 2).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_delivery_that_lacks_its_proof_is_refused_before_its_body() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let world = world(1).await;
+    let address = world.one().url.trim_start_matches("http://").to_owned();
+    // A body is promised and never sent.
+    for (path, headers, status) in [
+        ("github", "x-github-event: push\r\n", "400"),
+        ("base", "", "401"),
+        ("gerrit", "authorization: Basic eDp5\r\n", "401"),
+    ] {
+        let mut stream = tokio::net::TcpStream::connect(&address).await.unwrap();
+        let head = format!("POST /change_hook/{path} HTTP/1.1\r\nhost: x\r\n{headers}content-length: 1000000\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut said = [0; 12];
+        stream.read_exact(&mut said).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&said), format!("HTTP/1.1 {status}"), "{path}");
+    }
     world.end().await;
 }
 

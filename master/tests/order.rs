@@ -1,12 +1,13 @@
 //! What starts next and where: the decision alone, by tables.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use tidemill_lang::policies::{BuilderView, NoHost, RequestView, WorkerView};
 use tidemill_lang::{Limits, Project};
-use tidemill_master::policies::order::{Decision, Free, Round, Waits};
+use tidemill_master::policies::order::{Decision, Free, Round, Shares, Waits};
 use tidemill_model::revision::Files;
-use tidemill_model::{BuilderId, RequestId, SessionId};
-use tidemill_schema::window::Queued;
+use tidemill_model::{BuilderId, RequestId, SessionId, WorkerId};
+use tidemill_schema::window::{Candidate, Queued};
 
 /// Builders `a` and `b`, the first with these arguments, and more of the file.
 fn project(arguments: &str, more: &str) -> Project {
@@ -36,6 +37,7 @@ fn waits(name: &str, requests: &[(i64, i32)], workers: &[usize]) -> Waits {
         view: BuilderView { name: name.into(), pending: requests.len() as u64, ..BuilderView::default() },
         queue: queue.collect(),
         workers: workers.to_vec(),
+        apart: HashMap::new(),
     }
 }
 
@@ -51,7 +53,11 @@ fn workers(count: usize, elsewhere: usize) -> Vec<Free> {
 }
 
 fn decide(project: &Project, builders: Vec<Waits>, workers: Vec<Free>) -> Decision {
-    Round { project, host: &NoHost, resting: &|_, _| false, builders, workers }.decide()
+    shared(project, builders, workers, None)
+}
+
+fn shared(project: &Project, builders: Vec<Waits>, workers: Vec<Free>, shares: Option<Shares>) -> Decision {
+    Round { project, host: &NoHost, resting: &|_, _| false, builders, workers, shares }.decide()
 }
 
 /// (request, worker) in the order of the decision.
@@ -136,4 +142,99 @@ fn workers_that_may_not_build_it_or_poll_elsewhere_get_nothing_by_chance() {
         let decision = decide(&project, vec![waits("a", &[(1, 0), (2, 0)], &[1, 2])], workers(3, 2));
         assert_eq!(pairs(&decision), [(1, 1)]);
     }
+}
+
+/// Else the functions would be asked again and again about a worker to which the claim gives nothing.
+#[test]
+fn a_worker_has_no_more_free_slots_than_its_definition_leaves() {
+    let text = r#"
+f = util.BuildFactory([steps.ShellCommand(command = ["true"])])
+c = {
+    "workers": [worker.Worker("few", max_builds = 2), worker.Worker("many")],
+    "builders": [util.BuilderConfig(name = "a", workernames = ["few", "many"], factory = f)],
+}
+"#;
+    let project = Project::evaluate(&Files::single(text), &Limits::default()).unwrap_or_else(|e| panic!("{e}"));
+    let free = |name: &str, building: u32| {
+        let candidate = Candidate {
+            session: SessionId(1),
+            worker: WorkerId(1),
+            name: name.into(),
+            slots: 4,
+            building,
+            info: Default::default(),
+        };
+        tidemill_master::policies::views::worker(project.definition(), &candidate).free
+    };
+    assert_eq!([free("few", 0), free("few", 1), free("few", 3)], [2, 1, 0]);
+    assert_eq!([free("many", 1), free("other", 4)], [3, 0]);
+}
+
+#[test]
+fn what_is_for_one_worker_goes_to_no_other_and_holds_up_nothing() {
+    let project = project("", "");
+    let mut a = waits("a", &[(1, 5), (2, 0)], &[0, 1]);
+    a.queue[0].0.lane = 77;
+    a.apart.insert(77, vec![1]);
+    let decision = decide(&project, vec![a], workers(2, 1));
+    assert_eq!(pairs(&decision), [(2, 0)]);
+}
+
+#[test]
+fn what_functions_refuse_is_told_with_the_shortest_wait() {
+    let project = project(
+        "canStartBuild = can",
+        "def can(builder, worker, request):\n    return {1: (False, 'out of ' + worker.name, 60 if worker.name == 'w0' else 30), \
+         2: True, 3: False}[request.id]",
+    );
+    let decision = decide(&project, vec![waits("a", &[(1, 9), (2, 5), (3, 0)], &[0, 1, 2])], workers(3, 3));
+    assert_eq!(requests(&decision), [2]);
+    let refused: Vec<_> = decision.refused.iter().map(|r| (r.request.map(|q| q.0), r.policy, r.wait_seconds)).collect();
+    assert_eq!(refused, [(Some(1), "canStartBuild", Some(30)), (Some(3), "canStartBuild", None)]);
+    assert!(decision.refused[0].said.starts_with("out of w"));
+    assert_eq!(decision.allowed, [RequestId(2)]);
+    assert!(decision.looked.contains(&i64::from(b'a')));
+}
+
+#[test]
+fn a_builder_as_a_whole_is_refused_by_the_functions_that_choose_nothing() {
+    let order = "c['prioritizeBuilders'] = lambda master, builders: [b for b in builders if b.name == 'b']";
+    let all = |p: &Project| {
+        let decision = decide(p, vec![waits("a", &[(1, 0)], &[0]), waits("b", &[(2, 0)], &[0])], workers(1, 1));
+        decision.refused.iter().map(|r| (r.builder, r.request, r.policy)).collect::<Vec<_>>()
+    };
+    let a = i64::from(b'a');
+    assert_eq!(all(&project("", order)), [(a, None, "prioritizeBuilders")]);
+    assert_eq!(all(&project("nextBuild = lambda b, rs: None", "")), [(a, None, "nextBuild")]);
+    assert_eq!(all(&project("nextWorker = lambda b, ws, r: None", "")), [(a, None, "nextWorker")]);
+}
+
+#[test]
+fn builds_are_dealt_out_by_shares_after_priority_and_functions_order_goes_before() {
+    let builders = |count: usize| {
+        let all: Vec<usize> = (0..count).collect();
+        let of = |name: &str, project: &str, requests: &[(i64, i32)]| {
+            let mut waits = waits(name, requests, &all);
+            waits.view.project = project.into();
+            waits
+        };
+        vec![of("a", "x", &[(1, 0), (2, 0), (3, 0), (4, 0)]), of("b", "y", &[(5, 0), (6, 0), (7, 0)])]
+    };
+    let shares = |x: f64, running: &[(&str, u64)]| {
+        let running = running.iter().map(|(p, n)| ((*p).to_owned(), *n)).collect();
+        Some(Shares { of: HashMap::from([("x".to_owned(), x)]), running })
+    };
+    let plain = project("", "");
+    assert_eq!(requests(&shared(&plain, builders(5), workers(5, 5), shares(1.0, &[]))), [1, 5, 2, 6, 3]);
+    assert_eq!(requests(&shared(&plain, builders(5), workers(5, 5), shares(3.0, &[]))), [1, 5, 2, 3, 4]);
+    assert_eq!(requests(&shared(&plain, builders(3), workers(3, 3), shares(1.0, &[("x", 2)]))), [5, 6, 1]);
+    let mut urgent = builders(3);
+    urgent[0].queue[0].0.priority = 1;
+    assert_eq!(requests(&shared(&plain, urgent, workers(3, 3), shares(1.0, &[("x", 9)]))), [1, 5, 6]);
+    let ordered = project("", "c['prioritizeBuilders'] = lambda master, builders: builders");
+    assert_eq!(requests(&shared(&ordered, builders(5), workers(5, 5), shares(1.0, &[]))), [1, 2, 3, 4, 5]);
+    // A function that is asked again and again fails once a round.
+    let broken = project("nextBuild = broken", "def broken(*args):\n    fail('no')");
+    let decision = shared(&broken, builders(5), workers(5, 5), shares(1.0, &[]));
+    assert_eq!((decision.picks.len(), decision.failures.len()), (5, 1));
 }

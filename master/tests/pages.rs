@@ -4,8 +4,10 @@ mod common;
 
 use common::*;
 use scraper::{Html, Selector};
-use tidemill_model::Results;
 use tidemill_model::log::Channel;
+use tidemill_model::{BuildId, Results};
+use tidemill_schema::requests::{NewBuildset, buildset_insert, requests_cancel};
+use tidemill_schema::run_tx;
 
 const EVIL: &str = "<script>alert('x')</script>\" onload=\"y";
 
@@ -24,6 +26,23 @@ fn assert_clean(page: &str) {
     let select = |s: &str| document.select(&Selector::parse(s).unwrap()).count();
     assert_eq!(select("script:not([src])") + select("style") + select("[style]") + select("[onload]"), 0);
     assert_eq!((select("main"), select("h1"), select("a.skip")), (1, 1, 1));
+    // Addresses within a page, labels and what stays in place at a refresh go by ids.
+    let all = |s: &str| document.select(&Selector::parse(s).unwrap()).collect::<Vec<_>>();
+    let mut ids: Vec<&str> = all("[id]").iter().filter_map(|e| e.attr("id")).collect();
+    ids.sort_unstable();
+    let twice: Vec<_> = ids.windows(2).filter(|two| two[0] == two[1]).collect();
+    assert!(twice.is_empty() && ids.iter().all(|id| !id.contains(char::is_whitespace)), "{twice:?} of {ids:?}");
+    // Whoever does not see the page hears what each control is for.
+    let labelled: Vec<&str> = all("label[for]").iter().filter_map(|e| e.attr("for")).collect();
+    for control in all("input:not([type=hidden]), select, textarea") {
+        let inside = control.ancestors().filter_map(scraper::ElementRef::wrap).any(|e| e.value().name() == "label");
+        let named = control.attr("aria-label").is_some() || control.attr("id").is_some_and(|id| labelled.contains(&id));
+        assert!(inside || named, "no label: {}", control.html());
+    }
+    for control in all("button, a") {
+        let text: String = control.text().collect();
+        assert!(control.attr("aria-label").is_some() || !text.trim().is_empty(), "no words: {}", control.html());
+    }
     for script in document.select(&Selector::parse("script").unwrap()) {
         assert!(script.attr("src").unwrap().starts_with("/assets/"));
     }
@@ -43,9 +62,29 @@ async fn each_page_is_there_and_text_of_others_never_becomes_markup() {
     m.post("/api/v2/changes", serde_json::json!({"author": EVIL, "comments": EVIL, "revlink": "javascript:alert(1)"}))
         .await;
     submit(world.db(), EVIL, EVIL).await;
+    let field = |name: &str, kind: serde_json::Value| serde_json::json!({ "name": name, "full_name": name, "label": EVIL, "tooltip": EVIL, "default": EVIL, "kind": kind });
+    let choice = serde_json::json!({ "type": "choice", "choices": [EVIL, "b"], "strict": true });
+    let form = serde_json::json!({
+        "label": EVIL, "button_name": EVIL,
+        "reason": field("reason", serde_json::json!({ "type": "text", "cols": 3, "rows": 3 })),
+        "username": field("username", serde_json::json!({ "type": "user_name", "need_email": false })),
+        "priority": field("priority", serde_json::json!({ "type": "int" })),
+        "codebases": [], "properties": [field("choice", choice), field("yes", serde_json::json!({ "type": "boolean" }))],
+    });
     sqlx::query(
         "insert into schedulers (name, definition, cursor_xid, cursor_id, summary)
-         values ($1, jsonb_build_object('builder_names', jsonb_build_array($1::text)), 0, 0, $1)",
+         values ($1, jsonb_build_object('name', $1::text, 'builder_names', jsonb_build_array($1::text),
+                                        'kind', jsonb_build_object('force', $2::jsonb)), 0, 0, $1)",
+    )
+    .bind(EVIL)
+    .bind(&form)
+    .execute(world.db().pool())
+    .await
+    .unwrap();
+    sqlx::query(
+        "insert into change_sources (name, definition, error, errors, next_at) values
+             ($1, '{\"kind\": {\"git_poller\": {}}}', $1, 2, tidemill_now() + interval '1 hour'),
+             ('declared', '{}', 'nobody polls it', 0, null)",
     )
     .bind(EVIL)
     .execute(world.db().pool())
@@ -63,7 +102,9 @@ async fn each_page_is_there_and_text_of_others_never_becomes_markup() {
         "/workers",
         "/locks",
         "/schedulers",
+        &format!("/forceschedulers/{}", percent(EVIL)),
         "/changes",
+        "/changesources",
         "/about",
     ] {
         let (status, page) = m.page(path).await;
@@ -71,6 +112,12 @@ async fn each_page_is_there_and_text_of_others_never_becomes_markup() {
         assert_clean(&page);
         assert!(!page.contains("javascript:"), "{path}");
     }
+    // From a form's name to the form, whatever it is called.
+    let (_, page) = m.page("/schedulers").await;
+    assert_eq!(attribute(&page, "#schedulers td.name a", "href"), [format!("/forceschedulers/{}", percent(EVIL))]);
+    let (_, page) = m.page("/changesources").await;
+    assert_eq!(all(&page, "#sources .badge"), ["✗ failing"], "what nobody polls does not fail");
+    assert_eq!(all(&page, "#sources button"), ["Poll now"]);
     let (_, page) = m.page(&format!("{builder}/builds/1")).await;
     assert_eq!(all(&page, ".step strong"), [EVIL]);
     assert_eq!(all(&page, ".log .f1"), ["red"]);
@@ -125,9 +172,11 @@ async fn a_form_with_its_token_forces_cancels_and_stops_and_without_it_nothing()
     assert_eq!(forced.headers()["location"], "/buildrequests/1");
     let (_, waiting) = m.page("/buildrequests/1").await;
     assert!(waiting.contains("It waits for a free worker"));
-    let bad = m.form("/builders/a%20b/force", &[("token", &token), ("properties", "nothing")]).await;
+    let fields = [("token", token.as_str()), ("properties", "nothing"), ("priority", "high")];
+    let bad = m.form("/builders/a%20b/force", &fields).await;
     assert_eq!(bad.status(), 400);
-    assert!(bad.text().await.unwrap().contains("<h1>"));
+    let page = bad.text().await.unwrap();
+    assert!(page.contains("<h1>") && page.contains("whole number") && page.contains("name=value"), "{page}");
     let claim = claim(world.db(), session).await;
     assert_eq!(claim.properties.get("b"), Some(&serde_json::json!("2 3")));
     let running = Running::begin(world.db(), claim, "s").await;
@@ -212,5 +261,31 @@ async fn assets_are_kept_for_ever_under_their_hash() {
         }
     }
     assert_eq!(m.get("/assets/0/none.js").await.status(), 404);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn the_page_of_a_build_hears_of_what_it_triggered_until_that_is_over() {
+    let world = World::new(1).await;
+    let (m, db) = (world.one(), world.db());
+    project(db, &["up", "down"]).await;
+    let session = worker(db, "w").await;
+    submit(db, "up", "x").await;
+    let running = Running::begin(db, claim(db, session).await, "s").await;
+    let heard = async || attribute(&m.page("/builders/up/builds/1").await.1, "#main", "data-events");
+    assert_eq!(heard().await, ["buildid=1"]);
+    let child = NewBuildset {
+        builders: vec!["down".into()],
+        parent: Some((BuildId(running.claim.build), None)),
+        ..NewBuildset::default()
+    };
+    let child = run_tx!(db, "test", |c| buildset_insert(c, &child).await).unwrap().requests;
+    assert_eq!(heard().await, ["buildid=1&buildrequestid=2"]);
+    let page = m.page("/builders/up/builds/1").await.1;
+    assert_eq!(attribute(&page, "#triggered-builds[data-live] #triggered tbody tr", "id"), ["triggered-2"]);
+    running.end(db, Results::Success).await;
+    assert_eq!(heard().await, ["buildid=1&buildrequestid=2"], "it is over, and what it triggered is not");
+    run_tx!(db, "test", |c| requests_cancel(c, &child, "enough").await).unwrap();
+    assert_eq!(heard().await, [""; 0]);
     world.end().await;
 }

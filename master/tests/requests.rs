@@ -5,13 +5,7 @@ mod common;
 use common::*;
 use scraper::{Html, Selector};
 use serde_json::{Value, json};
-use tidemill_lang::{Limits, Project};
-use tidemill_master::projects::wanted;
 use tidemill_model::Results;
-use tidemill_model::revision::Files;
-use tidemill_schema::Db;
-use tidemill_schema::config::{revision_activate, revision_insert};
-use tidemill_schema::run_tx;
 
 const PROJECT: &str = r#"
 factory = util.BuildFactory([steps.ShellCommand(command = "true")])
@@ -34,22 +28,11 @@ c = {
             util.BooleanParameter(name = "clean", default = True),
             util.NestedParameter(name = "options", label = "Options", fields = [util.IntParameter(name = "jobs", default = 2)]),
             util.FixedParameter(name = "forced", default = True),
+            util.InheritBuildParameter(name = "like"),
         ],
     )],
 }
 "#;
-
-async fn apply(db: &Db, text: &str) {
-    let files = Files::single(text);
-    let project = Project::evaluate(&files, &Limits::default()).unwrap();
-    let definition = serde_json::to_value(project.definition()).unwrap();
-    let wanted = wanted(project.definition());
-    run_tx!(db, "test", |c| {
-        let id = revision_insert(c, &files, &definition, 1, "", "test").await?;
-        revision_activate(c, id, &wanted).await
-    })
-    .unwrap();
-}
 
 fn attribute(page: &str, selector: &str, name: &str) -> Vec<String> {
     let (page, selector) = (Html::parse_document(page), Selector::parse(selector).unwrap());
@@ -160,6 +143,15 @@ async fn a_form_on_a_page_keeps_what_was_typed_and_shows_each_error_at_its_field
     assert!(errors[0].contains("must match") && errors[1].contains("whole number"));
     assert_eq!(attribute(&page, "[aria-invalid]", "name"), ["version", "options_jobs"]);
 
+    // What only the database knows is told in the same way.
+    let typed = [("token", token.as_str()), ("builderNames", "linux"), ("version", "1"), ("like", "linux/99")];
+    let refused = m.form("/forceschedulers/release/force", &typed).await;
+    assert_eq!(refused.status(), 400);
+    let page = refused.text().await.unwrap();
+    assert_eq!(attribute(&page, "[aria-invalid]", "name"), ["like"]);
+    assert_eq!(attribute(&page, "input[name=version]", "value"), ["1"]);
+    assert_eq!(texts(&page, "p.error"), ["there is no build `linux/99`"]);
+
     let good = [
         ("token", token.as_str()),
         ("builderNames", "linux"),
@@ -230,5 +222,61 @@ async fn people_see_why_a_request_waits_and_change_it() {
     let set = again["buildsetid"].as_i64().unwrap();
     let stamp = &m.json(&format!("buildsets/{set}")).await["buildsets"][0]["sourcestamps"][0];
     assert_eq!((&stamp["revision"], &stamp["branch"]), (&Value::Null, &json!("main")));
+    world.end().await;
+}
+
+const CHOICE: &str = r#"
+c = {}
+f = util.BuildFactory([steps.ShellCommand(command = ["true"])])
+c["builders"] = [
+    util.BuilderConfig(name = "linux", workernames = ["ada", "bob"], factory = f),
+    util.BuilderConfig(name = "mac", workernames = ["eve"], factory = f),
+]
+c["schedulers"] = [schedulers.ForceScheduler(name = "pick", builderNames = ["linux", "mac"],
+    properties = [util.WorkerChoiceParameter()])]
+"#;
+
+#[tokio::test]
+async fn a_form_offers_the_workers_that_may_build_it_and_the_chosen_one_is_waited_for() {
+    let world = World::new(1).await;
+    apply(world.db(), CHOICE).await;
+    for name in ["ada", "bob", "eve", "zoe"] {
+        tidemill_schema::workers::worker_enrol(world.db(), name).await.unwrap();
+    }
+    let m = world.one();
+    let choices = async |path: &str| {
+        let all = m.json(path).await;
+        let fields = all["forceschedulers"][0]["all_fields"].as_array().unwrap().clone();
+        fields.into_iter().find(|f| f["type"] == "worker").unwrap()["choices"].clone()
+    };
+    assert_eq!(choices("forceschedulers").await, json!(["ada", "bob", "eve"]));
+    assert_eq!(choices("builders/linux/forceschedulers").await, json!(["ada", "bob"]));
+    let (_, page) = m.page("/builders/linux").await;
+    assert_eq!(attribute(&page, "select[name=workername] option", "value"), ["", "ada", "bob"]);
+
+    let (status, problem) =
+        m.post("/api/v2/forceschedulers/pick/force", json!({"workername": "eve", "builderNames": ["linux"]})).await;
+    assert_eq!((status.as_u16(), problem["errors"][0]["field"].as_str()), (400, Some("workername")));
+    let told = problem["errors"][0]["detail"].as_str().unwrap();
+    assert_eq!(told, "worker `eve` may not build `linux`; choose one of ada, bob");
+    let (status, made) =
+        m.post("/api/v2/forceschedulers/pick/force", json!({"workername": "bob", "builderNames": ["linux"]})).await;
+    assert_eq!(status, 201, "{made}");
+    let request = &m.json("buildrequests/1").await["buildrequests"][0];
+    assert_eq!(
+        (&request["workername"], request["waits_for"].as_str()),
+        (&json!("bob"), Some("worker bob, which was chosen for it and is not connected"),)
+    );
+    let (_, page) = m.page("/buildrequests/1").await;
+    assert!(page.contains("It waits for worker bob, which was chosen for it and is not connected."), "{page}");
+    assert_eq!(
+        m.json("buildsets/1/properties").await["properties"][0]["workername"],
+        json!(["bob", "Force Build Form"])
+    );
+    // Whoever names a worker means it; here one that the builder may not use.
+    let (_, made) = m.post("/api/v2/builders/linux/force", json!({"properties": {"workername": "eve"}})).await;
+    let id = made["buildrequestids"][0].as_i64().unwrap_or(2);
+    let why = m.json(&format!("buildrequests/{id}")).await["buildrequests"][0]["waits_for"].clone();
+    assert_eq!(why, "worker eve, which was chosen for it and is none that its builder may use");
     world.end().await;
 }

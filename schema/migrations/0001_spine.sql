@@ -149,8 +149,11 @@ create table builders (
     steps        text[] not null default '{}',
     locks        jsonb check (jsonb_array_length(locks) > 0),
     lock_rule    boolean not null default false,
+    virtual      boolean not null default false,
     created_at   timestamptz not null default tidemill_now()
 );
+comment on column builders.virtual is
+    'Made by a request that asked for it (virtual_builder_name): builds appear under it, nothing is asked of it, and no revision retires it.';
 comment on column builders.locks is 'Locks that each of its builds holds, as in lang::definition; null without.';
 comment on column builders.lock_rule is 'They come from a function of the build: only a replica that asked it may claim.';
 comment on table builders is 'One row for each name ever defined; `active` says whether the active revision defines it. Build numbers come from the sequence build_number_<id>.';
@@ -226,10 +229,13 @@ create table worker_sessions (
     state      text not null default 'open' check (state in ('open', 'superseded', 'closed')),
     free       int not null default 0,
     opened_at  timestamptz not null default tidemill_now(),
-    seen_at    timestamptz not null default tidemill_now()
+    seen_at    timestamptz not null default tidemill_now(),
+    missing_at timestamptz
 ) with (fillfactor = 50);
 comment on table worker_sessions is 'One life of a worker process. `seen_at` and `free` are written every 15 s for all sessions of a replica by one statement, for people only.';
+comment on column worker_sessions.missing_at is 'When it was told that its worker stays away; null while it does not.';
 create unique index worker_sessions_open on worker_sessions (worker_id) where state = 'open';
+create index worker_sessions_worker on worker_sessions (worker_id, id);
 
 ------------------------------------------------------------------ changes
 
@@ -475,8 +481,15 @@ create table build_requests (
     complete_reason text,
     collapse_key   bytea,
     collapsed_into bigint,
+    worker_name    text,
+    trusted        boolean not null default true,
+    virtual_id     bigint,
     check ((complete_at is null) = (results is null))
 ) with (fillfactor = 45);
+comment on column build_requests.worker_name is 'Only this worker may build it; null: any that its builder names.';
+comment on column build_requests.trusted is
+    'False: what buildset_trusted() said of its buildset; it is not given to workers that take trusted changes only. Looked at once more by a claim of such a worker.';
+comment on column build_requests.virtual_id is 'The virtual builder under which its builds appear.';
 comment on table build_requests is
     'The wish for one build of one builder. Not written by a claim: it is pending while in request_queue or request_waits, collapsed while it waits for the request that it became part of, claimed while it has a lease, complete when complete_at is set. Never completed with RETRY (D-15).';
 comment on column build_requests.complete_reason is 'Why it ended without a build that says it: cancelled by whom, superseded by what, no worker. Null where its builds tell.';
@@ -493,9 +506,34 @@ create table lanes (
     id         bigint generated always as identity primary key,
     builder_id bigint not null references builders on delete cascade,
     priority   int not null,
-    unique (builder_id, priority)
+    worker_name text,
+    trusted    boolean not null default true,
+    virtual_id bigint,
+    unique nulls not distinct (builder_id, priority, worker_name, trusted, virtual_id)
 );
-comment on table lanes is 'A builder at one priority. Within a lane the queue''s key rises with time, so a claim starts at a remembered low bound and never walks over dead rows.';
+comment on column lanes.worker_name is 'What only this worker may take, who was chosen for it; null: for all that the builder names.';
+comment on column lanes.trusted is 'False: what outsiders sent, which workers for trusted changes do not take.';
+comment on column lanes.virtual_id is 'Its builds appear under this virtual builder.';
+comment on table lanes is 'A builder at one priority, apart for what not every one of its workers may take. Within a lane the queue''s key rises with time, so a claim starts at a remembered low bound and never walks over dead rows.';
+
+-- The lane of these terms, made if it is not there.
+create function lane_of(p_builder bigint, p_priority int, p_worker text, p_trusted boolean, p_virtual bigint)
+returns bigint
+language plpgsql
+as $$
+declare
+    v_lane bigint;
+begin
+    for i in 1 .. 2 loop
+        select l.id into v_lane from lanes l
+         where l.builder_id = p_builder and l.priority = p_priority and l.trusted = p_trusted
+           and l.worker_name is not distinct from p_worker and l.virtual_id is not distinct from p_virtual;
+        exit when v_lane is not null;
+        insert into lanes (builder_id, priority, worker_name, trusted, virtual_id)
+        values (p_builder, p_priority, p_worker, p_trusted, p_virtual) on conflict do nothing;
+    end loop;
+    return v_lane;
+end $$;
 
 create sequence request_ticket;
 create table request_queue (
@@ -514,9 +552,11 @@ create table request_waits (
     request_id bigint primary key,
     lane       bigint not null,
     attempt    int not null,
-    why        text not null check (why in ('back-off')),
-    until      timestamptz
+    why        text not null check (why in ('back-off', 'refused')),
+    until      timestamptz,
+    said       text
 );
+comment on column request_waits.said is 'Of one that a function of the project refused: what it said.';
 comment on table request_waits is 'What cannot start yet; moved to request_queue with a new ticket when `until` has passed.';
 create index request_waits_until on request_waits (until);
 
@@ -558,20 +598,22 @@ language sql stable
 as $$
     select g.default_properties || s.properties || g.properties || jsonb_build_object(
                'buildername', jsonb_build_array(u.name, 'Builder'),
-               'builderid', jsonb_build_array(b.builder_id, 'Builder'),
+               'builderid', jsonb_build_array(u.id, 'Builder'),
                'workername', jsonb_build_array(w.name, 'Worker'),
                'buildnumber', jsonb_build_array(b.number, 'Build'))
       from builds b, builder_settings g, build_requests q, buildsets s, builders u, workers w
      where b.id = build and g.id = b.settings_id and q.id = b.request_id and s.id = q.buildset_id
-       and u.id = b.builder_id and w.id = b.worker_id
+       and u.id = q.builder_id and w.id = b.worker_id
 $$;
 
 create table leases (
     build_id   bigint primary key,
     session_id bigint not null,
     token      text not null,
-    expires_at timestamptz not null
+    expires_at timestamptz not null,
+    builder_id bigint not null
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+comment on column leases.builder_id is 'The builder that it was claimed for, also where the build appears under a virtual one.';
 comment on table leases is 'Who may write for a build. Runs by the database clock; renewed in batches; gone when the build is final. Few rows: read by a scan when looking for expired ones.';
 
 create table build_batches (

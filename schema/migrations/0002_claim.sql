@@ -10,6 +10,17 @@
 -- Order. Builders by their highest waiting priority, then by their oldest
 -- request; within a builder by priority, then age; a random free slot (D-42).
 --
+-- Fair shares (docs/adr/0024). Where a project has a share, what has the same
+-- priority goes in the order of live builds by share of the projects: each build
+-- that is given counts at once, so that free slots are dealt out one by one. What
+-- runs is counted without a lock: two replicas may be off by what they give in the
+-- same moment.
+--
+-- Whom. A lane holds what the same workers may take: of those of its builder, one
+-- that was chosen, and of what outsiders sent those that take it. A worker that
+-- takes trusted changes only looks once more at what it gets from a lane of trusted
+-- ones, because what is trusted may change while it waits: then it moves apart.
+--
 -- Where the project has policies, the replica decides and names what is to go
 -- where (p_picks_…): exactly those pairs are claimed that are still there, if the
 -- revision by which it decided is still the active one.
@@ -30,11 +41,12 @@
 -- only the index that begins with the session.
 
 create type claim_row as (
-    slot         int,      -- which of the polls got it, from 1
-    build_id     bigint,
+    slot         int,      -- which of the polls got it, from 1; 0: another revision is the active one
+    build_id     bigint,   -- null: the row says how much of the poll's `free` could be used
     token        int,      -- which of the tokens is its, from 1; null: delivered again, the rest too
     attempt      int,
     builder_id   bigint,
+    shown_id     bigint,   -- the builder that it appears under: its own, or a virtual one
     number       bigint,
     request_id   bigint,
     buildset_id  bigint,
@@ -42,15 +54,63 @@ create type claim_row as (
     revision_id  bigint,
     worker_id    bigint,
     lane         bigint,   -- where it came from,
-    ticket       bigint    -- for the caller's low bounds
+    ticket       bigint,   -- for the caller's low bounds
+    usable       int       -- without a build: slots, fewer than the poll said, that may take something
 );
+
+-- The builder itself, while it is a virtual one: a revision may define one of its name.
+create function virtual_of(p_virtual bigint) returns bigint
+language sql stable
+as $$ select case when p_virtual is not null then (select v.id from builders v where v.id = p_virtual and v.virtual) end $$;
+
+-- Puts a request that a claim took out of the queue into the lane of what is not
+-- trusted: workers that take trusted changes only do not look there.
+create function request_distrust(p_request bigint, p_buildset bigint, p_attempt int) returns void
+language plpgsql
+as $$
+declare
+    r record;
+begin
+    update build_requests q set trusted = false where q.id = p_request and q.complete_at is null
+    returning q.builder_id, q.priority, q.worker_name, q.virtual_id into r;
+    insert into request_queue (lane, request_id, buildset_id, attempt)
+    values (lane_of(r.builder_id, r.priority, r.worker_name, false, r.virtual_id), p_request, p_buildset, p_attempt);
+end $$;
+
+-- Which of the free slots each row gets, as its place: what is not trusted none of a
+-- picky worker, and null if there is no other. At least as many slots as rows.
+create function claim_seats(p_trusted boolean[], p_picky boolean[]) returns int[]
+language plpgsql immutable
+as $$
+declare
+    v_seats int[] := array_fill(null::int, array[cardinality(p_trusted)]);
+    v_free  int[];
+begin
+    v_free := array(select k from generate_subscripts(p_picky, 1) k where not p_picky[k] order by k);
+    for i in 1 .. cardinality(p_trusted) loop
+        if not p_trusted[i] then
+            v_seats[i] := v_free[1];
+            v_free := v_free[2:];
+        end if;
+    end loop;
+    v_free := array(select k from generate_subscripts(p_picky, 1) k where k <> all(array_remove(v_seats, null)) order by k);
+    for i in 1 .. cardinality(p_trusted) loop
+        if p_trusted[i] then
+            v_seats[i] := v_free[1];
+            v_free := v_free[2:];
+        end if;
+    end loop;
+    return v_seats;
+end $$;
 
 -- p_sessions, p_polls, p_free, p_newest: one element for each waiting poll.
 -- p_tokens: random lease tokens, at least as many as the free slots together.
 -- p_lanes, p_lows: lanes that may hold work for these sessions, each with the
 -- ticket from which to look. p_term: term of the new leases.
 -- p_picks_…: for each pair the place in the queue and the number of the poll, in
--- the order of importance; then p_lanes is empty. p_revision: by which was decided.
+-- the order of importance; then p_lanes is empty. p_revision: by which was decided, that
+-- there is nothing to decide too; 0: by none. Of another one than the active nothing is
+-- claimed, and a row with slot 0 says so.
 -- p_picks_locks: for each pair the locks of its builder, null where it has none; or
 -- empty, if no builder of the revision has any.
 create function claim_builds(
@@ -74,6 +134,15 @@ declare
     v_most      int[] := array_fill(null::int, array[cardinality(p_sessions)]);    -- max_builds, less what runs
     v_guards    jsonb[] := array_fill(null::jsonb, array[cardinality(p_sessions)]);  -- locks of the worker's definition
     v_guarded   boolean := false;  -- any of them
+    v_picky     boolean[] := array_fill(false, array[cardinality(p_sessions)]);  -- takes trusted changes only
+    v_some_picky boolean := false;  -- any of them
+    v_all       boolean;           -- all free slots may build the lane
+    v_fair      boolean;           -- some project has a share
+    v_before_pass int;             -- how many were taken before this pass over the lanes
+    v_most_each int;               -- of a lane at once
+    v_depth     int;               -- rows of a lane in a fair order
+    v_seats     int[];             -- which of v_may each row gets
+    v_lanes     refcursor;
     v_limited   boolean := false;  -- any max_builds
     v_locked    boolean := false;  -- the rows of all locks that this claim may take
     v_left      int;
@@ -88,6 +157,7 @@ declare
     t_attempt int[] := '{}';    t_builder bigint[] := '{}';  t_settings bigint[] := '{}';
     t_number regclass[] := '{}'; t_slot int[] := '{}';      t_buildset bigint[] := '{}';
     t_build bigint[] := '{}';    -- where it had to be known before: it holds locks
+    t_virtual bigint[] := '{}';  -- the virtual builder that it appears under
     -- one lane, or pick, with locks
     v_own       jsonb;
     v_before    bigint;
@@ -97,9 +167,8 @@ declare
 begin
     -- The row locks come first, in id order; what is read after them is current.
     for r in
-        select s.id, s.worker_id, w.name, w.paused, s.vocabulary, s.state, d.locks, d.max_builds
+        select s.id, s.worker_id, w.name, w.paused, s.vocabulary, s.state
           from worker_sessions s join workers w on w.id = s.worker_id
-          left join worker_definitions d on d.worker_name = w.name
          where s.id = any(p_sessions)
          order by s.id
            for update of s
@@ -110,15 +179,6 @@ begin
             v_names[v_n] := r.name;
         end if;
         v_levels[v_n] := r.vocabulary;
-        if r.locks is not null then
-            v_guards[v_n] := r.locks;
-            v_guarded := true;
-        end if;
-        if r.max_builds is not null then
-            v_most[v_n] := r.max_builds - (select count(*) from leases l join builds b on b.id = l.build_id
-                                            where b.worker_id = r.worker_id);
-            v_limited := true;
-        end if;
         if r.state <> 'open' or r.paused then
             v_free[v_n] := 0;
         end if;
@@ -127,8 +187,27 @@ begin
     -- Below nothing waits; but a statement sees what is committed when it begins. So
     -- the one that reads builders reads the revision once more, and nothing is claimed
     -- if another one was activated in between: the next claim finds it.
-    select a.revision_id, c.vocabulary into v_revision, v_level
-      from active_revision a join config_revisions c on c.id = a.revision_id;
+    for r in
+        select a.revision_id, c.vocabulary, d.worker_name, d.locks, d.max_builds, d.trusted_only
+          from active_revision a
+          join config_revisions c on c.id = a.revision_id
+          left join worker_definitions d on d.worker_name = any(v_names)
+    loop
+        v_revision := r.revision_id;
+        v_level := r.vocabulary;
+        continue when r.worker_name is null;
+        v_n := array_position(v_names, r.worker_name);
+        v_guards[v_n] := r.locks;
+        v_guarded := v_guarded or r.locks is not null;
+        v_most[v_n] := r.max_builds;
+        v_limited := v_limited or r.max_builds is not null;
+        v_picky[v_n] := r.trusted_only;
+        v_some_picky := v_some_picky or r.trusted_only;
+    end loop;
+    if p_revision > 0 and v_revision <> p_revision then
+        v_free := array_fill(0, array[cardinality(v_free)]);
+        return next row(0, null, null, null, null, null, null, null, null, null, null, null, null, null, null)::claim_row;
+    end if;
     for i in 1 .. cardinality(v_free) loop
         if v_levels[i] < coalesce(v_level, 0) then
             v_free[i] := 0;
@@ -160,30 +239,63 @@ begin
             v_free[r.n] := greatest(0, v_free[r.n] - cardinality(r.ids));
             return query
             select r.n, b, null::int, null::int, null::bigint, null::bigint, null::bigint, null::bigint,
-                   null::bigint, null::bigint, null::bigint, null::bigint, null::bigint
+                   null::bigint, null::bigint, null::bigint, null::bigint, null::bigint, null::bigint, null::int
               from unnest(r.ids) b;
         end if;
     end loop;
 
     if v_limited then
+        -- All together: a look at each worker's would read the leases of all once more.
+        for r in
+            select s.worker_id, count(*)::int as n
+              from leases l join worker_sessions s on s.id = l.session_id
+             where s.worker_id = any(v_workers) group by s.worker_id
+        loop
+            v_n := array_position(v_workers, r.worker_id);
+            v_most[v_n] := v_most[v_n] - r.n;
+        end loop;
         for i in 1 .. cardinality(v_free) loop
             v_free[i] := greatest(0, least(v_free[i], v_most[i]));
         end loop;
     end if;
 
+    -- That nothing went to such a slot does not say that its lane is empty.
+    return query
+    select u.slot::int, null::bigint, null::int, null::int, null::bigint, null::bigint, null::bigint, null::bigint,
+           null::bigint, null::bigint, null::bigint, null::bigint, null::bigint, null::bigint, u.free
+      from unnest(v_free, p_free) with ordinality u(free, said, slot) where u.free < u.said;
+
     if cardinality(p_picks_lane) > 0 then
         if v_revision = p_revision then
+            if v_some_picky then
+                -- What is trusted no longer is put apart, and so is not there for this pick.
+                for r in
+                    select k.here, k.request_id
+                      from unnest(p_picks_lane, p_picks_ticket, p_picks_slot) p(lane, ticket, slot)
+                      join lanes n on n.id = p.lane and n.trusted
+                     cross join lateral (
+                           select q.ctid as here, q.request_id, q.buildset_id from request_queue q
+                            where q.lane = p.lane and q.ticket = p.ticket
+                              for update skip locked) k
+                     where v_picky[p.slot] and not buildset_trusted(k.buildset_id)
+                loop
+                    delete from request_queue where ctid = r.here returning request_id, buildset_id, attempt into took;
+                    perform request_distrust(took.request_id, took.buildset_id, took.attempt);
+                end loop;
+            end if;
             with wanted as materialized (
-                select p.lane, p.ticket, p.slot, n.builder_id, b.settings_id,
+                select p.lane, p.ticket, p.slot, n.builder_id, virtual_of(n.virtual_id) as virtual_id, b.settings_id,
                        row_number() over (partition by p.slot order by p.ord) as nth,
                        b.locks is not null or b.lock_rule or v_guards[p.slot] is not null as locks
                   from unnest(p_picks_lane, p_picks_ticket, p_picks_slot) with ordinality p(lane, ticket, slot, ord)
                   join lanes n on n.id = p.lane
                   join builders b on b.id = n.builder_id and b.active and not b.paused
                   join active_revision a on a.revision_id = p_revision
-                 where b.any_worker
-                    or exists (select from builder_workers w
-                                where w.builder_id = b.id and w.worker_name = v_names[p.slot])
+                 where (b.any_worker
+                        or exists (select from builder_workers w
+                                    where w.builder_id = b.id and w.worker_name = v_names[p.slot]))
+                   and (n.worker_name is null or n.worker_name = v_names[p.slot])
+                   and (n.trusted or not v_picky[p.slot])
             ), gone as (
                 delete from request_queue
                  where ctid = any(array(
@@ -199,14 +311,15 @@ begin
                    coalesce(array_agg(g.request_id), '{}'), coalesce(array_agg(g.buildset_id), '{}'),
                    coalesce(array_agg(g.attempt), '{}'), coalesce(array_agg(x.builder_id), '{}'),
                    coalesce(array_agg(x.settings_id), '{}'), coalesce(array_agg(x.slot), '{}'),
-                   coalesce(array_agg(('build_number_' || x.builder_id)::regclass), '{}')
-              into t_lane, t_ticket, t_request, t_buildset, t_attempt, t_builder, t_settings, t_slot, t_number
+                   coalesce(array_agg(('build_number_' || coalesce(x.virtual_id, x.builder_id))::regclass), '{}'),
+                   coalesce(array_agg(x.virtual_id), '{}')
+              into t_lane, t_ticket, t_request, t_buildset, t_attempt, t_builder, t_settings, t_slot, t_number, t_virtual
               from gone g join wanted x on x.lane = g.lane and x.ticket = g.ticket;
             t_build := array_fill(null::bigint, array[cardinality(t_request)]);
             if cardinality(p_picks_locks) > 0 or v_guarded then
                 perform locks_lock(p_picks_locks || v_guards);
                 for r in
-                    select p.lane, p.ticket, p.slot, n.builder_id, b.settings_id, b.lock_rule, k.request_id,
+                    select p.lane, p.ticket, p.slot, n.builder_id, virtual_of(n.virtual_id) as virtual_id, b.settings_id, b.lock_rule, k.request_id,
                            case when b.lock_rule then p_picks_locks[p.ord] else b.locks end as own
                       from unnest(p_picks_lane, p_picks_ticket, p_picks_slot) with ordinality p(lane, ticket, slot, ord)
                       join lanes n on n.id = p.lane
@@ -217,6 +330,8 @@ begin
                        and (b.any_worker
                             or exists (select from builder_workers w
                                         where w.builder_id = b.id and w.worker_name = v_names[p.slot]))
+                       and (n.worker_name is null or n.worker_name = v_names[p.slot])
+                       and (n.trusted or not v_picky[p.slot])
                      order by p.ord
                 loop
                     continue when r.lock_rule and r.own is null
@@ -248,7 +363,8 @@ begin
                     t_builder := t_builder || r.builder_id;
                     t_settings := t_settings || r.settings_id;
                     t_slot := t_slot || r.slot;
-                    t_number := t_number || ('build_number_' || r.builder_id)::regclass;
+                    t_virtual := t_virtual || r.virtual_id;
+                    t_number := t_number || ('build_number_' || coalesce(r.virtual_id, r.builder_id))::regclass;
                     t_build := t_build || v_build;
                 end loop;
             end if;
@@ -258,9 +374,42 @@ begin
     end if;
     v_left := cardinality(v_slots);
 
-    if v_left > 0 then
-        for r in
-            select l.lane, l.low, n.builder_id, b.any_worker, b.settings_id, b.locks, b.lock_rule,
+    v_fair := v_left > 0 and exists (select from project_shares);
+    while v_left > 0 loop
+        v_before_pass := cardinality(t_request);
+        if v_fair then
+            -- As many rows of each lane as matter, and few together; another pass takes what is left.
+            v_depth := greatest(1, least(v_left, 2000 / cardinality(p_lanes)));
+            v_most_each := 1;
+            open v_lanes for
+            select l.lane, l.low, n.builder_id, n.worker_name as chosen, n.trusted, virtual_of(n.virtual_id) as virtual_id,
+                   b.any_worker, b.settings_id, b.locks, b.lock_rule,
+                   (select a.revision_id from active_revision a) as revision_id,
+                   case when not b.any_worker then array(
+                       select w.worker_name from builder_workers w
+                        where w.builder_id = b.id and w.worker_name = any(v_names)) end as workers
+              from unnest(p_lanes, p_lows) as l(lane, low)
+              join lanes n on n.id = l.lane
+              join builders b on b.id = n.builder_id and b.active and not b.paused
+              left join project_shares h on h.project = b.project
+              left join (select u.project, count(*) as n
+                           from (select k.builder_id from leases k union all select unnest(t_builder)) k
+                           join builders u on u.id = k.builder_id
+                          group by u.project) live on live.project = b.project
+             cross join lateral (
+                  select q.request_id from request_queue q
+                   where q.lane = l.lane and q.ticket >= l.low
+                   order by q.ticket limit v_depth) head
+             order by n.priority desc,
+                      (coalesce(live.n, 0) - 1
+                       + row_number() over (partition by b.project, n.priority order by head.request_id))
+                      / coalesce(h.share, 1),
+                      head.request_id;
+        else
+            v_most_each := v_left;
+            open v_lanes for
+            select l.lane, l.low, n.builder_id, n.worker_name as chosen, n.trusted, virtual_of(n.virtual_id) as virtual_id,
+                   b.any_worker, b.settings_id, b.locks, b.lock_rule,
                    (select a.revision_id from active_revision a) as revision_id,
                    case when not b.any_worker then array(
                        select w.worker_name from builder_workers w
@@ -274,17 +423,22 @@ begin
                    order by q.ticket limit 1) head
              order by max(n.priority) over (partition by n.builder_id) desc,
                       min(head.request_id) over (partition by n.builder_id),
-                      n.priority desc
+                      n.priority desc, head.request_id;
+        end if;
         loop
-            exit when v_left = 0 or r.revision_id is distinct from v_revision;
+            fetch v_lanes into r;
+            exit when not found or v_left = 0 or r.revision_id is distinct from v_revision;
             continue when r.lock_rule;
-            if r.any_worker then
+            v_all := r.any_worker and r.chosen is null and (r.trusted or not v_some_picky);
+            if v_all then
                 v_may := v_slots;
             else
                 select array_agg(u.i order by u.place), array_agg(u.place::int order by u.place)
                   into v_may, v_places
                   from unnest(v_slots) with ordinality u(i, place)
-                 where v_names[u.i] = any(r.workers);
+                 where (r.any_worker or v_names[u.i] = any(r.workers))
+                   and (r.chosen is null or v_names[u.i] = r.chosen)
+                   and (r.trusted or not v_picky[u.i]);
                 continue when v_may is null;
             end if;
             if r.locks is not null or v_guarded then
@@ -299,6 +453,7 @@ begin
                 select w.ticket into v_before from lock_waiters w
                  where w.builder_id = r.builder_id and w.request_id is null;
                 for i in 1 .. cardinality(v_may) loop
+                    exit when cardinality(v_places_taken) >= v_most_each;
                     continue when v_workers[v_may[i]] = any(v_tried);
                     v_build := nextval('builds_id_seq');
                     if not lock_take(v_own, v_workers[v_may[i]], v_build, 0, v_before) then
@@ -315,6 +470,11 @@ begin
                         delete from lock_holds where build_id = v_build;
                         exit;
                     end if;
+                    if v_picky[v_may[i]] and r.trusted and not buildset_trusted(took.buildset_id) then
+                        delete from lock_holds where build_id = v_build;
+                        perform request_distrust(took.request_id, took.buildset_id, took.attempt);
+                        continue;
+                    end if;
                     delete from lock_waiters where ticket = v_before;
                     v_before := null;
                     t_ticket := t_ticket || took.ticket;
@@ -323,11 +483,12 @@ begin
                     t_attempt := t_attempt || took.attempt;
                     t_lane := t_lane || r.lane;
                     t_builder := t_builder || r.builder_id;
+                    t_virtual := t_virtual || r.virtual_id;
                     t_settings := t_settings || r.settings_id;
-                    t_number := t_number || ('build_number_' || r.builder_id)::regclass;
+                    t_number := t_number || ('build_number_' || coalesce(r.virtual_id, r.builder_id))::regclass;
                     t_slot := t_slot || v_may[i];
                     t_build := t_build || v_build;
-                    v_places_taken := v_places_taken || case when r.any_worker then i else v_places[i] end;
+                    v_places_taken := v_places_taken || case when v_all then i else v_places[i] end;
                 end loop;
                 v_left := v_left - cardinality(v_places_taken);
                 v_slots := array(select u.i from unnest(v_slots) with ordinality u(i, place)
@@ -346,7 +507,7 @@ begin
                  where ctid = any(array(
                        select c.ctid from request_queue c
                         where c.lane = r.lane and c.ticket >= r.low
-                        order by c.ticket limit cardinality(v_may)
+                        order by c.ticket limit least(cardinality(v_may), v_most_each)
                           for update skip locked))
                 returning ticket, request_id, buildset_id, attempt
             )
@@ -354,53 +515,81 @@ begin
                    array_agg(buildset_id) as buildsets, array_agg(attempt) as attempts
               into took from gone;
             continue when took.n = 0;
-            v_number := 'build_number_' || r.builder_id;
+            if v_some_picky and r.trusted then
+                v_seats := claim_seats(array(select buildset_trusted(g) from unnest(took.buildsets) g),
+                                       array(select v_picky[m] from unnest(v_may) m));
+                if array_position(v_seats, null) is not null then
+                    perform request_distrust(u.request, u.buildset, u.attempt)
+                       from unnest(took.requests, took.buildsets, took.attempts, v_seats) u(request, buildset, attempt, seat)
+                      where u.seat is null;
+                end if;
+                select count(*)::int as n, array_agg(u.ticket) as tickets, array_agg(u.request) as requests,
+                       array_agg(u.buildset) as buildsets, array_agg(u.attempt) as attempts, array_agg(u.seat) as seats
+                  into took
+                  from unnest(took.tickets, took.requests, took.buildsets, took.attempts, v_seats)
+                       u(ticket, request, buildset, attempt, seat)
+                 where u.seat is not null;
+                continue when took.n = 0;
+                v_seats := took.seats;
+            else
+                v_seats := null;
+            end if;
+            v_number := 'build_number_' || coalesce(r.virtual_id, r.builder_id);
             t_ticket := t_ticket || took.tickets;
             t_request := t_request || took.requests;
             t_buildset := t_buildset || took.buildsets;
             t_attempt := t_attempt || took.attempts;
             t_lane := t_lane || array_fill(r.lane, array[took.n]);
             t_builder := t_builder || array_fill(r.builder_id, array[took.n]);
+            t_virtual := t_virtual || array_fill(r.virtual_id, array[took.n]);
             t_settings := t_settings || array_fill(r.settings_id, array[took.n]);
             t_number := t_number || array_fill(v_number, array[took.n]);
-            t_slot := t_slot || v_may[1:took.n];
+            t_slot := t_slot || case when v_seats is null then v_may[1:took.n]
+                                     else array(select v_may[k] from unnest(v_seats) k) end;
             t_build := t_build || array_fill(null::bigint, array[took.n]);
             v_left := v_left - took.n;
-            if r.any_worker then
+            if v_seats is null and v_all then
                 v_slots := v_slots[took.n + 1:];
             else
+                v_places_taken := case when v_seats is null then v_places[1:took.n]
+                                       when v_all then v_seats
+                                       else array(select v_places[k] from unnest(v_seats) k) end;
                 v_slots := array(select u.i from unnest(v_slots) with ordinality u(i, place)
-                                  where u.place <> all(v_places[1:took.n]) order by u.place);
+                                  where u.place <> all(v_places_taken) order by u.place);
             end if;
         end loop;
-    end if;
+        close v_lanes;
+        exit when not v_fair or cardinality(t_request) = v_before_pass;
+    end loop;
 
     if cardinality(t_request) > 0 then
         return query
         with made as materialized (
             select coalesce(t.build, nextval('builds_id_seq')) as id, nextval(t.number) as number, t.request_id, t.attempt, t.builder_id,
+                   coalesce(t.virtual_id, t.builder_id) as shown_id,
                    t.settings_id, t.buildset_id, t.slot, t.lane, t.ticket, t.ord::int as token
               from unnest(t_request, t_attempt, t_builder, t_settings, t_buildset, t_number, t_slot, t_lane, t_ticket,
-                          t_build)
+                          t_build, t_virtual)
                    with ordinality
-                   as t(request_id, attempt, builder_id, settings_id, buildset_id, number, slot, lane, ticket, build, ord)
+                   as t(request_id, attempt, builder_id, settings_id, buildset_id, number, slot, lane, ticket, build,
+                        virtual_id, ord)
         ), stored as (
             insert into builds (id, builder_id, number, request_id, worker_id, session_id, poll,
                                 attempt, token, revision_id, settings_id)
-            select m.id, m.builder_id, m.number, m.request_id, v_workers[m.slot], p_sessions[m.slot], p_polls[m.slot],
+            select m.id, m.shown_id, m.number, m.request_id, v_workers[m.slot], p_sessions[m.slot], p_polls[m.slot],
                    m.attempt, p_tokens[m.token], v_revision, m.settings_id
               from made m
         ), leased as (
-            insert into leases (build_id, session_id, token, expires_at)
-            select m.id, p_sessions[m.slot], p_tokens[m.token], tidemill_now() + p_term from made m
+            insert into leases (build_id, session_id, token, expires_at, builder_id)
+            select m.id, p_sessions[m.slot], p_tokens[m.token], tidemill_now() + p_term, m.builder_id from made m
         ), told as (
             insert into events (kind, builder_id, build_id, data)
-            select 'builds.new', m.builder_id, m.id,
+            select 'builds.new', m.shown_id, m.id,
                    jsonb_build_object('number', m.number, 'buildrequestid', m.request_id)
               from made m
         )
-        select m.slot, m.id, m.token, m.attempt, m.builder_id, m.number, m.request_id, m.buildset_id, m.settings_id,
-               v_revision, v_workers[m.slot], m.lane, m.ticket
+        select m.slot, m.id, m.token, m.attempt, m.builder_id, m.shown_id, m.number, m.request_id, m.buildset_id, m.settings_id,
+               v_revision, v_workers[m.slot], m.lane, m.ticket, null::int
           from made m;
     end if;
 end $$;

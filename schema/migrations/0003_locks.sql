@@ -26,9 +26,17 @@ comment on column locks.capacities is 'Of a worker lock: {worker: capacity} wher
 create table worker_definitions (
     worker_name text primary key,
     locks       jsonb check (jsonb_array_length(locks) > 0),
-    max_builds  int check (max_builds > 0)
+    max_builds  int check (max_builds > 0),
+    missing_after interval,
+    trusted_only boolean not null default false
 );
-comment on table worker_definitions is 'What the active revision says of workers that a claim must know; workers of which it says nothing have no row.';
+comment on table worker_definitions is 'What the active revision says of workers that the database must know; workers of which it says nothing have no row.';
+comment on column worker_definitions.missing_after is 'After how long without a word of it its absence is told; null: an hour.';
+comment on column worker_definitions.trusted_only is 'It takes no build of what an outsider announced: buildset_trusted().';
+
+create function worker_takes_trusted_only(p_worker text) returns boolean
+language sql stable
+as $$ select exists (select from worker_definitions d where d.worker_name = p_worker and d.trusted_only) $$;
 
 create table lock_holds (
     lock_id   bigint not null,
@@ -124,19 +132,24 @@ $$;
 
 -- The judge. Walks the lines of these locks in the order of tickets and says of each
 -- waiter whether its locks could be had now; then, where one is given (p_own, on
--- p_worker; p_build: a build, else a step), whether its could: the row without ticket.
--- Waiters from p_before on come after it.
+-- p_worker; p_step_of: the build of which it is a step, null for a build), whether its
+-- could: the row without ticket. Waiters from p_before on come after it.
 --
 -- A waiter counts if it has not ended and, for a build, if a connected worker with a
 -- free slot could take it. One that could run now keeps its locks from all that come
 -- after it. One that lacks a single lock stands before them at that lock, so that no
 -- counting comer passes an earlier exclusive one (D-45); the locks that it could have
--- stay free for others until it has waited for lock_patience(). One that could run for
--- lock_turn() and did not (a function of the project says no, its worker fell silent)
--- holds up nobody until its locks were taken again.
+-- stay free for others until it has waited for lock_patience(), and after that for
+-- steps of builds that hold something: what it lacks may be theirs, or be held by who
+-- waits for them. One that could run for lock_turn() and did not (a function of the
+-- project says no, its worker fell silent) holds up nobody until its locks were taken
+-- again.
+--
+-- A lock whose kind changed: what is held of it as one of the cluster counts on every
+-- worker, and what is held of it on workers counts together.
 --
 -- The window is bounded: what stands behind 500 others may be passed.
-create function lock_walk(p_locks bigint[], p_before bigint, p_own jsonb, p_worker bigint, p_build boolean)
+create function lock_walk(p_locks bigint[], p_before bigint, p_own jsonb, p_worker bigint, p_step_of bigint)
 returns table (ticket bigint, may boolean)
 language plpgsql
 as $$
@@ -145,14 +158,17 @@ declare
     v_now       timestamptz := tidemill_now();
     -- what is taken of each place, with what those before keep for themselves
     s_key text[] := '{}'; s_used bigint[] := '{}'; s_shut boolean[] := '{}';
+    -- and what they keep out of patience only
+    k_used bigint[] := '{}'; k_shut boolean[] := '{}'; v_kept boolean := false; v_holds boolean;
     -- workers with a free slot, once somebody asks
     f_worker bigint[]; f_name text[];
-    -- an option: where it would be, and what of that is missing
-    o_at int[]; o_exclusive boolean[]; o_units int[]; o_missing int[];
+    -- an option: where it would be, what of that is missing, and what of this only
+    -- because others keep it out of patience
+    o_at int[]; o_exclusive boolean[]; o_units int[]; o_missing int[]; o_kept int[];
     -- the best one
-    b_at int[]; b_exclusive boolean[]; b_units int[]; b_missing int[];
+    b_at int[]; b_exclusive boolean[]; b_units int[]; b_missing int[]; b_kept int[];
     v_here boolean; v_options bigint[]; v_worker bigint; v_at int; v_fits boolean;
-    v_used bigint; v_shut boolean;
+    v_used bigint; v_shut boolean; v_room boolean;
     w record; p record;
 begin
     for w in
@@ -166,7 +182,8 @@ begin
                  order by 1 limit 500) t
           join lock_waiters k on k.ticket = t.ticket
          union all
-        select null, null, null, null, null, p_worker, p_own, null, null, p_build, true where p_own is not null
+        select null, null, null, p_step_of, null, p_worker, p_own, null, null, p_step_of is null, true
+         where p_own is not null
          order by ticket nulls last
     loop
         if w.comer or w.build_id is not null then
@@ -195,6 +212,11 @@ begin
                  where b.id = w.builder_id and b.active and not b.paused and v_here
                    and (b.any_worker or exists (select from builder_workers y
                                                  where y.builder_id = b.id and y.worker_name = u.name))
+                   -- Something of it waits that this worker may take.
+                   and exists (select from lanes n
+                                where n.builder_id = b.id and (n.worker_name is null or n.worker_name = u.name)
+                                  and (n.trusted or not worker_takes_trusted_only(u.name))
+                                  and (select q.ticket from request_queue q where q.lane = n.id limit 1) is not null)
                  order by u.id limit 100);
         end if;
         if not v_here then
@@ -204,9 +226,11 @@ begin
             continue;
         end if;
 
+        v_holds := v_kept and w.build_id is not null
+                   and exists (select from lock_holds h where h.build_id = w.build_id);
         b_missing := null;
         foreach v_worker in array v_options loop
-            o_at := '{}'; o_exclusive := '{}'; o_units := '{}'; o_missing := '{}';
+            o_at := '{}'; o_exclusive := '{}'; o_units := '{}'; o_missing := '{}'; o_kept := '{}';
             for p in select * from lock_places(w.accesses, v_worker, w.build) loop
                 v_at := array_position(s_key, p.lock_id || ':' || p.worker_id);
                 if v_at is null then
@@ -214,21 +238,34 @@ begin
                     s_key[v_at] := p.lock_id || ':' || p.worker_id;
                     select coalesce(sum(h.units), 0), coalesce(bool_or(h.mode = 'exclusive'), false)
                       into v_used, v_shut
-                      from lock_holds h where h.lock_id = p.lock_id and h.worker_id = p.worker_id;
+                      from (select x.units, x.mode from lock_holds x where x.lock_id = p.lock_id and x.worker_id = 0
+                             union all
+                            select x.units, x.mode from lock_holds x
+                             where x.lock_id = p.lock_id and x.worker_id >= greatest(1, p.worker_id)
+                               and x.worker_id <= case p.worker_id when 0 then 9223372036854775807 else p.worker_id end) h;
                     s_used[v_at] := v_used;
                     s_shut[v_at] := v_shut;
+                    k_used[v_at] := 0;
+                    k_shut[v_at] := false;
                 end if;
-                v_fits := not s_shut[v_at] and p.capacity > 0
+                v_room := not s_shut[v_at] and p.capacity > 0
                           and case when p.exclusive then s_used[v_at] = 0 else s_used[v_at] + p.units <= p.capacity end;
+                v_fits := v_room and (v_holds or not k_shut[v_at]
+                          and case when p.exclusive then k_used[v_at] = 0
+                                   else s_used[v_at] + k_used[v_at] + p.units <= p.capacity end);
                 o_at := o_at || v_at;
                 o_exclusive := o_exclusive || p.exclusive;
                 o_units := o_units || p.units;
                 if not v_fits then
                     o_missing := o_missing || v_at;
                 end if;
+                if v_room and not v_fits then
+                    o_kept := o_kept || v_at;
+                end if;
             end loop;
             if b_missing is null or cardinality(o_missing) < cardinality(b_missing) then
                 b_at := o_at; b_exclusive := o_exclusive; b_units := o_units; b_missing := o_missing;
+                b_kept := o_kept;
             end if;
             exit when cardinality(b_missing) = 0;
         end loop;
@@ -243,10 +280,14 @@ begin
         end if;
         continue when may and w.turn_at < v_now - lock_turn();
         for i in 1 .. cardinality(b_at) loop
-            continue when not may and w.since > v_now - lock_patience()
-                          and (cardinality(b_missing) > 1 or b_at[i] <> b_missing[1]);
-            s_used[b_at[i]] := s_used[b_at[i]] + b_units[i];
-            s_shut[b_at[i]] := s_shut[b_at[i]] or b_exclusive[i];
+            if may or b_missing = array[b_at[i]] and b_kept = '{}' then
+                s_used[b_at[i]] := s_used[b_at[i]] + b_units[i];
+                s_shut[b_at[i]] := s_shut[b_at[i]] or b_exclusive[i];
+            elsif b_missing = array[b_at[i]] or w.since <= v_now - lock_patience() then
+                k_used[b_at[i]] := k_used[b_at[i]] + b_units[i];
+                k_shut[b_at[i]] := k_shut[b_at[i]] or b_exclusive[i];
+                v_kept := true;
+            end if;
         end loop;
     end loop;
 end $$;
@@ -266,7 +307,8 @@ begin
     if cardinality(v_locks) = 0 then
         return true;
     end if;
-    if not (select k.may from lock_walk(v_locks, p_before, p_own, p_worker, p_step = 0) k where k.ticket is null) then
+    if not (select k.may from lock_walk(v_locks, p_before, p_own, p_worker, case when p_step > 0 then p_build_id end) k
+             where k.ticket is null) then
         return false;
     end if;
     insert into lock_holds (lock_id, worker_id, build_id, step, mode, units)
@@ -285,10 +327,12 @@ as $$
 declare
     v_ticket bigint;
 begin
+    -- Locked: a walk that holds no lock's row may just find it dead, and delete it.
     select w.ticket into v_ticket from lock_waiters w
      where case when p_build is not null then w.build_id = p_build and w.step = p_step
                 when p_request is not null then w.request_id = p_request
-                else w.builder_id = p_builder and w.request_id is null end;
+                else w.builder_id = p_builder and w.request_id is null end
+       for update;
     if v_ticket is null then
         insert into lock_waiters (builder_id, request_id, build_id, step, worker_id, accesses)
         values (p_builder, p_request, p_build, p_step, p_worker, p_own)

@@ -45,16 +45,34 @@ comment on column held_changes.pull is 'Which pull request it is the newest of; 
 comment on column held_changes.change is 'As it came: model::NewChange.';
 comment on column held_changes.change_id is 'What the approval inserted. No foreign key: changes may be removed before.';
 create unique index held_changes_waiting on held_changes (dialect, pull) where state = 'waiting';
-create index held_changes_branch on held_changes (repository, branch);
-create index held_changes_revision on held_changes (revision);
 
-create index changes_outside_branch on changes (repository, branch) where outsider is not null;
-create index changes_outside_revision on changes (revision) where outsider is not null;
+-- A branch of a repository, and a revision, as numbers that an index takes
+-- whatever the length of the texts; who looks compares those too. Null is null.
+create function branch_place(repository text, branch text) returns bigint
+language sql immutable
+as $$ select hashtextextended(branch, hashtextextended(repository, 2)) $$;
+create function revision_place(revision text) returns bigint
+language sql immutable
+as $$ select hashtextextended(revision, 3) $$;
+
+-- Where a forge keeps what is proposed to a repository: anybody's commits may be
+-- there. As model::repository::is_proposal.
+create function is_proposal(branch text) returns boolean
+language sql immutable
+as $$ select branch ~ '^refs/(pull|pull-requests|merge-requests|changes)/' $$;
+
+create index held_changes_branch on held_changes (branch_place(repository, branch));
+create index held_changes_revision on held_changes (revision_place(revision));
+
+create index changes_outside_branch on changes (branch_place(repository, branch)) where outsider is not null;
+create index changes_outside_revision on changes (revision_place(revision)) where outsider is not null;
+create index changes_own_proposals on changes (branch_place(repository, branch)) where outsider is null and branch like 'refs/%';
 
 -- Whether builds of a buildset may use secrets: no change of an outsider led to
 -- it, and none of its sources is what an outsider announced: neither by the
 -- branch (a pull request's own) nor by the revision, whoever asked for the
--- build. What a trusted change announced in the very same words is trusted: the
+-- build; nor is one a pull request of which nobody trusted announced anything.
+-- What a trusted change announced in the very same words is trusted: the
 -- commit was merged as it was. A buildset that a build asked for is at most as
 -- trusted as that one: it may have been handed properties.
 create function buildset_trusted(buildset bigint) returns boolean
@@ -77,9 +95,21 @@ as $$
                select 1 from family f join buildset_sourcestamps x on x.buildset_id = f.id
                 cross join lateral (select p.* from sourcestamps p where p.id = x.sourcestamp_id limit 1) s
                 where (exists (select 1 from changes c
-                                where c.repository = s.repository and c.branch = s.branch and c.outsider is not null)
-                       or exists (select 1 from changes c where c.revision = s.revision and c.outsider is not null)
-                       or exists (select 1 from held_changes h where h.repository = s.repository and h.branch = s.branch)
-                       or exists (select 1 from held_changes h where h.revision = s.revision))
+                                where branch_place(c.repository, c.branch) = branch_place(s.repository, s.branch)
+                                  and c.repository = s.repository and c.branch = s.branch and c.outsider is not null)
+                       or exists (select 1 from changes c
+                                   where revision_place(c.revision) = revision_place(s.revision)
+                                     and c.revision = s.revision and c.outsider is not null)
+                       or exists (select 1 from held_changes h
+                                   where branch_place(h.repository, h.branch) = branch_place(s.repository, s.branch)
+                                     and h.repository = s.repository and h.branch = s.branch)
+                       or exists (select 1 from held_changes h
+                                   where revision_place(h.revision) = revision_place(s.revision)
+                                     and h.revision = s.revision)
+                       or (is_proposal(s.branch)
+                           and not exists (select 1 from changes c
+                                            where branch_place(c.repository, c.branch) = branch_place(s.repository, s.branch)
+                                              and c.repository = s.repository and c.branch = s.branch
+                                              and c.outsider is null and c.branch like 'refs/%')))
                   and not exists (select 1 from changes t where t.sourcestamp_id = s.id and t.outsider is null))
 $$;

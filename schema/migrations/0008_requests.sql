@@ -34,8 +34,10 @@ declare
     p record;   -- its place
     b record;   -- its builder
     w record;   -- workers that may build it
+    v_trusted boolean;
+    v_chosen  text;   -- what is with the worker that was chosen for it
 begin
-    select q.id, q.builder_id, q.priority, q.complete_at, q.collapsed_into into r
+    select q.id, q.buildset_id, q.builder_id, q.priority, q.complete_at, q.collapsed_into, q.worker_name into r
       from build_requests q where q.id = p_request;
     if not found or r.complete_at is not null then
         return v_all;
@@ -47,13 +49,17 @@ begin
     select u.name, u.active, u.paused, u.any_worker, u.max_attempts, u.expires_after, u.requires into b
       from builders u where u.id = r.builder_id;
 
-    select q.why, q.until, q.attempt into p from request_waits q where q.request_id = p_request;
+    select q.why, q.until, q.attempt, q.said into p from request_waits q where q.request_id = p_request;
     if found then
         v_all := v_all || case p.why
             when 'back-off' then jsonb_build_object('why', 'back-off', 'until', floor(extract(epoch from p.until))::bigint,
                 'attempt', p.attempt, 'of', b.max_attempts,
                 'text', 'another attempt, after a back-off: number ' || p.attempt || ' of ' || b.max_attempts
                         || ', not before ' || to_char(p.until at time zone 'UTC', 'HH24:MI:SS') || ' UTC')
+            when 'refused' then jsonb_build_object('why', 'refused', 'until', floor(extract(epoch from p.until))::bigint,
+                'policy', 'canStartBuild', 'said', p.said,
+                'text', 'its function canStartBuild, which said no' || coalesce(': ' || nullif(p.said, ''), '')
+                        || '; it is asked again at ' || to_char(p.until at time zone 'UTC', 'HH24:MI:SS') || ' UTC')
             else jsonb_build_object('why', p.why, 'text', 'a ' || p.why) end;
     else
         select q.lane, q.ticket into p from request_queue q where q.request_id = p_request limit 1;
@@ -72,18 +78,44 @@ begin
         return v_all;
     end if;
 
-    select count(*) as connected, count(*) filter (where not k.paused) as active, max(k.vocabulary) as vocabulary,
-           coalesce(sum(greatest(0, k.slots - k.busy)) filter (where not k.paused), 0) as free into w
-      from (select s.slots, s.vocabulary, n.paused,
+    if r.worker_name is not null and not b.any_worker
+       and not exists (select from builder_workers x where x.builder_id = r.builder_id and x.worker_name = r.worker_name)
+    then
+        return v_all || jsonb_build_object('why', 'chosen-worker', 'worker', r.worker_name, 'state', 'not-allowed',
+            'text', 'worker ' || r.worker_name || ', which was chosen for it and is none that its builder may use');
+    end if;
+    v_trusted := not exists (select from worker_definitions d where d.trusted_only) or buildset_trusted(r.buildset_id);
+    select count(*) filter (where k.takes) as connected, count(*) filter (where k.takes and not k.paused) as active,
+           max(k.vocabulary) filter (where k.takes) as vocabulary, count(*) filter (where not k.takes) as picky,
+           coalesce(sum(greatest(0, k.slots - k.busy)) filter (where k.takes and not k.paused), 0) as free into w
+      from (select s.slots, s.vocabulary, n.paused, v_trusted or not worker_takes_trusted_only(n.name) as takes,
                    (select count(*) from leases l where l.session_id = s.id) as busy
               from worker_sessions s
               join workers n on n.id = s.worker_id
-             where s.state = 'open'
+             -- Connected as pages say it: heard of by a replica, which notes it every 15 s.
+             where s.state = 'open' and s.seen_at > tidemill_now() - interval '45 seconds'
+               and (r.worker_name is null or n.name = r.worker_name)
                and (b.any_worker or exists (select from builder_workers x
                                              where x.builder_id = r.builder_id and x.worker_name = n.name))) k;
+    if r.worker_name is not null then
+        v_chosen := case when w.connected = 0 and w.picky > 0 then 'takes trusted changes only'
+                         when w.connected = 0 then 'is not connected'
+                         when w.active = 0 then 'is paused'
+                         when w.free = 0 then 'is busy' end;
+    end if;
     select v.vocabulary into v_needs from active_revision a join config_revisions v on v.id = a.revision_id;
 
-    if w.connected = 0 then
+    if r.worker_name is not null and w.active = 0 then
+        return v_all || jsonb_build_object('why', 'chosen-worker', 'worker', r.worker_name,
+            'state', case when w.picky > 0 then 'trusted-only' when w.connected = 0 then 'absent' else 'paused' end,
+            'text', 'worker ' || r.worker_name || ', which was chosen for it and ' || v_chosen);
+    elsif w.connected = 0 and w.picky > 0 then
+        return v_all || jsonb_build_object('why', 'trusted-only', 'workers', w.picky,
+            'text', 'a worker that builds what outsiders sent: '
+                    || case w.picky when 1 then 'the one that may build it and is connected takes'
+                            else 'all ' || w.picky || ' that may build it and are connected take' end
+                    || ' trusted changes only');
+    elsif w.connected = 0 then
         v_names := array(select x.worker_name from builder_workers x where x.builder_id = r.builder_id
                           order by x.worker_name limit 10);
         return v_all || jsonb_build_object('why', 'no-worker', 'workers', to_jsonb(v_names),
@@ -108,7 +140,17 @@ begin
         v_all := v_all || jsonb_build_object('why', 'lock', 'text', v_lock);
     end if;
     if w.free > 0 and v_lock is null then
-        v_all := v_all || jsonb_build_object('why', 'free', 'text', 'a free worker');
+        v_all := v_all || coalesce(
+            (select jsonb_build_object('why', 'refused', 'policy', f.policy, 'said', f.said,
+                        'since', floor(extract(epoch from f.since))::bigint,
+                        'text', 'its function ' || f.policy || ', which '
+                                || case when f.policy = 'canStartBuild' then 'said no' else 'chose nothing of its builder' end
+                                || coalesce(': ' || nullif(f.said, ''), '')
+                                || ' (since ' || to_char(f.since at time zone 'UTC', 'HH24:MI:SS') || ' UTC)')
+               from policy_refusals f
+              where f.builder_id = r.builder_id and f.request_id in (0, r.id)
+              order by f.request_id limit 1),
+            jsonb_build_object('why', 'free', 'text', 'a free worker'));
     elsif w.free = 0 then
         if p_full then
             -- Of builds without a history nothing is expected.
@@ -119,28 +161,43 @@ begin
                       join worker_sessions s on s.id = l.session_id and s.state = 'open'
                       join workers n on n.id = s.worker_id and not n.paused
                       join builds d on d.id = l.build_id
-                     where b.any_worker or exists (select from builder_workers x
-                                                    where x.builder_id = r.builder_id and x.worker_name = n.name)
+                     where (r.worker_name is null or n.name = r.worker_name)
+                       and (b.any_worker or exists (select from builder_workers x
+                                                     where x.builder_id = r.builder_id and x.worker_name = n.name))
                      order by l.build_id limit 20) o
              cross join lateral (select build_time_expected(o.builder_id, o.number) as whole) e;
         end if;
-        v_all := v_all || jsonb_build_object('why', 'busy', 'workers', w.active,
+        v_all := v_all || case when r.worker_name is not null then
+            jsonb_build_object('why', 'chosen-worker', 'worker', r.worker_name, 'state', 'busy',
+                'seconds', round(extract(epoch from v_soonest)),
+                'text', 'worker ' || r.worker_name || ', which was chosen for it and is busy'
+                        || coalesce(', expected to be free in about ' || about(v_soonest), ''))
+        else
+            jsonb_build_object('why', 'busy', 'workers', w.active,
             'seconds', round(extract(epoch from v_soonest)),
             'text', 'a free worker' || case when not p_full then '' else
                     ': ' || case w.active when 1 then 'the one' else 'all ' || w.active end
                     || ' that may build it ' || case w.active when 1 then 'is' else 'are' end || ' busy'
-                    || coalesce(', the next is expected to be free in about ' || about(v_soonest), '') end);
+                    || coalesce(', the next is expected to be free in about ' || about(v_soonest), '') end)
+        end;
     end if;
 
     if p_full then
         -- Counted as far as it matters to people.
-        select (select count(*) from (select from request_queue q where q.lane = p.lane and q.ticket < p.ticket
-                                       limit 1000) x)
+        -- Of lanes for other workers than the chosen one nothing goes first.
+        select (select coalesce(sum(k.n), 0)
+                  from lanes l
+                 cross join lateral (select count(*) as n from (select from request_queue q
+                                                                 where q.lane = l.id and q.ticket < p.ticket
+                                                                 limit 1000) x) k
+                 where l.builder_id = r.builder_id and l.priority = r.priority
+                   and (l.worker_name is null or l.worker_name = r.worker_name))
              + (select coalesce(sum(k.n), 0)
                   from lanes l
                  cross join lateral (select count(*) as n from (select from request_queue q
                                                                  where q.lane = l.id limit 1000) x) k
-                 where l.builder_id = r.builder_id and l.priority > r.priority) into v_ahead;
+                 where l.builder_id = r.builder_id and l.priority > r.priority
+                   and (l.worker_name is null or l.worker_name = r.worker_name)) into v_ahead;
         if v_ahead > 0 then
             v_all := v_all || jsonb_build_object('why', 'queue', 'ahead', v_ahead,
                 'text', case when v_ahead = 1 then '1 request of its builder that goes first'

@@ -9,14 +9,33 @@ use std::collections::{HashMap, HashSet};
 /// Which lanes exist, and who may build what.
 #[derive(Clone, Debug, Default)]
 pub struct Eligibility {
-    /// Builder of each lane of an active builder.
-    pub lanes: HashMap<i64, i64>,
+    /// Lanes of active builders.
+    pub lanes: HashMap<i64, LaneOf>,
     /// Names of the active builders.
     pub names: HashMap<i64, String>,
     /// Builders that any worker may build.
     pub any_worker: HashSet<i64>,
     /// Builders by the name of a worker that may build them.
     pub by_worker: HashMap<String, HashSet<i64>>,
+    /// Names of the workers that take trusted changes only.
+    pub trusted_only: HashSet<String>,
+}
+
+/// Whose a lane is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaneOf {
+    pub builder: i64,
+    /// The only worker that may take what waits in it.
+    pub worker: Option<String>,
+    /// False: what outsiders sent.
+    pub trusted: bool,
+}
+
+impl LaneOf {
+    /// Whether it is not for all workers of its builder.
+    pub fn is_apart(&self) -> bool {
+        self.worker.is_some() || !self.trusted
+    }
 }
 
 impl Eligibility {
@@ -27,14 +46,17 @@ impl Eligibility {
 
     /// Whether this worker may build what waits in this lane. Unknown lanes count as yes: the claim decides.
     pub fn may(&self, worker: &str, lane: i64) -> bool {
-        let Some(builder) = self.lanes.get(&lane) else { return true };
-        self.may_build(worker, *builder)
+        let Some(lane) = self.lanes.get(&lane) else { return true };
+        self.may_build(worker, lane.builder)
+            && lane.worker.as_deref().is_none_or(|chosen| chosen == worker)
+            && (lane.trusted || !self.trusted_only.contains(worker))
     }
 }
 
 pub async fn eligibility(c: &mut PgConnection) -> Result<Eligibility> {
     let lanes = sqlx::query!(
-        "select l.id, l.builder_id, b.name, b.any_worker from lanes l join builders b on b.id = l.builder_id where b.active and not b.paused"
+        "select l.id, l.builder_id, l.worker_name, l.trusted, b.name, b.any_worker
+           from lanes l join builders b on b.id = l.builder_id where b.active and not b.paused"
     )
     .fetch_all(&mut *c)
     .await?;
@@ -43,9 +65,12 @@ pub async fn eligibility(c: &mut PgConnection) -> Result<Eligibility> {
     )
     .fetch_all(&mut *c)
     .await?;
-    let mut found = Eligibility::default();
+    let trusted_only =
+        sqlx::query_scalar!("select worker_name from worker_definitions where trusted_only").fetch_all(c).await?;
+    let mut found = Eligibility { trusted_only: trusted_only.into_iter().collect(), ..Eligibility::default() };
     for l in lanes {
-        found.lanes.insert(l.id, l.builder_id);
+        let of = LaneOf { builder: l.builder_id, worker: l.worker_name, trusted: l.trusted };
+        found.lanes.insert(l.id, of);
         if l.any_worker {
             found.any_worker.insert(l.builder_id);
         }

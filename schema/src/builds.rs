@@ -60,7 +60,7 @@ async fn finish(c: &mut PgConnection, finishes: &[Finish], totals: Totals) -> Re
               cross join lateral (
                     select k.ctid as here from builds k where k.id = u.id and k.state <> 'finished' for update) b
          ), unleased as (
-             delete from leases where build_id = any($1) returning build_id
+             delete from leases where build_id = any($1) returning build_id, builder_id
          ), unbatched as (
              delete from build_batches where build_id = any($1)
          ), unlocked as (
@@ -90,7 +90,9 @@ async fn finish(c: &mut PgConnection, finishes: &[Finish], totals: Totals) -> Re
          select d.id, d.request_id, d.attempt, d.results, bu.max_attempts,
                 (select count(*) from unleased) as "unleased!",
                 array(select distinct lock_id from unlocked) as "unlocked!"
-           from done d join builders bu on bu.id = d.builder_id
+           from done d
+           left join unleased x on x.build_id = d.id
+           join builders bu on bu.id = coalesce(x.builder_id, d.builder_id)
           order by d.id"#,
         &ids,
         &results,
@@ -181,7 +183,9 @@ async fn requests_retry(c: &mut PgConnection, again: &[(RequestId, i32, bool)]) 
          select r.id, l.id, u.attempt, 'back-off', tidemill_now() + u.wait * interval '1 second'
            from unnest($1::bigint[], $2::int[], $3::float8[]) u(id, attempt, wait)
            join build_requests r on r.id = any($1) and r.id = u.id and r.complete_at is null
-           join lanes l on l.builder_id = r.builder_id and l.priority = r.priority",
+           join lanes l on l.builder_id = r.builder_id and l.priority = r.priority and l.trusted = r.trusted
+                       and l.worker_name is not distinct from r.worker_name
+                       and l.virtual_id is not distinct from r.virtual_id",
         &ids,
         &next,
         &waits
@@ -225,24 +229,49 @@ fn lost(expired: &[Expired]) -> Vec<Finish> {
 }
 
 /// Asks for a running build to be stopped; the worker hears of it with its next
-/// answer. False if the build is already final. Asked twice, the first reason stays.
-/// Belongs into a transaction: the lease is locked first, as by all who write a build.
+/// answer. False if the build is already final. Asked twice, the first reason stays
+/// and is told once. Belongs into a transaction: see [`builds_stop`].
 pub async fn build_stop(c: &mut PgConnection, build: BuildId, reason: &str, results: Results) -> Result<bool> {
-    sqlx::query!("select build_id from leases where build_id = $1 for update", build.0).fetch_optional(&mut *c).await?;
-    let done = sqlx::query!(
-        "with asked as (
-             update builds set stop_reason = coalesce(stop_reason, $2), stop_results = coalesce(stop_results, $3)
-              where id = $1 and state in ('claimed', 'running') returning id, builder_id
+    builds_stop(c, &[build], reason, results).await?;
+    // The lease is locked, if it is there: a build has one until it is final.
+    let open = sqlx::query_scalar!(r#"select exists (select from leases where build_id = $1) as "x!""#, build.0);
+    Ok(open.fetch_one(c).await?)
+}
+
+/// Asks for builds to be stopped. Returns those that were not asked before: the workers hear of it with their next
+/// answers. Leases are locked first and in order, as by all who write builds.
+pub async fn builds_stop(
+    c: &mut PgConnection,
+    builds: &[BuildId],
+    reason: &str,
+    results: Results,
+) -> Result<Vec<BuildId>> {
+    leases_lock(c, builds).await?;
+    let ids: Vec<i64> = builds.iter().map(|b| b.0).collect();
+    let asked = sqlx::query_scalar!(
+        r#"with asked as (
+             update builds set stop_reason = $2, stop_results = $3
+              where id = any($1) and state in ('claimed', 'running') and stop_reason is null
+             returning id, builder_id
          ), told as (
              insert into events (kind, builder_id, build_id, data)
              select 'builds.stop', builder_id, id, jsonb_build_object('reason', $2::text) from asked
          )
-         select id from asked",
-        build.0,
+         select id as "id!" from asked order by id"#,
+        &ids,
         clean(reason),
         results.code()
     )
-    .fetch_optional(c)
+    .fetch_all(c)
     .await?;
-    Ok(done.is_some())
+    Ok(asked.into_iter().map(BuildId).collect())
+}
+
+/// Locks the leases of these builds to the end of the transaction, in the order of all who do.
+pub(crate) async fn leases_lock(c: &mut PgConnection, builds: &[BuildId]) -> Result<()> {
+    let ids: Vec<i64> = builds.iter().map(|b| b.0).collect();
+    sqlx::query!("select build_id from leases where build_id = any($1) order by build_id for update", &ids)
+        .fetch_all(c)
+        .await?;
+    Ok(())
 }

@@ -5,8 +5,9 @@
 //! only what is still open is ended.
 
 use crate::Result;
-use crate::request_control::{Selection, builds_running, builds_stop};
-use crate::requests::requests_end;
+use crate::builds::{builds_stop, leases_lock};
+use crate::request_control::{Selection, builds_running};
+use crate::requests::{buildsets_lock, requests_end};
 use sqlx::PgConnection;
 use sqlx::types::Json;
 use tidemill_model::{BuildId, RequestId, Results, SourceStamp};
@@ -55,13 +56,20 @@ pub async fn newcomers(c: &mut PgConnection, buildsets: &[i64]) -> Result<Vec<Ne
         .collect())
 }
 
-/// Open requests of a builder made before another one, of the same codebase, repository and
-/// project, with a branch: each with that. The oldest few thousand.
-pub async fn older_open(
-    c: &mut PgConnection,
-    newcomer: &Newcomer,
-    stamp: &SourceStamp,
-) -> Result<Vec<(RequestId, SourceStamp)>> {
+/// An open request, and a source of it.
+#[derive(Clone, Debug)]
+pub struct Open {
+    pub request: RequestId,
+    pub buildset: i64,
+    /// The newest change that led to it.
+    pub change: Option<i64>,
+    pub sourcestamp: SourceStamp,
+}
+
+/// Open requests of a builder that build the same codebase, repository and project
+/// as this source, and have a branch: the newest few thousand. Reads all that wait
+/// for the builder: once for many newcomers.
+pub async fn open_of(c: &mut PgConnection, builder: i64, stamp: &SourceStamp) -> Result<Vec<Open>> {
     let rows = sqlx::query!(
         r#"with open as (
              select q.request_id as id, q.buildset_id from lanes l join request_queue q on q.lane = l.id
@@ -74,16 +82,14 @@ pub async fn older_open(
                join build_requests r on r.id = b.request_id
               where r.builder_id = $1
          )
-         select o.id as "id!", s.branch, s.revision
+         select o.id as "id!", o.buildset_id as "buildset!", s.branch, s.revision,
+                (select max(h.change_id) from buildset_changes h where h.buildset_id = o.buildset_id) as change
            from open o
            join buildset_sourcestamps x on x.buildset_id = o.buildset_id
            join sourcestamps s on s.id = x.sourcestamp_id
-          where o.id < $2 and o.buildset_id <> $3
-            and s.codebase = $4 and s.repository = $5 and s.project = $6 and s.branch is not null
-          order by o.id limit 5000"#,
-        newcomer.builder_id,
-        newcomer.request.0,
-        newcomer.buildset,
+          where s.codebase = $2 and s.repository = $3 and s.project = $4 and s.branch is not null
+          order by o.id desc limit 5000"#,
+        builder,
         stamp.codebase,
         stamp.repository,
         stamp.project
@@ -92,7 +98,12 @@ pub async fn older_open(
     .await?;
     Ok(rows
         .into_iter()
-        .map(|r| (RequestId(r.id), SourceStamp { branch: r.branch, revision: r.revision, ..stamp.clone() }))
+        .map(|r| Open {
+            request: RequestId(r.id),
+            buildset: r.buildset,
+            change: r.change,
+            sourcestamp: SourceStamp { branch: r.branch, revision: r.revision, ..stamp.clone() },
+        })
         .collect())
 }
 
@@ -112,8 +123,8 @@ pub async fn builds_failed(c: &mut PgConnection, builds: &[i64]) -> Result<Vec<F
         r#"select u.name, b.number, b.request_id, r.buildset_id,
                   buildset_stamps(r.buildset_id) as "stamps!: Json<Vec<SourceStamp>>"
              from builds b
-             join builders u on u.id = b.builder_id
              join build_requests r on r.id = b.request_id
+             join builders u on u.id = r.builder_id
             where b.id = any($1) and b.results = $2
             order by b.id"#,
         builds,
@@ -145,18 +156,34 @@ pub async fn siblings_open(c: &mut PgConnection, buildset: i64) -> Result<Vec<(R
     Ok(rows.into_iter().map(|r| (RequestId(r.id), r.name)).collect())
 }
 
+/// Requests that end for one reason.
+#[derive(Clone, Debug)]
+pub struct Ending {
+    pub requests: Vec<RequestId>,
+    pub reason: String,
+}
+
 /// Ends requests, whether they wait or are being built. Returns the builds that are asked to stop.
-pub async fn requests_end_all(c: &mut PgConnection, requests: &[RequestId], reason: &str) -> Result<Vec<BuildId>> {
-    let selection = Selection { requests: requests.iter().map(|r| r.0).collect(), ..Selection::default() };
-    // Leases before buildsets, as by all who finish builds.
-    let running = builds_running(c, &selection).await?;
-    let mut stopped = builds_stop(c, &running, reason, Results::Cancelled).await?;
-    requests_end(c, requests, Results::Cancelled, reason).await?;
-    // What a worker claimed between the two; rare enough to risk a deadlock, which is tried again.
-    let mut late = builds_running(c, &selection).await?;
-    late.retain(|b| !running.contains(b));
-    if !late.is_empty() {
-        stopped.extend(builds_stop(c, &late, reason, Results::Cancelled).await?);
+///
+/// The last act of its transaction: from here on it holds what running builds wait for. All of it
+/// is locked first, leases and then buildsets, each in the order of ids, as by all who finish builds.
+pub async fn requests_end_all(c: &mut PgConnection, endings: &[Ending]) -> Result<Vec<BuildId>> {
+    let of =
+        |requests: &[RequestId]| Selection { requests: requests.iter().map(|r| r.0).collect(), ..Selection::default() };
+    let all: Vec<RequestId> = endings.iter().flat_map(|e| e.requests.iter().copied()).collect();
+    let running = builds_running(c, &of(&all)).await?;
+    leases_lock(c, &running).await?;
+    let mut stopped = Vec::new();
+    for ending in endings {
+        let builds = builds_running(c, &of(&ending.requests)).await?;
+        stopped.extend(builds_stop(c, &builds, &ending.reason, Results::Cancelled).await?);
+    }
+    buildsets_lock(c, &all).await?;
+    for ending in endings {
+        requests_end(c, &ending.requests, Results::Cancelled, &ending.reason).await?;
+        // What a worker claimed between the two; rare enough to risk a deadlock, which is tried again.
+        let late = builds_running(c, &of(&ending.requests)).await?;
+        stopped.extend(builds_stop(c, &late, &ending.reason, Results::Cancelled).await?);
     }
     Ok(stopped)
 }

@@ -37,6 +37,8 @@ pub struct Room {
     pub custom: bool,
     /// All others.
     pub others: bool,
+    /// Of either, those that failed when they were polled last.
+    pub failing: bool,
 }
 
 /// Takes one source that is due and that there is room for, for `term`.
@@ -53,13 +55,15 @@ pub async fn change_source_take(
                        where active and next_at <= tidemill_now()
                          and (held_until is null or held_until <= tidemill_now())
                          and case when definition #> '{kind,custom}' is null then $4::bool else $3::bool end
+                         and (errors = 0 or $5::bool)
                        order by next_at limit 1 for update skip locked)
          returning id, name, definition, cursor, errors, hold,
                    (extract(epoch from tidemill_now()) * 1000000)::bigint as "now_us!""#,
         master.0,
         interval(term),
         room.custom,
-        room.others
+        room.others,
+        room.failing
     )
     .fetch_optional(c)
     .await?;
@@ -81,9 +85,11 @@ pub async fn change_sources_wait(c: &mut PgConnection, room: Room) -> Result<Opt
         "select extract(epoch from min(greatest(next_at, coalesce(held_until, next_at))) - tidemill_now())::float8
            from change_sources
           where active and next_at is not null
-            and case when definition #> '{kind,custom}' is null then $2::bool else $1::bool end",
+            and case when definition #> '{kind,custom}' is null then $2::bool else $1::bool end
+            and (errors = 0 or $3::bool)",
         room.custom,
-        room.others
+        room.others,
+        room.failing
     )
     .fetch_one(c)
     .await?)

@@ -232,7 +232,8 @@ pub(crate) fn cleaned(change: &NewChange) -> NewChange {
         codebase: clean(&change.codebase),
         category: clean_option(&change.category),
         revlink: clean_option(&change.revlink),
-        when: change.when,
+        // What a commit says of its time may be before all that a timestamp can hold.
+        when: change.when.filter(|w| w.year() > 0),
         properties: serde_json::from_value(clean_json(&properties)).unwrap_or_default(),
         parents: change.parents.iter().take(PARENTS_MAX).map(|p| clean(p)).collect(),
         outsider: clean_option(&change.outsider),

@@ -12,7 +12,7 @@
 //! lock held to the commit: so two replicas do not leave two, whichever of the
 //! two requests has the lower id.
 
-use crate::Result;
+use crate::{Result, error};
 use sqlx::PgConnection;
 use tidemill_model::{BuilderId, RequestId};
 
@@ -89,7 +89,7 @@ pub async fn requests_collapse(c: &mut PgConnection, made: &[Fresh]) -> Result<u
     let keys: Vec<Vec<u8>> = groups.iter().map(|g| g.key.0.to_vec()).collect();
     // The newest hundred of a key are looked at; an older one can be pending only
     // if it came back from a lost worker, and then it is built by itself.
-    let done = sqlx::query_scalar!(
+    let done = sqlx::query!(
         r#"with open as materialized (
              select g.builder, g.key, o.id
                from unnest($1::bigint[], $2::bytea[]) g(builder, key)
@@ -126,13 +126,15 @@ pub async fn requests_collapse(c: &mut PgConnection, made: &[Fresh]) -> Result<u
              select 'buildrequests.collapsed', builder_id,
                     jsonb_build_object('buildrequestid', id, 'collapsed_into', collapsed_into) from merged
          )
-         select count(*) as "n!" from merged"#,
+         select (select count(*) from merged) as "merged!",
+                (select count(*) from pending where id <> survivor) as "taken!""#,
         &builders,
         &keys
     )
     .fetch_one(c)
     .await?;
-    Ok(done as u64)
+    error::expect("requests merged", done.taken as u64, done.merged as u64)?;
+    Ok(done.merged as u64)
 }
 
 /// Merges these older requests into `survivor`, where a rule compares in pairs:
@@ -140,11 +142,17 @@ pub async fn requests_collapse(c: &mut PgConnection, made: &[Fresh]) -> Result<u
 /// caller read them after [`collapse_lock`].
 pub async fn requests_collapse_into(c: &mut PgConnection, survivor: RequestId, older: &[RequestId]) -> Result<u64> {
     let ids: Vec<i64> = older.iter().map(|r| r.0).filter(|id| *id != survivor.0).collect();
-    let done = sqlx::query_scalar!(
+    let done = sqlx::query!(
         r#"with survivor as materialized (
              select k.request_id as id from request_queue k where k.request_id = $1 for update skip locked
+         ), alike as materialized (
+             -- Those of other terms (for another worker, less trusted) stay what they are.
+             select o.id from build_requests n, build_requests o
+              where n.id = $1 and o.id = any($2) and o.trusted = n.trusted
+                and o.worker_name is not distinct from n.worker_name
+                and o.virtual_id is not distinct from n.virtual_id
          ), queued as materialized (
-             select u.id, q.here from survivor s, unnest($2::bigint[]) u(id)
+             select u.id, q.here from survivor s, alike u
               cross join lateral (
                     select k.ctid as here from request_queue k where k.request_id = u.id for update skip locked) q
          ), unqueued as (
@@ -158,13 +166,14 @@ pub async fn requests_collapse_into(c: &mut PgConnection, survivor: RequestId, o
              select 'buildrequests.collapsed', builder_id,
                     jsonb_build_object('buildrequestid', id, 'collapsed_into', $1::bigint) from merged
          )
-         select count(*) as "n!" from merged"#,
+         select (select count(*) from merged) as "merged!", (select count(*) from queued) as "taken!""#,
         survivor.0,
         &ids
     )
     .fetch_one(c)
     .await?;
-    Ok(done as u64)
+    error::expect("requests merged", done.taken as u64, done.merged as u64)?;
+    Ok(done.merged as u64)
 }
 
 /// Those of these requests that are part of another and open. What became part

@@ -9,13 +9,11 @@
 mod locks;
 mod rows;
 
-use crate::notices::missing::{Watched, watches_set};
 use crate::{Error, Result};
 use serde_json::Value;
 use sqlx::PgConnection;
 use sqlx::types::Json;
 use std::collections::BTreeMap;
-use std::time::Duration;
 use tidemill_model::LockAccess;
 use tidemill_model::revision::Files;
 use tidemill_model::{Properties, RevisionId};
@@ -32,8 +30,10 @@ pub struct Wanted {
     /// Name and definition.
     pub change_sources: Vec<(String, Value)>,
     pub locks: Vec<WantedLock>,
-    /// Workers of which a claim must know something.
+    /// Workers of which the database must know something.
     pub workers: Vec<WantedWorker>,
+    /// Shares by the name of the project; where there is none, claims know nothing of fairness.
+    pub shares: Vec<(String, f64)>,
 }
 
 #[derive(Clone, Debug)]
@@ -52,8 +52,10 @@ pub struct WantedWorker {
     /// Locks that each of its builds holds.
     pub locks: Vec<LockAccess>,
     pub max_builds: Option<u32>,
-    /// How long it may stay away before that is told, and to whom.
-    pub missed: Option<(Duration, Vec<String>)>,
+    /// After how long without a word of it its absence is told; none: an hour.
+    pub missing_after: Option<std::time::Duration>,
+    /// It takes no build of what outsiders announced.
+    pub trusted_only: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -180,8 +182,8 @@ pub async fn revision_activate_by(c: &mut PgConnection, id: RevisionId, wanted: 
     rows::builders(c, &wanted.builders).await?;
     locks::locks(c, &wanted.locks).await?;
     locks::workers(c, &wanted.workers).await?;
-    watches_set(c, &watched(&wanted.workers)).await?;
     locks::waiters(c).await?;
+    rows::shares(c, &wanted.shares).await?;
     rows::schedulers(c, &wanted.schedulers).await?;
     rows::change_sources(c, &wanted.change_sources).await?;
     if old == Some(id.0) {
@@ -211,15 +213,6 @@ pub async fn revision_activate_by(c: &mut PgConnection, id: RevisionId, wanted: 
     .execute(&mut *c)
     .await?;
     Ok(true)
-}
-
-/// The workers that are to be missed.
-fn watched(workers: &[WantedWorker]) -> Vec<Watched> {
-    let watch = |w: &WantedWorker| {
-        let (missing_after, notify) = w.missed.clone()?;
-        Some(Watched { name: w.name.clone(), missing_after, notify })
-    };
-    workers.iter().filter_map(watch).collect()
 }
 
 /// The files of a revision, by hash.

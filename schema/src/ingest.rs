@@ -274,6 +274,8 @@ impl Rows {
                         at: Some(time(*at_us)),
                         counts: true,
                     });
+                    // Nothing comes after it, whatever a worker says.
+                    break;
                 }
             }
         }

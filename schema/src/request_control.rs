@@ -5,8 +5,10 @@
 //! holds back neither the horizon nor those who finish builds. Whoever wants
 //! more calls again with the next ones.
 
+use crate::builds::builds_stop;
 use crate::changes::clean;
-use crate::requests::{lanes_ensure, requests_end};
+use crate::lanes::lanes_ensure_for;
+use crate::requests::requests_end;
 use crate::{Db, Error};
 use crate::{Result, run_tx};
 use sqlx::{PgConnection, Postgres, QueryBuilder};
@@ -105,37 +107,6 @@ pub async fn builds_running(c: &mut PgConnection, selection: &Selection) -> Resu
     Ok(ids.into_iter().map(BuildId).collect())
 }
 
-/// Asks for builds to be stopped. Returns those that were not asked before: the workers hear of it with their next
-/// answers. Leases are locked first and in order, as by all who write builds.
-pub async fn builds_stop(
-    c: &mut PgConnection,
-    builds: &[BuildId],
-    reason: &str,
-    results: Results,
-) -> Result<Vec<BuildId>> {
-    let ids: Vec<i64> = builds.iter().map(|b| b.0).collect();
-    sqlx::query!("select build_id from leases where build_id = any($1) order by build_id for update", &ids)
-        .fetch_all(&mut *c)
-        .await?;
-    let asked = sqlx::query_scalar!(
-        r#"with asked as (
-             update builds set stop_reason = $2, stop_results = $3
-              where id = any($1) and state in ('claimed', 'running') and stop_reason is null
-             returning id, builder_id
-         ), told as (
-             insert into events (kind, builder_id, build_id, data)
-             select 'builds.stop', builder_id, id, jsonb_build_object('reason', $2::text) from asked
-         )
-         select id as "id!" from asked order by id"#,
-        &ids,
-        clean(reason),
-        results.code()
-    )
-    .fetch_all(c)
-    .await?;
-    Ok(asked.into_iter().map(BuildId).collect())
-}
-
 /// What [`cancel_all`] did.
 #[derive(Clone, Debug, Default)]
 pub struct CancelledAll {
@@ -198,10 +169,7 @@ pub async fn requests_prioritize(
     priority: i32,
 ) -> Result<(Vec<RequestId>, Vec<i64>)> {
     let ids: Vec<i64> = requests.iter().map(|r| r.0).collect();
-    let builders = sqlx::query_scalar!("select distinct builder_id from build_requests where id = any($1)", &ids)
-        .fetch_all(&mut *c)
-        .await?;
-    lanes_ensure(c, &builders, priority).await?;
+    lanes_ensure_for(c, &ids, priority).await?;
     let rows = sqlx::query!(
         r#"with taken as (
              delete from request_queue where request_id = any($1) returning request_id, buildset_id, attempt
@@ -210,13 +178,17 @@ pub async fn requests_prioritize(
              select l.id, t.request_id, t.buildset_id, t.attempt
                from taken t
                join build_requests r on r.id = t.request_id
-               join lanes l on l.builder_id = r.builder_id and l.priority = $2
+               join lanes l on l.builder_id = r.builder_id and l.priority = $2 and l.trusted = r.trusted
+                           and l.worker_name is not distinct from r.worker_name
+                           and l.virtual_id is not distinct from r.virtual_id
               order by t.request_id
              returning request_id, lane
          ), waits as (
              update request_waits w set lane = l.id
                from build_requests r, lanes l
               where w.request_id = any($1) and r.id = w.request_id and l.builder_id = r.builder_id and l.priority = $2
+                and l.trusted = r.trusted and l.worker_name is not distinct from r.worker_name
+                and l.virtual_id is not distinct from r.virtual_id
              returning w.request_id
          ), moved as (
              select request_id, lane from queued union all select request_id, null::bigint from waits
@@ -273,25 +245,27 @@ pub async fn builder_pause(
 pub async fn requests_expire(c: &mut PgConnection) -> Result<u64> {
     let due = sqlx::query!(
         r#"select b.name, about(b.expires_after) as "after!",
-                  array(select x.worker_name from builder_workers x where x.builder_id = b.id
-                         order by 1 limit 10) as "workers!",
+                  case when l.worker_name is not null then array[l.worker_name]
+                       else array(select x.worker_name from builder_workers x where x.builder_id = b.id
+                                   order by 1 limit 10) end as "workers!",
                   array(select q.request_id
-                          from lanes l
-                         cross join lateral (select k.request_id from request_queue k where k.lane = l.id
-                                              order by k.ticket limit 1000) q
+                          from (select k.request_id from request_queue k where k.lane = l.id
+                                 order by k.ticket limit 1000) q
                           join build_requests r on r.id = q.request_id
-                         where l.builder_id = b.id and r.submitted_at < tidemill_now() - b.expires_after
-                         limit 1000) as "requests!"
+                         where r.submitted_at < tidemill_now() - b.expires_after) as "requests!"
              from builders b
+             join lanes l on l.builder_id = b.id
             where b.expires_after is not null and b.active and not b.paused
-              and exists (select from lanes l join request_queue q on q.lane = l.id where l.builder_id = b.id)
+              and (select q.ticket from request_queue q where q.lane = l.id limit 1) is not null
               and (select t.resumed_at < tidemill_now() - b.expires_after from beats t order by t.id desc limit 1)
               and not exists (
                   select from worker_sessions s join workers w on w.id = s.worker_id
                    where s.seen_at > tidemill_now() - b.expires_after
+                     and (l.worker_name is null or w.name = l.worker_name)
+                     and (l.trusted or not worker_takes_trusted_only(w.name))
                      and (b.any_worker or exists (select from builder_workers x
                                                    where x.builder_id = b.id and x.worker_name = w.name)))
-            order by b.id limit 20"#
+            order by b.id, l.id limit 20"#
     )
     .fetch_all(&mut *c)
     .await?;

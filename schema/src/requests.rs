@@ -4,6 +4,7 @@
 use crate::changes::{clean, clean_json, clean_option};
 use crate::collapse::{CollapseBy, CollapseKey, Fresh, Pairwise};
 use crate::copy::BinaryCopy;
+use crate::lanes::{Terms, lanes_ensure};
 use crate::sourcestamps::sourcestamps_intern;
 use crate::{Error, Result};
 use postgres_types::Type;
@@ -75,7 +76,14 @@ pub async fn buildset_insert(c: &mut PgConnection, new: &NewBuildset) -> Result<
          ), blamed as (
              insert into buildset_changes select id, h from made, unnest($7::bigint[]) h
          ), told as (
-             insert into events (kind, data) select 'buildsets.new', jsonb_build_object('bsid', id) from made
+             insert into events (kind, data)
+             select e.kind, e.data from made m
+              cross join lateral (
+                    select 1, 'buildsets.new', jsonb_build_object('bsid', m.id)
+                     union all
+                    select 2, 'buildsets.complete', jsonb_build_object('bsid', m.id, 'results', $5::smallint)
+                     where $5::smallint is not null) e(place, kind, data)
+              order by e.place
          )
          select id as "id!" from made"#,
         clean(&new.reason),
@@ -123,17 +131,19 @@ async fn requests_insert(
         return Ok(made);
     }
     let builders: Vec<i64> = builders.iter().map(|b| b.0).collect();
-    let lanes = lanes_ensure(c, &builders, new.priority).await?;
+    let (terms, lanes) = Terms::of(c, buildset, &builders, new.priority, &new.properties).await?;
     let by = |name: &String| new.collapse.get(name);
-    let keys: Vec<Option<Vec<u8>>> = new.builders.iter().map(|b| by(b)?.key().map(|k| k.0.to_vec())).collect();
+    let keys: Vec<Option<Vec<u8>>> =
+        new.builders.iter().map(|b| by(b)?.key().map(|k| terms.key(k).0.to_vec())).collect();
     let rows = sqlx::query!(
         r#"with made as (
-             insert into build_requests (buildset_id, builder_id, priority, collapse_key, waited_for)
-             select $1, b, $3, k, $5 from unnest($2::bigint[], $4::bytea[]) u(b, k)
+             insert into build_requests (buildset_id, builder_id, priority, collapse_key, waited_for,
+                                         worker_name, trusted, virtual_id)
+             select $1, b, $3, k, $5, $6, $7, $8 from unnest($2::bigint[], $4::bytea[]) u(b, k)
              returning id, builder_id, collapse_key
          ), queued as (
              insert into request_queue (lane, request_id, buildset_id)
-             select l.id, m.id, $1 from made m join lanes l on l.builder_id = m.builder_id and l.priority = $3
+             select l.id, m.id, $1 from made m join lanes l on l.builder_id = m.builder_id and l.id = any($9)
              order by m.id
              returning lane, request_id
          ), told as (
@@ -146,7 +156,11 @@ async fn requests_insert(
         &builders,
         new.priority,
         &keys as &[Option<Vec<u8>>],
-        new.waited_for
+        new.waited_for,
+        terms.worker,
+        terms.trusted,
+        terms.virtual_id,
+        &lanes
     )
     .fetch_all(&mut *c)
     .await?;
@@ -166,36 +180,21 @@ async fn requests_insert(
     Ok(made)
 }
 
-/// The lanes of these builders at this priority, made where missing.
-pub(crate) async fn lanes_ensure(c: &mut PgConnection, builders: &[i64], priority: i32) -> Result<Vec<i64>> {
-    let select = async |c: &mut PgConnection| -> Result<Vec<i64>> {
-        Ok(sqlx::query_scalar!("select id from lanes where builder_id = any($1) and priority = $2", builders, priority)
-            .fetch_all(c)
-            .await?)
-    };
-    let lanes = select(c).await?;
-    if lanes.len() == builders.len() {
-        return Ok(lanes);
-    }
-    sqlx::query!(
-        "insert into lanes (builder_id, priority) select distinct b, $2::int from unnest($1::bigint[]) b order by b
-         on conflict do nothing",
-        builders,
-        priority
-    )
-    .execute(&mut *c)
-    .await?;
-    select(c).await
-}
-
 async fn builder_ids(c: &mut PgConnection, names: &[String]) -> Result<Vec<BuilderId>> {
     let rows = sqlx::query!(
-        "select n.name as \"name!\", b.id as \"id?\" from unnest($1::text[]) with ordinality n(name, ord)
+        "select n.name as \"name!\", b.id as \"id?\", b.virtual as \"virtual?\"
+           from unnest($1::text[]) with ordinality n(name, ord)
            left join builders b on b.name = n.name order by n.ord",
         names
     )
     .fetch_all(&mut *c)
     .await?;
+    if let Some(row) = rows.iter().find(|r| r.r#virtual == Some(true)) {
+        let name = &row.name;
+        return Err(Error::Conflict(format!(
+            "builder `{name}` is virtual: builds of other builders appear under it, and none is asked of it"
+        )));
+    }
     rows.into_iter()
         .map(|r| {
             r.id.map(BuilderId).ok_or_else(|| Error::NotFound(format!("there is no builder named `{}`", r.name).into()))
@@ -218,8 +217,8 @@ fn cleaned_stamps(new: &NewBuildset) -> Vec<SourceStamp> {
 }
 
 /// Puts `count` requests of one builder, all of one buildset, into the queue:
-/// for imports, generated load and «force a thousand». The requests and their
-/// queue rows go by binary COPY.
+/// for imports and generated load. The requests and their queue rows go by binary
+/// COPY; the event stream does not tell of each.
 pub async fn requests_insert_bulk(
     c: &mut PgConnection,
     buildset: BuildsetId,
@@ -280,24 +279,7 @@ pub(crate) async fn requests_end(
     reason: &str,
 ) -> Result<Vec<RequestId>> {
     let ids: Vec<i64> = requests.iter().map(|r| r.0).collect();
-    // First and in order, and of all that may end with them, as in `requests_complete`.
-    sqlx::query!(
-        "with recursive all_of(id) as (
-             select u.id from unnest($1::bigint[]) u(id)
-             union
-             select r.id
-               from all_of a cross join lateral (
-                    select k.id from build_requests k where k.collapsed_into = a.id offset 0) r
-         )
-         select s.id
-           from all_of a
-          cross join lateral (select k.buildset_id from build_requests k where k.id = a.id offset 0) r
-           join buildsets s on s.id = r.buildset_id
-          order by s.id for update of s",
-        &ids
-    )
-    .fetch_all(&mut *c)
-    .await?;
+    buildsets_lock(c, requests).await?;
     let taken = sqlx::query_scalar!(
         r#"with q as (
              delete from request_queue where request_id = any($1) returning request_id
@@ -318,6 +300,30 @@ pub(crate) async fn requests_end(
     Ok(closed.into_iter().filter(|id| meant.contains(id)).collect())
 }
 
+/// Locks the buildsets of these requests, and of all that may end with them, in the order in which
+/// `requests_complete` does. Whoever ends requests in several steps calls it once, with all.
+pub(crate) async fn buildsets_lock(c: &mut PgConnection, requests: &[RequestId]) -> Result<()> {
+    let ids: Vec<i64> = requests.iter().map(|r| r.0).collect();
+    sqlx::query!(
+        "with recursive all_of(id) as (
+             select u.id from unnest($1::bigint[]) u(id)
+             union
+             select r.id
+               from all_of a cross join lateral (
+                    select k.id from build_requests k where k.collapsed_into = a.id offset 0) r
+         )
+         select s.id
+           from all_of a
+          cross join lateral (select k.buildset_id from build_requests k where k.id = a.id offset 0) r
+           join buildsets s on s.id = r.buildset_id
+          order by s.id for update of s",
+        &ids
+    )
+    .fetch_all(c)
+    .await?;
+    Ok(())
+}
+
 /// A request that ends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Closing {
@@ -335,7 +341,7 @@ impl Closing {
 
 /// Completes open requests, with them those that became part of them, and the
 /// buildsets of which they were the last. Returns all that it completed.
-/// Only [`crate::builds::builds_finish`] and [`requests_cancel`] call it.
+/// Only [`crate::builds::builds_finish`] and [`requests_end`] call it.
 pub(crate) async fn requests_complete(
     c: &mut PgConnection,
     closing: &[Closing],
@@ -382,11 +388,11 @@ pub(crate) async fn requests_complete(
              update build_requests r
                 set complete_at = tidemill_now(), results = u.results, complete_reason = nullif($3::text, '')
                from u where r.id = any(array(select id from u)) and r.id = u.id
-             returning r.id, r.builder_id, r.results
+             returning r.id, r.builder_id, r.buildset_id, r.results
          ), told as (
              insert into events (kind, builder_id, data)
              select 'buildrequests.complete', builder_id,
-                    jsonb_build_object('buildrequestid', id, 'results', results, 'reason', $3::text)
+                    jsonb_build_object('buildrequestid', id, 'bsid', buildset_id, 'results', results, 'reason', $3::text)
                from done
          )
          select id as "id!" from done"#,

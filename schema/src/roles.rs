@@ -68,6 +68,8 @@ pub const GRANTS: &[Grant] = &[
     grant("request_queue", "insert, update, delete"),
     grant("locks", "insert, update"),
     grant("worker_definitions", "insert, update, delete"),
+    grant("project_shares", "insert, update, delete"),
+    grant("policy_refusals", "insert, update, delete"),
     grant("lock_holds", "insert, delete"),
     grant("lock_waiters", "insert, update, delete"),
     grant("lock_waits", "insert, delete"),
@@ -88,7 +90,6 @@ pub const GRANTS: &[Grant] = &[
     grant("destinations", "insert, update"),
     grant("deliveries", "insert, update, delete"),
     grant("notice_optouts", "insert, delete"),
-    grant("worker_watches", "insert, update, delete"),
     grant("notifier_leases", "insert, update, delete"),
     // The migrator's own.
     Grant { table: "_sqlx_migrations", master: "", reader: false, secret: &[] },

@@ -31,15 +31,22 @@ pub async fn scheduler_lock(c: &mut PgConnection, id: i64) -> Result<Option<Cont
     }))
 }
 
-/// Enables or disables. True if it was not so already.
+/// Enables or disables. True if it was not so already. One that is enabled begins
+/// at the horizon of now: what came while it was disabled is not its own, also
+/// where nobody had passed it by yet.
 pub async fn scheduler_enable(c: &mut PgConnection, id: i64, enabled: bool, by: &str) -> Result<bool> {
     let changed = sqlx::query_scalar!(
         r#"with done as (
              update schedulers
                 set enabled = $2, enabled_at = case when $2 then tidemill_now() else enabled_at end,
+                    cursor_xid = case when $2 then greatest(cursor_xid, h.x) else cursor_xid end,
+                    cursor_id = case when $2 and cursor_xid < h.x then 0 else cursor_id end,
+                    heard_xid = case when $2 then greatest(heard_xid, h.x) else heard_xid end,
+                    heard_id = case when $2 and heard_xid < h.x then 0 else heard_id end,
                     -- What rested is looked at again; what was asked for rests with it.
                     next_at = tidemill_now(),
                     run_asked_at = case when $2 then run_asked_at end, run_asked_by = case when $2 then run_asked_by end
+               from (select tidemill_horizon() as x) h
               where id = $1 and enabled <> $2
              returning id
          ), told as (

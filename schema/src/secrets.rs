@@ -27,7 +27,7 @@ pub async fn secret_asker(c: &mut PgConnection, build: BuildId, token: &str) -> 
              from leases l
              join builds b on b.id = l.build_id
              join build_requests q on q.id = b.request_id
-             join builders u on u.id = b.builder_id
+             join builders u on u.id = q.builder_id
              join config_revisions r on r.id = b.revision_id
             where l.build_id = $1 and l.token = $2"#,
         build.0,

@@ -121,12 +121,16 @@ pub async fn sessions_seen(c: &mut PgConnection, seen: &[(SessionId, u32)]) -> R
     let closed = sqlx::query_scalar!(
         r#"with u as (select * from unnest($1::bigint[], $2::int[]) u(id, free)),
          locked as (
-             select s.id, u.free from worker_sessions s join u on u.id = s.id
+             select s.id, u.free, s.worker_id, s.missing_at from worker_sessions s join u on u.id = s.id
               where s.state = 'open' and s.epoch = (select epoch from cluster)
               order by s.id for update of s skip locked
          ), done as (
-             update worker_sessions s set seen_at = tidemill_now(), free = l.free from locked l where s.id = l.id
+             update worker_sessions s set seen_at = tidemill_now(), free = l.free, missing_at = null
+               from locked l where s.id = l.id
              returning s.id
+         ), told as (
+             insert into events (kind, data)
+             select 'workers.connected', jsonb_build_object('workerid', worker_id) from locked where missing_at is not null
          )
          select u.id as "id!" from u
           where not exists (select 1 from worker_sessions s where s.id = u.id and s.state = 'open'
@@ -138,6 +142,36 @@ pub async fn sessions_seen(c: &mut PgConnection, seen: &[(SessionId, u32)]) -> R
     .fetch_all(c)
     .await?;
     Ok(closed.into_iter().map(SessionId).collect())
+}
+
+/// Tells of each worker of which nothing was heard for its time, once until it is
+/// heard again; whether it said goodbye or not, but only if there were masters to
+/// hear it all that time. Returns their names.
+pub async fn workers_missing(c: &mut PgConnection) -> Result<Vec<String>> {
+    Ok(sqlx::query_scalar!(
+        r#"with silent as materialized (
+             select w.name, s.id, s.seen_at
+               from (select resumed_at from beats order by id desc limit 1) b
+              cross join workers w
+               left join worker_definitions d on d.worker_name = w.name
+              cross join lateral (select x.id, x.seen_at, x.missing_at from worker_sessions x
+                                   where x.worker_id = w.id order by x.id desc limit 1) s
+              where s.missing_at is null
+                and greatest(s.seen_at, b.resumed_at) < tidemill_now() - coalesce(d.missing_after, interval '1 hour')
+         ), gone as (
+             update worker_sessions s set missing_at = tidemill_now()
+               from silent k where s.id = k.id and s.missing_at is null and s.seen_at = k.seen_at
+             returning k.name, s.worker_id, s.seen_at
+         ), told as (
+             insert into events (kind, data)
+             select 'workers.missing', jsonb_build_object('workerid', worker_id,
+                                                          'last_seen', floor(extract(epoch from seen_at))::bigint)
+               from gone
+         )
+         select name as "name!" from gone order by name"#
+    )
+    .fetch_all(c)
+    .await?)
 }
 
 /// Whether the worker of this session has opened a newer one.

@@ -228,6 +228,9 @@ async fn a_wish_to_stop_comes_with_the_next_answer_and_the_first_reason_stays() 
     assert_eq!((stop.reason.as_str(), stop.results), ("mine", Cancelled));
     let held = [Held { build: c.build, token: c.token.clone() }];
     assert_eq!(leases_renew(&mut conn, &held, TERM).await.unwrap().stop[&c.build].reason, "mine");
+    assert_eq!(scalar::<i64>(&t, "select count(*) from events where kind = 'builds.stop'").await, 1, "told once");
+    finish(&t.db, &c, Success).await;
+    assert!(!builds::build_stop(&mut conn, BuildId(c.build), "late", Cancelled).await.unwrap(), "it is over");
     drop(conn);
     t.drop().await;
 }
@@ -496,5 +499,37 @@ async fn a_build_that_no_worker_ever_takes_up_is_given_up_in_the_end() {
     }
     assert_eq!(builds, 25);
     assert_eq!(scalar::<i16>(&t, "select results from build_requests").await, Exception.code());
+    t.drop().await;
+}
+
+/// Who waits for buildsets hears of this one like of any other (D-30).
+#[tokio::test]
+async fn a_buildset_without_builders_is_told_as_made_and_then_as_complete() {
+    let t = TestDb::new().await;
+    project(&t.db, &["linux"]).await;
+    submit_set(&t.db, &NewBuildset::default()).await;
+    submit(&t.db, "linux").await;
+    let told: Vec<(String, i64, Option<i64>)> = sqlx::query_as(
+        "select kind, (data ->> 'bsid')::bigint, (data ->> 'results')::bigint from events
+          where kind like 'buildsets.%' order by xid, id",
+    )
+    .fetch_all(t.db.pool())
+    .await
+    .unwrap();
+    let (new, complete) = ("buildsets.new".to_owned(), "buildsets.complete".to_owned());
+    assert_eq!(told, [(new.clone(), 1, None), (complete, 1, Some(0)), (new, 2, None)]);
+    t.drop().await;
+}
+
+/// A worker's defect must not keep its build open for ever.
+#[tokio::test]
+async fn what_a_worker_says_after_the_end_of_its_build_is_not_heard() {
+    let t = TestDb::new().await;
+    let c = claimed(&t).await;
+    let step = Event::StepStarted { step: 1, name: "late".into(), at_us: 1_000 };
+    let outcome = store(&t.db, batch(&c, 1, vec![finished(Failure), step, finished(Success)])).await;
+    assert_eq!(outcome, Outcome::Stored { stop: None });
+    assert_eq!(scalar::<i16>(&t, "select results from builds").await, Failure.code());
+    assert_eq!(scalar::<i64>(&t, "select count(*) from steps").await, 0);
     t.drop().await;
 }

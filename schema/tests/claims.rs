@@ -4,7 +4,7 @@ mod common;
 use common::*;
 use std::collections::HashSet;
 use tidemill_model::{Properties, Results};
-use tidemill_schema::claims::{Payloads, Waiting, claim_builds};
+use tidemill_schema::claims::{Payloads, Waiting, claim_builds, claim_by};
 use tidemill_schema::config::{Wanted, WantedBuilder, revision_activate, revision_insert};
 use tidemill_schema::ingest::batches_store;
 use tidemill_schema::requests::{NewBuildset, requests_insert_bulk};
@@ -420,5 +420,120 @@ async fn a_row_that_cannot_be_read_costs_its_own_build_and_no_other() {
     assert_eq!(requests(claim(&t.db, session, 1, 3, 0).await), good);
     // The answer was lost.
     assert_eq!(requests(claim(&t.db, session, 1, 3, 0).await), good);
+    t.drop().await;
+}
+
+/// Whether a lane is empty is told by slots that could have taken something: a paused worker, or one that
+/// has as many builds as it may, would hide the work from those that become free.
+#[tokio::test]
+async fn a_slot_that_may_take_nothing_is_not_spare() {
+    let t = TestDb::new().await;
+    let wanted = Wanted {
+        builders: vec![WantedBuilder { name: "linux".into(), any_worker: true, ..WantedBuilder::default() }],
+        workers: vec![common::locks::definition("full", &[], Some(2))],
+        ..Wanted::default()
+    };
+    activate(&t.db, &wanted).await;
+    let mut sessions = Vec::new();
+    for name in ["good", "paused", "old", "full"] {
+        sessions.push(worker(&t.db, name).await);
+    }
+    sql(
+        &t,
+        "update workers set paused = true where name = 'paused';
+             update worker_sessions set vocabulary = 0 from workers w where w.id = worker_id and w.name = 'old'",
+    )
+    .await;
+    let poll = |poll: u64| -> Vec<Waiting> {
+        sessions.iter().map(|s| Waiting { session: *s, poll, free: 5, newest: i64::MAX - 1 }).collect()
+    };
+    let spare = |c: &tidemill_schema::claims::Claimed| sessions.iter().map(|s| c.spare[s]).collect::<Vec<_>>();
+    let idle = claim_all(&t.db, &poll(1)).await;
+    assert_eq!((idle.fresh, spare(&idle)), (0, vec![5, 0, 0, 2]));
+    for _ in 0..8 {
+        submit(&t.db, "linux").await;
+    }
+    let first = claim_all(&t.db, &poll(2)).await;
+    assert_eq!((first.fresh, spare(&first)), (7, vec![0, 0, 0, 0]), "one is left, and no slot says that none is");
+    let second = claim_all(&t.db, &poll(3)[1..]).await;
+    assert_eq!((second.fresh, second.spare.values().sum::<u32>()), (0, 0), "nor now");
+    t.drop().await;
+}
+
+/// Locks of a worker's definition, too: what a claim takes after it waited is of one revision.
+#[tokio::test]
+async fn a_claim_that_waited_through_an_activation_takes_the_locks_of_its_workers() {
+    let t = TestDb::new().await;
+    project(&t.db, &["linux"]).await;
+    let session = worker(&t.db, "w").await;
+    submit(&t.db, "linux").await;
+    let mut other = t.db.pool().begin().await.unwrap();
+    sqlx::query("select from worker_sessions for update").execute(&mut *other).await.unwrap();
+    let waiting = {
+        let db = t.db.clone();
+        tokio::spawn(async move { claim(&db, session, 1, 1, i64::MAX).await })
+    };
+    waits_for_a_lock(&t).await;
+    let with_locks = Wanted {
+        workers: vec![common::locks::definition("w", &[common::locks::exclusive("board")], None)],
+        ..common::locks::wanted(&[("board", 1)], &[("linux", &[])])
+    };
+    activate(&t.db, &with_locks).await;
+    other.commit().await.unwrap();
+    assert_eq!(waiting.await.unwrap().len(), 1);
+    assert_eq!(scalar::<i64>(&t, "select count(*) from lock_holds").await, 1);
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn what_runs_is_counted_once_for_all_workers_with_a_limit() {
+    let t = TestDb::new().await;
+    let names: Vec<String> = (0..40).map(|n| format!("w{n}")).collect();
+    let wanted = Wanted {
+        builders: vec![WantedBuilder { name: "linux".into(), any_worker: true, ..WantedBuilder::default() }],
+        workers: names.iter().map(|name| common::locks::definition(name, &[], Some(3))).collect(),
+        ..Wanted::default()
+    };
+    activate(&t.db, &wanted).await;
+    let set = submit(&t.db, "linux").await;
+    let builder = tidemill_model::BuilderId(scalar(&t, "select id from builders").await);
+    run_tx!(t.db, "test", |c| requests_insert_bulk(c, set.buildset, builder, 200).await).unwrap();
+    let mut waiting = Vec::new();
+    for name in &names {
+        let session = worker(&t.db, name).await;
+        waiting.push(Waiting { session, poll: 1, free: 2, newest: i64::MAX - 1 });
+    }
+    assert_eq!(claim_all(&t.db, &waiting).await.fresh, 80);
+    waiting.iter_mut().for_each(|w| w.poll = 2);
+    let (lanes, mut c) = (lanes(&t.db).await, t.db.pool().begin().await.unwrap());
+    let read = "select (coalesce(sum(seq_tup_read), 0) + coalesce(sum(idx_tup_fetch), 0))::bigint
+                  from pg_stat_xact_user_tables where relname in ('leases', 'builds')";
+    let claimed = claim_builds(&mut c, &mut Payloads::default(), &waiting, &lanes, TERM).await.unwrap();
+    assert_eq!(claimed.fresh, 40, "one more for each");
+    let rows: i64 = sqlx::query_scalar(read).fetch_one(&mut *c).await.unwrap();
+    assert!(rows < 80 * 4, "{rows} rows read to count 80 leases of 40 workers");
+    c.commit().await.unwrap();
+    t.drop().await;
+}
+
+/// Its functions may have a say, of which the caller knows nothing yet.
+#[tokio::test]
+async fn a_claim_by_another_revision_gives_nothing_new_and_says_so() {
+    let t = TestDb::new().await;
+    project(&t.db, &["linux"]).await;
+    let session = worker(&t.db, "w").await;
+    submit(&t.db, "linux").await;
+    submit(&t.db, "linux").await;
+    let (lanes, revision) = (lanes(&t.db).await, scalar::<i64>(&t, "select revision_id from active_revision").await);
+    let mut c = t.db.pool().acquire().await.unwrap();
+    let mut payloads = Payloads::default();
+    for (poll, by, given) in [(1, revision + 1, 0), (2, revision, 1), (3, revision + 1, 1), (4, 0, 2)] {
+        let waiting = [Waiting { session, poll, free: if poll < 4 { 1 } else { 2 }, newest: 0 }];
+        let claimed = claim_by(&mut c, &mut payloads, &waiting, &lanes, by, TERM).await.unwrap();
+        assert_eq!(claimed.moved, by > revision);
+        let got = claimed.by_session.get(&session).map_or(0, Vec::len);
+        assert_eq!((got, claimed.spare[&session]), (given, 0), "poll {poll}: what is open is given again");
+    }
+    drop(c);
     t.drop().await;
 }

@@ -3,10 +3,13 @@
 mod common;
 
 use serde_json::json;
-use tidemill_model::NewChange;
+use sha2::{Digest, Sha256};
+use tidemill_model::{NewChange, SourceStamp};
+use tidemill_schema::changes::changes_insert;
 use tidemill_schema::hooks::{
     Begun, Delivery, NewHeld, change_hold, deliveries_prune, delivery_answer, delivery_begin, held_approve,
 };
+use tidemill_schema::requests::{NewBuildset, buildset_insert};
 use tidemill_schema::run_tx;
 use tidemill_schema::testing::TestDb;
 
@@ -125,6 +128,107 @@ async fn whether_a_buildset_is_trusted_is_told_by_indexes_at_a_hundred_thousand_
         .max()
         .unwrap_or(u64::MAX);
     assert!(pages < 400, "it reads {pages} pages: {plan:#?}");
+    drop(c);
+    t.drop().await;
+}
+
+async fn stored(t: &TestDb, change: &NewChange) -> i64 {
+    run_tx!(t.db, "test", |c| changes_insert(c, std::slice::from_ref(change), None).await).unwrap()[0].0
+}
+
+/// Whether a buildset of this one source is trusted, whoever asks for it.
+async fn trusted(t: &TestDb, branch: &str, revision: Option<&str>) -> bool {
+    let stamp = SourceStamp {
+        repository: "r".into(),
+        branch: Some(branch.into()),
+        revision: revision.map(str::to_owned),
+        ..SourceStamp::default()
+    };
+    let new = NewBuildset { sourcestamps: vec![stamp], builders: vec!["b".into()], ..NewBuildset::default() };
+    let made = run_tx!(t.db, "test", |c| buildset_insert(c, &new).await).unwrap();
+    sqlx::query_scalar("select buildset_trusted($1)").bind(made.buildset.0).fetch_one(t.db.pool()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_pull_request_of_which_nobody_trusted_announced_anything_is_not_trusted() {
+    let t = TestDb::new().await;
+    common::project(&t.db, &["b"]).await;
+    assert!(trusted(&t, "main", None).await);
+    for branch in
+        ["refs/pull/5/head", "refs/merge-requests/5/head", "refs/changes/12/12/1", "refs/pull-requests/5/from"]
+    {
+        assert!(!trusted(&t, branch, None).await, "{branch}");
+        assert!(tidemill_model::repository::is_proposal(branch));
+    }
+    let of = |outsider: Option<&str>, branch: &str, revision: &str| NewChange {
+        repository: "r".into(),
+        branch: Some(branch.into()),
+        revision: Some(revision.into()),
+        outsider: outsider.map(str::to_owned),
+        ..NewChange::default()
+    };
+    stored(&t, &of(None, "refs/pull/5/head", "r5")).await;
+    assert!(trusted(&t, "refs/pull/5/head", Some("r5")).await, "one of the project's own people");
+    assert!(trusted(&t, "refs/pull/5/head", None).await);
+    assert!(!trusted(&t, "refs/pull/6/head", None).await);
+    stored(&t, &of(Some("eve"), "refs/pull/5/head", "r6")).await;
+    assert!(!trusted(&t, "refs/pull/5/head", None).await, "now somebody else pushed to it");
+    assert!(trusted(&t, "refs/pull/5/head", Some("r5")).await, "not to what was announced before");
+    assert!(!trusted(&t, "main", Some("r6")).await);
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn no_length_of_a_name_stops_what_an_outsider_announces() {
+    let t = TestDb::new().await;
+    common::project(&t.db, &["b"]).await;
+    // Nothing that could be compressed into an index.
+    let long: String = (0..200).map(|i: u32| hex::encode(Sha256::digest(i.to_le_bytes()))).collect();
+    let change = NewChange {
+        repository: long.clone(),
+        branch: Some(long.clone()),
+        revision: Some(long.clone()),
+        outsider: Some("eve".into()),
+        when: time::OffsetDateTime::from_unix_timestamp(-300_000_000_000).ok(),
+        ..NewChange::default()
+    };
+    stored(&t, &change).await;
+    let new = NewHeld { dialect: "github".into(), pull: "o/r#1".into(), change, why: "eve".into() };
+    run_tx!(t.db, "test", |c| change_hold(c, None, &new).await).unwrap();
+    assert!(!trusted(&t, "main", Some(&long)).await);
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn what_is_forced_is_never_like_an_outsiders_build() {
+    let t = TestDb::new().await;
+    common::project(&t.db, &["b"]).await;
+    let mut last = 0;
+    for (repository, branch, outsider) in [("r", "main", None), ("https://forge/eve/r", "topic", Some("eve"))] {
+        let change = NewChange {
+            repository: repository.into(),
+            branch: Some(branch.into()),
+            revision: Some(branch.into()),
+            outsider: outsider.map(str::to_owned),
+            ..NewChange::default()
+        };
+        let id = stored(&t, &change).await;
+        let new = NewBuildset {
+            sourcestamps: vec![change.sourcestamp()],
+            changes: vec![tidemill_model::ChangeId(id)],
+            builders: vec!["b".into()],
+            ..NewBuildset::default()
+        };
+        last = run_tx!(t.db, "test", |c| buildset_insert(c, &new).await).unwrap().buildset.0;
+    }
+    let mut c = t.db.pool().acquire().await.unwrap();
+    let builder: i64 = sqlx::query_scalar("select builder_id from build_requests where buildset_id = $1")
+        .bind(last)
+        .fetch_one(&mut *c)
+        .await
+        .unwrap();
+    let stamps = tidemill_schema::read::control::latest_stamps(&mut c, builder).await.unwrap();
+    assert_eq!(stamps.iter().map(|s| s.repository.as_str()).collect::<Vec<_>>(), ["r"]);
     drop(c);
     t.drop().await;
 }

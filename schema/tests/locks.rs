@@ -172,7 +172,7 @@ async fn a_waiter_that_no_connected_worker_can_serve_does_not_block() {
     assert_eq!(second.len(), 1, "its only worker is away");
     assert!(claim_of(&t, "there", far, 2, 1).await.is_empty());
     sql(&t, "update worker_sessions set seen_at = tidemill_now(), slots = 1").await;
-    sql(&t, "insert into leases select 1000, max(id), '', tidemill_now() from worker_sessions").await;
+    sql(&t, "insert into leases select 1000, max(id), '', tidemill_now(), 1 from worker_sessions").await;
     finish(&t.db, &second[0], Results::Success).await;
     assert_eq!(claim_of(&t, "here", s, 4, 1).await.len(), 1, "its only worker has no free slot");
     t.drop().await;
@@ -485,4 +485,88 @@ async fn beating(t: &TestDb, from: i64, to: i64) {
         later(t, s).await;
         beats::beat(&mut c, master).await.unwrap();
     }
+}
+
+/// What is only reserved for a patient waiter keeps nobody waiting who holds something: the waiter may wait
+/// for just that, and then neither would ever go on.
+#[tokio::test]
+async fn a_step_of_a_build_that_holds_something_does_not_wait_for_a_reserved_place() {
+    let t = TestDb::new().await;
+    let both = [exclusive("first"), exclusive("second"), exclusive("third")];
+    let locks = [("first", 1), ("second", 1), ("third", 1)];
+    let builders: [(&str, &[LockAccess]); 4] =
+        [("x", &[exclusive("first")]), ("y", &[exclusive("third")]), ("both", &both), ("free", &[])];
+    activate(&t.db, &wanted(&locks, &builders)).await;
+    let s = worker(&t.db, "w").await;
+    for name in ["x", "y", "both", "free"] {
+        submit(&t.db, name).await;
+    }
+    let x = claim_of(&t, "x", s, 1, 1).await.remove(0);
+    let y = claim_of(&t, "y", s, 2, 1).await.remove(0);
+    let free = claim_of(&t, "free", s, 3, 1).await.remove(0);
+    assert!(claim_of(&t, "both", s, 4, 1).await.is_empty(), "two of its three are held");
+    later(&t, 700).await;
+    sql(&t, "update worker_sessions set seen_at = tidemill_now()").await;
+    let second = [exclusive("second")];
+    // It stands in line itself then, and holds up nobody more than the first one does.
+    assert!(matches!(ask(&t, &free, 1, &second).await, Asked::Waits(_)), "it is kept for who waited so long");
+    assert_eq!(ask(&t, &x, 1, &second).await, Asked::Granted, "its end is what the waiter waits for");
+    finish(&t.db, &x, Results::Success).await;
+    finish(&t.db, &y, Results::Success).await;
+    assert_eq!(claim_of(&t, "both", s, 5, 1).await.len(), 1);
+    never_passed(&t).await;
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn what_is_held_of_a_lock_counts_though_its_kind_changes() {
+    let t = TestDb::new().await;
+    let builders: [(&str, &[LockAccess]); 1] = [("b", &[exclusive("board")])];
+    activate(&t.db, &wanted(&[("board", 1)], &builders)).await;
+    let (one, other) = (worker(&t.db, "one").await, worker(&t.db, "other").await);
+    for _ in 0..4 {
+        submit(&t.db, "b").await;
+    }
+    let held = claim_of(&t, "b", one, 1, 1).await.remove(0);
+    activate(&t.db, &wanted(&[("@board", 1)], &builders)).await;
+    assert!(claim_of(&t, "b", other, 1, 1).await.is_empty(), "it was the only one of the cluster");
+    finish(&t.db, &held, Results::Success).await;
+    let on_one = claim_of(&t, "b", one, 2, 1).await.remove(0);
+    let on_other = claim_of(&t, "b", other, 2, 1).await.remove(0);
+    activate(&t.db, &wanted(&[("board", 1)], &builders)).await;
+    finish(&t.db, &on_one, Results::Success).await;
+    assert!(claim_of(&t, "b", one, 3, 1).await.is_empty(), "there is one for all now, and another worker has it");
+    finish(&t.db, &on_other, Results::Success).await;
+    assert_eq!(claim_of(&t, "b", one, 4, 1).await.len(), 1);
+    t.drop().await;
+}
+
+/// A walk that holds no lock's row finds a waiter dead just when a claim would put it into more lines.
+#[tokio::test]
+async fn a_waiter_that_goes_while_a_claim_stands_in_its_place_is_replaced() {
+    let t = TestDb::new().await;
+    activate(&t.db, &wanted(&[("db", 1)], &[("a", &[exclusive("db")]), ("b", &[exclusive("db")])])).await;
+    let s = worker(&t.db, "w").await;
+    for name in ["a", "b", "b"] {
+        submit(&t.db, name).await;
+    }
+    assert_eq!(claim_of(&t, "a", s, 1, 1).await.len(), 1);
+    assert!(claim_of(&t, "b", s, 2, 1).await.is_empty());
+    let mut walk = t.db.pool().begin().await.unwrap();
+    sqlx::query("delete from lock_waiters").execute(&mut *walk).await.unwrap();
+    let lanes = [(lane(&t, "b").await, 0)];
+    let claiming = {
+        let db = t.db.clone();
+        tokio::spawn(async move {
+            let mut c = db.pool().acquire().await.unwrap();
+            let waiting = [Waiting { session: s, poll: 3, free: 1, newest: i64::MAX - 1 }];
+            claim_builds(&mut c, &mut Payloads::default(), &waiting, &lanes, TERM).await.map(|c| c.fresh)
+        })
+    };
+    waits_for_a_lock(&t).await;
+    walk.commit().await.unwrap();
+    assert_eq!(claiming.await.unwrap().unwrap(), 0, "nothing is had, and nothing failed");
+    assert_eq!(scalar::<i64>(&t, COUNT_WAITERS).await, 1, "it stands in line anew");
+    assert_eq!(scalar::<i64>(&t, "select count(*) from lock_waits").await, 1);
+    t.drop().await;
 }

@@ -8,14 +8,13 @@ use tidemill_model::{NewChange, Results, SourceStamp};
 use tidemill_schema::changes::changes_insert;
 use tidemill_schema::events::{events_after, reader_advance, reader_take};
 use tidemill_schema::notices::facts::{self, Wanted as Facts};
-use tidemill_schema::notices::missing::{Watched, watches_set, workers_miss};
 use tidemill_schema::notices::people::deliveries_retry;
 use tidemill_schema::notices::plan::{Planned, READER, deliveries_insert};
 use tidemill_schema::notices::send::*;
 use tidemill_schema::notices::{Moment, Way, content, people};
 use tidemill_schema::requests::NewBuildset;
 use tidemill_schema::testing::TestDb;
-use tidemill_schema::{Db, beats, run_tx};
+use tidemill_schema::{Db, run_tx};
 use time::OffsetDateTime;
 
 const A: &str = "sender a";
@@ -318,32 +317,6 @@ async fn facts_know_what_was_before_and_who_changed_what_since_it_was_good() {
     assert_eq!(document["changes"].as_array().unwrap().len(), 2);
     assert_eq!(document["properties"]["owner"], json!(["olga", "test"]));
     drop(c);
-    t.drop().await;
-}
-
-#[tokio::test]
-async fn a_worker_that_stays_away_is_told_once_for_each_absence() {
-    let t = TestDb::new().await;
-    project(&t.db, &["b"]).await;
-    let master = run_tx!(t.db, "test", |c| beats::master_insert(c, "m", "http://m").await).unwrap();
-    run_tx!(t.db, "test", |c| beats::beat(c, master).await).unwrap();
-    worker(&t.db, "w").await;
-    worker(&t.db, "unwatched").await;
-    let watched = [Watched { name: "w".into(), missing_after: Duration::from_secs(600), notify: vec!["ann@x".into()] }];
-    run_tx!(t.db, "test", |c| watches_set(c, &watched).await).unwrap();
-    let miss = || async { run_tx!(t.db, "test", |c| workers_miss(c).await).unwrap() };
-    assert_eq!(miss().await, 0);
-    sql(&t, "update worker_sessions set seen_at = seen_at - interval '1 h'; update workers set enrolled_at = enrolled_at - interval '1 h'").await;
-    assert_eq!(miss().await, 0, "no master was there to see it");
-    sql(&t, "update beats set resumed_at = resumed_at - interval '1 h'").await;
-    assert_eq!(miss().await, 1);
-    assert_eq!(miss().await, 0);
-    let data: serde_json::Value = scalar(&t, "select data from events where kind = 'workers.missing'").await;
-    assert_eq!(data["notify"], json!(["ann@x"]));
-    sql(&t, "update worker_sessions set seen_at = tidemill_now() where worker_id = (select id from workers where name = 'w')").await;
-    assert_eq!(miss().await, 0);
-    sql(&t, "update worker_watches set told_at = told_at - interval '2 h'; update worker_sessions set seen_at = seen_at - interval '1 h'").await;
-    assert_eq!(miss().await, 1, "it came back and went again");
     t.drop().await;
 }
 

@@ -5,6 +5,7 @@ mod common;
 use common::*;
 use std::time::Duration;
 use tidemill_model::{BuildId, BuilderId, RequestId, Results, SourceStamp};
+use tidemill_schema::cancellers::{Ending, requests_end_all};
 use tidemill_schema::config::{Wanted, WantedBuilder};
 use tidemill_schema::read::requests::{by_id, one};
 use tidemill_schema::read::waiting::{Waiting, Why, waiting};
@@ -49,7 +50,10 @@ async fn each_reason_to_wait_is_said_in_words_with_what_belongs_to_it() {
     assert_eq!(why(&t, second).await[1].text, "1 request of its builder that goes first");
     sql(&t, "update workers set paused = true").await;
     assert_eq!(reasons(&t, first).await, [Why::WorkersPaused]);
-    sql(&t, "update workers set paused = false").await;
+    sql(&t, "update workers set paused = false; update worker_sessions set seen_at = tidemill_now() - interval '46 seconds'")
+        .await;
+    assert_eq!(reasons(&t, first).await, [Why::NoWorker], "it fell silent without a goodbye");
+    sql(&t, "update worker_sessions set seen_at = tidemill_now()").await;
 
     let build = claim(&t.db, session, 1, 1, 0).await.remove(0);
     assert_eq!(reasons(&t, first).await, []);
@@ -91,7 +95,7 @@ fn the_database_and_the_enum_know_the_same_reasons() {
     for why in &said {
         assert!(serde_json::from_value::<Why>((*why).into()).is_ok(), "{why}");
     }
-    assert_eq!(said.len(), 11, "{said:?}");
+    assert_eq!(said.len(), 14, "{said:?}");
 }
 
 #[tokio::test]
@@ -262,5 +266,39 @@ async fn asked_again_with_the_same_key_the_first_buildset_is_the_answer() {
     assert_eq!(scalar::<i64>(&t, "select count(*) from build_requests").await, 2);
     let other = submit_set(&t.db, &NewBuildset { dedupe_key: Some("other".into()), ..set }).await;
     assert_ne!(other.buildset, first.buildset);
+    t.drop().await;
+}
+
+/// Ingest holds leases when it comes to buildsets: who ends several requests for several reasons must not hold a
+/// buildset when it comes to a lease.
+#[tokio::test]
+async fn a_cancel_for_several_reasons_locks_every_lease_before_the_first_buildset() {
+    let t = TestDb::new().await;
+    project(&t.db, &["linux", "mac"]).await;
+    let session = worker(&t.db, "w").await;
+    let names = ["linux", "mac"].map(String::from).to_vec();
+    let made = submit_set(&t.db, &NewBuildset { builders: names, ..NewBuildset::default() }).await;
+    let build = claim(&t.db, session, 1, 1, 0).await.remove(0);
+    assert_eq!(build.request, made.requests[0].0);
+    let endings = [(made.requests[1], "one"), (made.requests[0], "other")]
+        .map(|(request, reason)| Ending { requests: vec![request], reason: reason.into() });
+    let mut ingest = t.db.pool().begin().await.unwrap();
+    sqlx::query("select from leases for update").execute(&mut *ingest).await.unwrap();
+    let ending = {
+        let db = t.db.clone();
+        tokio::spawn(async move { run_tx!(db, "test", |c| requests_end_all(c, &endings).await) })
+    };
+    waits_for_a_lock(&t).await;
+    sqlx::query("select from buildsets for update nowait").execute(&mut *ingest).await.expect("nobody holds it");
+    ingest.commit().await.unwrap();
+    assert_eq!(ending.await.unwrap().unwrap(), [BuildId(build.build)]);
+    let why: Vec<String> = sqlx::query_scalar(
+        "select complete_reason from build_requests where complete_at is not null
+          union all select stop_reason from builds",
+    )
+    .fetch_all(t.db.pool())
+    .await
+    .unwrap();
+    assert_eq!(why, ["one", "other"]);
     t.drop().await;
 }

@@ -11,7 +11,7 @@ use tidemill_schema::beats::master_insert;
 use tidemill_schema::change_sources::{
     Room, change_source_failed, change_source_polled, change_source_release, change_source_take, change_sources_wait,
 };
-use tidemill_schema::changes::{Cursor, changes_insert};
+use tidemill_schema::changes::{Cursor, changes_after, changes_insert};
 use tidemill_schema::config::{Wanted, WantedBuilder, WantedScheduler};
 use tidemill_schema::finished::finished_after;
 use tidemill_schema::requests::{NewBuildset, requests_cancel};
@@ -262,6 +262,50 @@ async fn enabling_and_a_wish_to_run_last_until_they_are_done_with() {
 }
 
 #[tokio::test]
+async fn what_came_while_it_was_disabled_is_not_its_own_though_nobody_had_looked() {
+    let _alone = ALONE.lock().await;
+    let t = TestDb::new().await;
+    activate(&t.db, &wanted("1", vec![custom("s", &["up"], None)], vec![])).await;
+    let id = scalar::<i64>(&t, "select id from schedulers").await;
+    let enable = async |on: bool| run_tx!(t.db, "test", |c| scheduler_enable(c, id, on, "ada").await).unwrap();
+    enable(false).await;
+    let announce = async || {
+        run_tx!(t.db, "test", |c| changes_insert(c, &[NewChange::default()], None).await).unwrap();
+        finish_set(&t, "up").await
+    };
+    announce().await;
+    enable(true).await;
+    sql(&t, "update schedulers set next_at = null").await;
+    assert_eq!(run_tx!(t.db, "test", |c| schedulers_take(c).await).unwrap().0.len(), 0);
+    let own = announce().await;
+    let taken = run_tx!(t.db, "test", |c| schedulers_take(c).await).unwrap().0.remove(0);
+    let mut c = t.db.pool().acquire().await.unwrap();
+    assert_eq!(changes_after(&mut c, taken.cursor, 10).await.unwrap().changes.len(), 1);
+    let heard = finished_after(&mut c, taken.heard, &["up".to_owned()], 10).await.unwrap();
+    assert_eq!(heard.finished.iter().map(|f| f.buildset.0).collect::<Vec<_>>(), [own]);
+    // Enabled twice it skips nothing.
+    enable(true).await;
+    assert_eq!(run_tx!(t.db, "test", |c| schedulers_take(c).await).unwrap().0[0].cursor, taken.cursor);
+    drop(c);
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn a_buildset_without_builders_is_heard_of_as_any_other() {
+    let _alone = ALONE.lock().await;
+    let t = TestDb::new().await;
+    activate(&t.db, &wanted("1", vec![], vec![])).await;
+    let new = NewBuildset { scheduler: "up".into(), ..NewBuildset::default() };
+    let made = submit_set(&t.db, &new).await;
+    let mut c = t.db.pool().acquire().await.unwrap();
+    let page = finished_after(&mut c, START, &["up".to_owned()], 10).await.unwrap();
+    assert_eq!((page.made.len(), page.finished.len()), (1, 1));
+    assert_eq!((page.finished[0].buildset, page.finished[0].results), (made.buildset, Results::Success.code()));
+    drop(c);
+    t.drop().await;
+}
+
+#[tokio::test]
 async fn one_with_an_interval_is_due_when_it_is_defined_and_when_that_changes() {
     let _alone = ALONE.lock().await;
     let t = TestDb::new().await;
@@ -290,8 +334,8 @@ async fn a_source_that_a_function_polls_is_taken_only_by_who_has_a_place_for_it(
     };
     activate(&t.db, &wanted("1", vec![], sources())).await;
     sql(&t, "update change_sources set next_at = tidemill_now() - interval '1 day' where name = 'own'").await;
-    const ALL: Room = Room { custom: true, others: true };
-    const OTHERS: Room = Room { custom: false, others: true };
+    const ALL: Room = Room { custom: true, others: true, failing: true };
+    const OTHERS: Room = Room { custom: false, ..ALL };
     let mut c = t.db.pool().acquire().await.unwrap();
     let master = master_insert(&mut c, "m", "u").await.unwrap();
     let term = Duration::from_secs(600);
@@ -313,6 +357,12 @@ async fn a_source_that_a_function_polls_is_taken_only_by_who_has_a_place_for_it(
     // After a failure it waits, but not for another revision.
     change_source_failed(&mut c, &own, "traceback", Duration::from_secs(3600)).await.unwrap();
     assert!(change_source_take(&mut c, master, term, ALL).await.unwrap().is_none());
+    // While sources that failed have no place left, the others go on.
+    sql(&t, "update change_sources set next_at = tidemill_now(), held_until = null").await;
+    const GOOD: Room = Room { failing: false, ..ALL };
+    assert!(change_source_take(&mut c, master, term, GOOD).await.unwrap().is_some_and(|s| s.name == "git"));
+    assert!(change_source_take(&mut c, master, term, GOOD).await.unwrap().is_none());
+    assert!(change_sources_wait(&mut c, GOOD).await.unwrap().is_some_and(|s| s > 500.0));
     activate(&t.db, &wanted("2", vec![], sources())).await;
     assert!(change_source_take(&mut c, master, term, ALL).await.unwrap().is_some_and(|s| s.name == "own"));
     drop(c);

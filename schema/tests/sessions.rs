@@ -2,12 +2,13 @@
 
 mod common;
 
-use common::{scalar, sql, worker_instance};
+use common::{activate, scalar, sql, worker, worker_instance};
 use std::time::Duration;
 use tidemill_model::WorkerId;
 use tidemill_model::wire::Hello;
+use tidemill_schema::config::{Wanted, WantedWorker};
 use tidemill_schema::run_tx;
-use tidemill_schema::sessions::{session_close, session_get, session_open};
+use tidemill_schema::sessions::{session_close, session_get, session_open, sessions_seen, workers_missing};
 use tidemill_schema::testing::{TestDb, hello as hello_of};
 
 /// A session's row is written every 15 s only: silence of 20 s is none, however short the leases.
@@ -50,4 +51,46 @@ async fn a_goodbye_closes_the_workers_own_session_once_and_frees_its_name() {
 async fn enrolled(t: &TestDb, name: &str) -> i64 {
     tidemill_schema::workers::worker_enrol(&t.db, name).await.unwrap();
     sqlx::query_scalar("select id from workers where name = $1").bind(name).fetch_one(t.db.pool()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_worker_that_stays_away_is_told_of_once_and_when_it_is_back() {
+    let t = TestDb::new().await;
+    let soon = WantedWorker { name: "soon".into(), missing_after: Some(Duration::from_secs(60)), ..Default::default() };
+    activate(&t.db, &Wanted { workers: vec![soon], ..Wanted::default() }).await;
+    let session = worker(&t.db, "soon").await;
+    worker(&t.db, "later").await;
+    let gone = worker(&t.db, "gone").await;
+    let own = WorkerId(scalar(&t, "select id from workers where name = 'gone'").await);
+    run_tx!(t.db, "test", |c| session_close(c, gone, own).await).unwrap();
+    let missing = async || run_tx!(t.db, "test", |c| workers_missing(c).await).unwrap();
+    let silent = async |seconds: i64| {
+        let sql = "update worker_sessions set seen_at = tidemill_now() - $1 * interval '1 second'";
+        sqlx::query(sql).bind(seconds).execute(t.db.pool()).await.unwrap();
+    };
+    silent(61).await;
+    assert_eq!(missing().await, [""; 0], "nobody was there to hear it");
+    sql(&t, "insert into masters (name, release) values ('m', '1');
+             insert into beats (master_id, at, resumed_at) values (1, tidemill_now(), tidemill_now() - interval '59 s')").await;
+    assert_eq!(missing().await, [""; 0], "not for so long");
+    sql(&t, "update beats set resumed_at = tidemill_now() - interval '1 day'").await;
+    assert_eq!(missing().await, ["soon"]);
+    assert_eq!(missing().await, [""; 0], "it is known");
+    silent(3601).await;
+    assert_eq!(missing().await, ["gone", "later"], "a goodbye is no leave for ever");
+    run_tx!(t.db, "test", |c| sessions_seen(c, &[(session, 1)]).await).unwrap();
+    run_tx!(t.db, "test", |c| sessions_seen(c, &[(session, 1)]).await).unwrap();
+    let told: Vec<(String, String)> = sqlx::query_as(
+        "select e.kind, w.name from events e join workers w on w.id = (e.data ->> 'workerid')::bigint
+          where e.kind <> 'workers.disconnected' order by xid, e.id offset 3",
+    )
+    .fetch_all(t.db.pool())
+    .await
+    .unwrap();
+    let told: Vec<(&str, &str)> = told.iter().map(|(k, n)| (k.as_str(), n.as_str())).collect();
+    let missing_ones = [("workers.missing", "soon"), ("workers.missing", "gone"), ("workers.missing", "later")];
+    assert_eq!(told.len(), 4, "{told:?}");
+    assert!(missing_ones.iter().all(|m| told.contains(m)), "{told:?}");
+    assert_eq!(told[3], ("workers.connected", "soon"));
+    t.drop().await;
 }

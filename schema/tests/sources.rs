@@ -16,7 +16,7 @@ use tidemill_schema::requests::NewBuildset;
 use tidemill_schema::testing::TestDb;
 use tidemill_schema::{Error, beats, run_tx};
 
-const ALL: Room = Room { custom: true, others: true };
+const ALL: Room = Room { custom: true, others: true, failing: true };
 const SECOND: Duration = Duration::from_secs(1);
 
 fn git(url: &str) -> Value {
@@ -140,7 +140,7 @@ async fn a_source_begins_anew_at_another_place_and_goes_on_at_the_same() {
     define(&t, git("x")).await;
     assert_eq!(poll("fourth").await, None, "another kind");
     let kinds: Vec<(Option<String>, bool)> =
-        changes::sources(&mut c).await.unwrap().into_iter().map(|s| (s.kind, s.good_at.is_some())).collect();
+        changes::sources(&mut c, 100).await.unwrap().into_iter().map(|s| (s.kind, s.good_at.is_some())).collect();
     assert_eq!(kinds, [(Some("GitPoller".into()), true)]);
     drop(c);
     t.drop().await;

@@ -220,6 +220,8 @@ async fn requests_are_blocked_where_waiting_builds_hold_every_slot_that_could_bu
     sql(&t, "update triggers set state = 'waiting'").await;
     worker(&t.db, "other").await;
     assert!(blocked().await.is_empty(), "there is another worker");
+    sql(&t, "update worker_sessions set seen_at = seen_at - interval '46 seconds' where id = 2").await;
+    assert_eq!(blocked().await, ["down"], "it fell silent");
     t.drop().await;
 }
 

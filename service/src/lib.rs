@@ -1,5 +1,5 @@
 //! What every daemon of Tidemill needs and none should write again: an orderly
-//! end, back-off, loops that reconcile, tokens, what may be
+//! end, back-off, loops that reconcile, tokens, secrets and their files, what may be
 //! reached, and telemetry.
 
 pub mod backoff;
@@ -8,6 +8,7 @@ pub mod links;
 pub mod postgres;
 pub mod reach;
 pub mod reconcile;
+pub mod secret_file;
 pub mod secrets;
 pub mod settings;
 pub mod telemetry;

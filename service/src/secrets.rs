@@ -5,26 +5,19 @@
 //! `TIDEMILL_SECRET_NAME`. It is read when it is needed, and goes nowhere but to
 //! the server that it is for.
 
-use std::io::ErrorKind;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use crate::secret_file::{self, SecretFileError};
 use tidemill_model::SecretText;
 
-/// Largest value.
-const VALUE_MAX: u64 = 64 << 10;
 /// Before the name of a variable.
 const VARIABLE: &str = "TIDEMILL_SECRET_";
 
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    #[error("{0:?} cannot be the name of a secret: it has to be that of a file")]
-    Name(String),
+    #[error(transparent)]
+    File(#[from] SecretFileError),
     #[error("there is no secret {name:?}: {remedy}, or set the variable {VARIABLE}{variable}")]
     Missing { name: String, remedy: String, variable: String },
-    #[error("the secret {name:?} is readable by others: chmod 0600 {path}")]
-    Open { name: String, path: PathBuf },
-    #[error("the secret {name:?} cannot be read from {path}: {why}")]
-    Read { name: String, path: PathBuf, why: String },
 }
 
 /// Where this process finds them.
@@ -64,9 +57,9 @@ impl Secrets {
     }
 
     pub fn value(&self, name: &str) -> Result<String, SecretError> {
-        check_name(name)?;
+        secret_file::check_name(name)?;
         if let Some(dir) = &self.dir
-            && let Some(value) = read(dir, name)?
+            && let Some(value) = secret_file::read(dir, name)?
         {
             return Ok(value);
         }
@@ -81,14 +74,6 @@ impl Secrets {
     }
 }
 
-/// Whether it could be that of a file.
-pub fn check_name(name: &str) -> Result<(), SecretError> {
-    match name.is_empty() || name.starts_with('.') || name.contains(['/', '\0']) {
-        true => Err(SecretError::Name(name.to_owned())),
-        false => Ok(()),
-    }
-}
-
 /// The variable of a secret, without what all of them begin with.
 fn variable(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
@@ -97,27 +82,6 @@ fn variable(name: &str) -> String {
 /// From this process's environment.
 pub fn of_environment(name: &str) -> Option<String> {
     std::env::var(format!("{VARIABLE}{}", variable(name))).ok()
-}
-
-/// Without the newline that an editor puts at the end. None: there is no such file.
-pub fn read(dir: &Path, name: &str) -> Result<Option<String>, SecretError> {
-    let (name, path) = (name.to_owned(), dir.join(name));
-    let meta = match std::fs::metadata(&path) {
-        Ok(meta) => meta,
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(SecretError::Read { name, path, why: e.to_string() }),
-    };
-    if meta.mode() & 0o077 != 0 {
-        return Err(SecretError::Open { name, path });
-    }
-    if !meta.is_file() || meta.len() > VALUE_MAX {
-        let why = format!("it is no file of at most {VALUE_MAX} bytes");
-        return Err(SecretError::Read { name, path, why });
-    }
-    match std::fs::read_to_string(&path) {
-        Ok(text) => Ok(Some(text.strip_suffix('\n').unwrap_or(&text).to_owned())),
-        Err(e) => Err(SecretError::Read { name, path, why: e.to_string() }),
-    }
 }
 
 #[cfg(test)]
@@ -136,8 +100,8 @@ mod tests {
         let named = |name: &str| secrets.resolve(&SecretText::Secret { name: name.into() });
         assert_eq!(named("key").unwrap(), "geheim");
         assert_eq!(secrets.resolve(&SecretText::Text("plain".into())).unwrap(), "plain");
-        assert!(matches!(named("open"), Err(SecretError::Open { .. })));
-        assert!(matches!(named("../key"), Err(SecretError::Name(_))));
+        assert!(matches!(named("open"), Err(SecretError::File(SecretFileError::Open { .. }))));
+        assert!(matches!(named("../key"), Err(SecretError::File(SecretFileError::Name(_)))));
         let error = named("no-such").unwrap_err().to_string();
         assert!(error.contains("mode 0600") && error.contains("TIDEMILL_SECRET_NO_SUCH"), "{error}");
         let error = Secrets::default().value("key").unwrap_err().to_string();

@@ -22,6 +22,14 @@ const NEVER: &[(&str, &str)] = &[
         "select l.id from lock_holds h join locks l on l.id = h.lock_id left join workers w on w.id = h.worker_id group by l.id, h.worker_id, w.name having sum(h.units) > coalesce((l.capacities ->> w.name)::int, l.capacity) or (bool_or(h.mode = 'exclusive') and count(*) > 1)",
     ),
     (
+        "a build by another worker than the chosen one",
+        "select b.id from builds b join build_requests r on r.id = b.request_id join workers w on w.id = b.worker_id where r.worker_name <> w.name",
+    ),
+    (
+        "a request in a lane of other terms than its own",
+        "select r.id from request_queue q join lanes l on l.id = q.lane join build_requests r on r.id = q.request_id where (l.builder_id, l.priority, l.worker_name, l.trusted, l.virtual_id) is distinct from (r.builder_id, r.priority, r.worker_name, r.trusted, r.virtual_id)",
+    ),
+    (
         "a lock held by a build without a lease",
         "select h.build_id from lock_holds h where not exists (select 1 from leases l where l.build_id = h.build_id)",
     ),

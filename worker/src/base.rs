@@ -68,10 +68,19 @@ impl Base {
             .expect("an endless range of names");
         let path = self.root.join("builds").join(&name);
         io("make the folder", &path, std::fs::create_dir_all(&path))?;
+        // Of a life that was cut off; there may be a password in it.
+        for entry in io("read", &path, std::fs::read_dir(&path))?.flatten() {
+            if entry.file_name().as_encoded_bytes().starts_with(OWN.as_bytes()) {
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
         taken.insert(name.clone());
         Ok(Folder { path, name, table: self.folders.clone() })
     }
 }
+
+/// Names of the worker's own files in a builder's folder begin so.
+pub(crate) const OWN: &str = ".tidemill-";
 
 /// A builder's folder, in use by one build until this is dropped.
 #[derive(Debug)]
@@ -191,6 +200,8 @@ mod tests {
         assert_ne!(a.path(), b.path());
         let first = a.path().to_owned();
         drop(a);
+        std::fs::write(first.join(".tidemill-login"), "geheim").unwrap();
         assert_eq!(base.builder_folder("b").unwrap().path(), first);
+        assert!(!first.join(".tidemill-login").exists(), "what a killed worker left");
     }
 }

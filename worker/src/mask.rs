@@ -3,7 +3,7 @@
 //!
 //! Masked are the value itself, each longer line of one of several lines, and the
 //! forms in which programs like to print it: base64, wherever in a text it
-//! stands, and percent-encoded.
+//! stands, also in lines of the usual lengths, percent-encoded, and as in JSON.
 //!
 //! Bytes that may be the beginning of a value are held back until the next ones
 //! tell, so no part of a value ever passes.
@@ -16,7 +16,10 @@ use std::sync::Arc;
 /// Values to mask, with their names.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Patterns {
+    /// The longest first.
     values: Vec<(Vec<u8>, String)>,
+    /// Which of them begin with a byte, in the same order.
+    begin: Vec<Vec<usize>>,
 }
 
 impl Patterns {
@@ -29,15 +32,18 @@ impl Patterns {
             .collect();
         // The longest match wins.
         values.sort_by_key(|(value, _)| std::cmp::Reverse(value.len()));
-        Patterns { values }
+        let mut begin = vec![vec![]; 256];
+        values.iter().enumerate().for_each(|(n, (value, _))| begin[value[0] as usize].push(n));
+        Patterns { values, begin }
     }
 
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
 
-    fn begins(&self, byte: u8) -> bool {
-        self.values.iter().any(|(v, _)| v[0] == byte)
+    /// Those that begin with this byte.
+    fn of(&self, byte: u8) -> impl Iterator<Item = &(Vec<u8>, String)> {
+        self.begin.get(byte as usize).into_iter().flatten().map(|n| &self.values[*n])
     }
 
     /// All of a text at once.
@@ -52,6 +58,8 @@ impl Patterns {
 
 /// Shortest form of a value, other than itself: a shorter one masks what is none.
 const FORM_MIN: usize = 8;
+/// Lengths of lines of base64, as `base64` and `openssl` write them.
+const WRAPPED: [usize; 2] = [76, 64];
 
 /// How a value may show.
 fn forms(value: &str) -> BTreeSet<Vec<u8>> {
@@ -72,8 +80,14 @@ fn forms(value: &str) -> BTreeSet<Vec<u8>> {
             let first = [0, 2, 3][before];
             let sure = (before + bytes.len()) * 8 / 6;
             add(text.as_bytes().get(first..sure).unwrap_or_default());
+            if before == 0 {
+                let whole = &text.as_bytes()[..sure.min(text.len())];
+                WRAPPED.iter().filter(|width| whole.len() > **width).for_each(|w| whole.chunks(*w).for_each(&mut add));
+            }
         }
     }
+    let json = serde_json::Value::from(value).to_string();
+    add(&json.as_bytes()[1..json.len() - 1]);
     for upper in [true, false] {
         add(percent(value, upper).as_bytes());
     }
@@ -95,14 +109,12 @@ fn percent(value: &str, upper: bool) -> String {
 #[derive(Debug)]
 pub(crate) struct Masker {
     patterns: Arc<Patterns>,
-    first: [bool; 256],
     held: Vec<u8>,
 }
 
 impl Masker {
     pub fn new(patterns: Arc<Patterns>) -> Masker {
-        let first = std::array::from_fn(|byte| patterns.begins(byte as u8));
-        Masker { patterns, first, held: Vec::new() }
+        Masker { patterns, held: Vec::new() }
     }
 
     /// Adds what may pass to `out`.
@@ -114,7 +126,6 @@ impl Masker {
 
     /// From now on these; what is held is looked at again with what follows.
     pub fn change(&mut self, patterns: Arc<Patterns>) {
-        self.first = std::array::from_fn(|byte| patterns.begins(byte as u8));
         self.patterns = patterns;
     }
 
@@ -129,17 +140,12 @@ impl Masker {
         let bytes = &self.held;
         let (mut at, mut plain) = (0, 0);
         while at < bytes.len() {
-            if !self.first[bytes[at] as usize] {
-                at += 1;
-                continue;
-            }
             let here = &bytes[at..];
-            let values = &self.patterns.values;
             // A longer value may still come of it.
-            if !last && values.iter().any(|(v, _)| v.len() > here.len() && v.starts_with(here)) {
+            if !last && self.patterns.of(here[0]).any(|(v, _)| v.len() > here.len() && v.starts_with(here)) {
                 break;
             }
-            match values.iter().find(|(v, _)| here.starts_with(v)) {
+            match self.patterns.of(here[0]).find(|(v, _)| here.starts_with(v)) {
                 Some((value, name)) => {
                     out.extend_from_slice(&bytes[plain..at]);
                     out.extend_from_slice(format!("<secret {name}>").as_bytes());
@@ -196,6 +202,14 @@ mod tests {
             masked(&[("pw", value)], &["a=hunter2%2Fsecret%3F&", "b=hunter2%2fsecret%3f"]),
             "a=<secret pw>&b=<secret pw>"
         );
+        assert_eq!(masked(&[("pw", "a\"quoted\\one")], &[r#"{"k":"a\"quoted\\one"}"#]), r#"{"k":"<secret pw>"}"#);
+        let long: String = ('a'..='z').cycle().take(200).collect();
+        for width in [64, 76] {
+            let text = BASE64_STANDARD.encode(format!("{long}\n"));
+            let lines: Vec<&str> = text.as_bytes().chunks(width).map(|l| std::str::from_utf8(l).unwrap()).collect();
+            let got = masked(&[("key", &long)], &[&lines.join("\n")]);
+            assert!(got.lines().all(|l| l.starts_with("<secret key>") && l.len() < 20), "{got}");
+        }
         let key = "-----BEGIN KEY-----\nMIIBVgIBADANBg\n-----END KEY-----\n";
         assert_eq!(masked(&[("key", key)], &["x MIIBVgIBADANBg y"]), "x <secret key> y");
         assert_eq!(masked(&[("key", key)], &[&format!("[{key}]")]), "[<secret key>]");

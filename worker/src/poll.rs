@@ -89,8 +89,7 @@ pub(crate) async fn poll_loop(shared: Arc<Shared>, builds: TaskTracker) {
                 if shared.session.now().id != session {
                     continue;
                 }
-                // A master that comes back waits a term before it gives a build up: by then it heard of ours.
-                let wait = backoff.wait().min(opened.lease / 6);
+                let wait = retry_after(backoff.wait(), opened.lease);
                 tracing::warn!(?wait, "poll failed, trying again: {error}");
                 pause(&shared, wait, draining).await;
             }
@@ -100,6 +99,12 @@ pub(crate) async fn poll_loop(shared: Arc<Shared>, builds: TaskTracker) {
             tidied = Instant::now();
         }
     }
+}
+
+/// How long a poll that failed is held back. However long no master answered: one that
+/// comes back waits a term before it gives a build up, and by then it heard of ours.
+fn retry_after(backoff: Duration, lease: Duration) -> Duration {
+    backoff.min(lease / 6)
 }
 
 async fn pause(shared: &Shared, time: Duration, draining: bool) {
@@ -180,4 +185,21 @@ fn take(shared: &Arc<Shared>, builds: &TaskTracker, poll: &Poll, reply: &PollRep
         news = true;
     }
     news
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_poll_that_failed_comes_again_several_times_in_a_lease_however_long_no_master_answered() {
+        for lease in [1, 6, 60, 600].map(Duration::from_secs) {
+            let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+            for _ in 0..100 {
+                assert!(retry_after(backoff.wait(), lease) * 6 <= lease, "{lease:?}");
+            }
+        }
+        let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
+        assert_eq!(retry_after(second, minute), second, "what is short enough stays");
+    }
 }

@@ -20,29 +20,28 @@ use crate::provided::Source;
 use serde_json::Value as Json;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::ErrorKind;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tidemill_lang::plan::{Action, BuildContext};
 use tidemill_lang::secret::{self, Part};
+use tidemill_service::secret_file::{self, SecretFileError};
 
-/// Largest value.
-const VALUE_MAX: u64 = 64 << 10;
+/// Fewest characters of a value.
+const VALUE_MIN: usize = 4;
 
 /// Random bytes in a build's mark.
 const MARK_BYTES: usize = 16;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SecretError {
+    #[error(transparent)]
+    File(#[from] SecretFileError),
+    #[error("the secret {name:?} cannot be used: {why}")]
+    Short { name: String, why: String },
     #[error("{name:?} cannot be the name of a secret: it has to be that of a file{also}")]
     Name { name: String, also: String },
     #[error("the worker has no secret {name:?}: put its value into the file {path}, mode 0600{also}")]
     Missing { name: String, path: PathBuf, also: String },
-    #[error("the secret {name:?} is readable by others: chmod 0600 {path}")]
-    Open { name: String, path: PathBuf },
-    #[error("the secret {name:?} cannot be read from {path}: {why}")]
-    Read { name: String, path: PathBuf, why: String },
     #[error(
         "the secret {0:?} may not be used here: steps of the change's own tree use those that \
          `allowed_secrets` of steps.StepsFrom names"
@@ -223,6 +222,7 @@ impl Secrets {
         }
         let error = match read(&self.store.dir, name) {
             Ok(value) => {
+                long_enough(&value).map_err(|why| SecretError::Short { name: name.to_owned(), why })?;
                 self.keep(name, Ok(value.clone()));
                 return Ok(value);
             }
@@ -258,7 +258,7 @@ impl Secrets {
     /// From now on it is masked everywhere.
     fn keep(&self, name: &str, value: Result<String, String>) {
         let mut known = self.known();
-        match value {
+        match value.and_then(|value| long_enough(&value).map(|()| value)) {
             Ok(value) => {
                 known.refused.remove(name);
                 known.values.insert(name.to_owned(), value);
@@ -290,29 +290,21 @@ fn each_text(value: &Json, change: &dyn Fn(&str) -> String) -> Json {
     }
 }
 
-/// Without the newline that an editor puts at the end.
+/// From a file here.
 fn read(dir: &Path, name: &str) -> Result<String, SecretError> {
-    if name.is_empty() || name.starts_with('.') || name.contains(['/', '\0']) {
-        return Err(SecretError::Name { name: name.to_owned(), also: String::new() });
+    match secret_file::read(dir, name) {
+        Ok(Some(value)) => Ok(value),
+        Ok(None) => Err(SecretError::Missing { name: name.to_owned(), path: dir.join(name), also: String::new() }),
+        Err(SecretFileError::Name(name)) => Err(SecretError::Name { name, also: String::new() }),
+        Err(error) => Err(error.into()),
     }
-    let (name, path) = (name.to_owned(), dir.join(name));
-    let meta = match std::fs::metadata(&path) {
-        Ok(meta) => meta,
-        Err(e) if e.kind() == ErrorKind::NotFound => {
-            return Err(SecretError::Missing { name, path, also: String::new() });
-        }
-        Err(e) => return Err(SecretError::Read { name, path, why: e.to_string() }),
-    };
-    if meta.mode() & 0o077 != 0 {
-        return Err(SecretError::Open { name, path });
-    }
-    if !meta.is_file() || meta.len() > VALUE_MAX {
-        let why = format!("it is no file of at most {VALUE_MAX} bytes");
-        return Err(SecretError::Read { name, path, why });
-    }
-    match std::fs::read_to_string(&path) {
-        Ok(text) => Ok(text.strip_suffix('\n').unwrap_or(&text).to_owned()),
-        Err(e) => Err(SecretError::Read { name, path, why: e.to_string() }),
+}
+
+/// A value that masks what it should, and not half of what people write.
+fn long_enough(value: &str) -> Result<(), String> {
+    match value.chars().count() {
+        1..VALUE_MIN => Err(format!("it has fewer than {VALUE_MIN} characters, and masking it would hide other text")),
+        _ => Ok(()),
     }
 }
 
@@ -330,19 +322,24 @@ mod tests {
     fn values_come_from_files_that_nobody_else_can_read() {
         let dir = tempfile::tempdir().unwrap();
         put(dir.path(), "key", "hunter2\n", 0o600);
-        put(dir.path(), "open", "x", 0o644);
+        put(dir.path(), "open", "hunter3", 0o644);
+        put(dir.path(), "short", "a", 0o600);
         let secrets = Secrets::new(dir.path());
         let marked = |name: &str| format!("a\u{10FFFE}{}:{name}\u{10FFFF}b", secrets.mark());
         assert_eq!(secrets.shown("hunter2"), "hunter2", "not known yet");
         assert_eq!(secrets.resolve(&marked("key")).unwrap(), "ahunter2b");
         assert_eq!(secrets.shown(&marked("key")), "a<secret key>b");
         assert_eq!(secrets.shown("hunter2"), "<secret key>");
-        assert!(matches!(secrets.resolve(&marked("open")), Err(SecretError::Open { .. })));
+        let open = secrets.resolve(&marked("open")).unwrap_err().to_string();
+        assert!(open.contains("chmod 0600"), "{open}");
         assert!(matches!(secrets.resolve(&marked("none")), Err(SecretError::Missing { .. })));
+        assert!(matches!(secrets.resolve(&marked("short")), Err(SecretError::Short { .. })));
+        assert_eq!(secrets.shown("a b c"), "a b c", "it masks nothing");
         for bad in ["../key", ".key", "", "a/b"] {
             assert!(matches!(secrets.resolve(&marked(bad)), Err(SecretError::Name { .. })), "{bad}");
         }
     }
+
     #[test]
     fn a_build_of_an_outsiders_change_gets_no_value_in_any_step() {
         let dir = tempfile::tempdir().unwrap();

@@ -17,7 +17,7 @@ pub struct Builders {
 
 pub async fn run(args: Builders, out: Output) -> Result<Exit> {
     let client = args.connection.client().await?;
-    let raw = api::list_raw(&client, "builders", "builders").await?;
+    let raw = api::all_raw(&client, "builders", "builders").await?;
     if out.json {
         out.document(&serde_json::json!({ "builders": raw }));
         return Ok(Exit::Success);

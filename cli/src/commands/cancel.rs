@@ -66,12 +66,18 @@ pub async fn run(args: Cancel, out: Output) -> Result<Exit> {
             let build = api::build(&client, named).await?;
             if build.complete {
                 eprintln!("Build {named} had already ended.");
+                if out.json {
+                    out.document(&json!({ "buildid": build.buildid, "stopping": false }));
+                }
                 return Ok(Exit::Success);
             }
             (format!("builds/{}/stop", build.buildid), format!("build {named} is being stopped"))
         }
     };
-    let answer: Value = client.post(&path, &body).await?;
+    let answer: Value = client
+        .post(&path, &body)
+        .await
+        .map_err(|f| f.hint_for(Exit::NotFound, "`tidemill requests` lists those that are not over"))?;
     match out.json {
         true => out.document(&answer),
         false => out.line(&what),

@@ -59,7 +59,7 @@ pub fn answer() {
 /// Names of builders.
 pub fn builders(current: &OsStr) -> Vec<CompletionCandidate> {
     let names = ask(async |client| {
-        let builders: Vec<Builder> = api::list(&client, "builders?order=name", "builders").await?;
+        let builders: Vec<Builder> = api::all(&client, "builders", "builders").await?;
         Ok(builders.into_iter().map(|b| b.name).collect())
     });
     candidates(names, current)
@@ -80,7 +80,7 @@ pub fn builds(current: &OsStr) -> Vec<CompletionCandidate> {
         let (path, latest) = match &of {
             Some(builder) => (format!("builders/{}/builds", api::segment(builder)), vec![builder.clone()]),
             None => {
-                let builders: Vec<Builder> = api::list(&client, "builders?order=name", "builders").await?;
+                let builders: Vec<Builder> = api::all(&client, "builders", "builders").await?;
                 ("builds".to_owned(), builders.into_iter().map(|b| b.name).collect())
             }
         };

@@ -28,6 +28,7 @@ pub struct Config {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// The newest revisions
+    #[command(after_help = "Examples:\n  tidemill config list\n  tidemill config list --limit 5 --json")]
     List {
         /// How many
         #[arg(long, value_name = "N", default_value_t = 20)]
@@ -36,6 +37,7 @@ enum Command {
         connection: Connection,
     },
     /// The files of a revision
+    #[command(after_help = "Examples:\n  tidemill config show\n  tidemill config show 7 > master.star")]
     Show {
         /// Its number, or the beginning of its hash [default: the active one]
         #[arg(value_name = "REV")]
@@ -44,6 +46,7 @@ enum Command {
         connection: Connection,
     },
     /// What changes from one revision to another, by name and field
+    #[command(after_help = "Examples:\n  tidemill config diff 7\n  tidemill config diff 4f2a1c 9")]
     Diff {
         /// The older revision: its number, or the beginning of its hash
         #[arg(value_name = "A")]
@@ -55,6 +58,7 @@ enum Command {
         connection: Connection,
     },
     /// Make a revision the active one; builds that run keep theirs
+    #[command(after_help = "Examples:\n  tidemill config activate 7 --comment \"the new one broke the release\"")]
     Activate {
         /// Its number, or the beginning of its hash
         #[arg(value_name = "REV")]
@@ -97,9 +101,7 @@ pub async fn run(args: Config, out: Output) -> Result<Exit> {
 async fn list(client: &Client, limit: u32, out: Output) -> Result<Exit> {
     let path = format!("config/revisions?order=-revisionid&limit={limit}");
     if out.json {
-        for revision in api::list_raw(client, &path, "revisions").await? {
-            out.document(&revision);
-        }
+        out.document(&json!({ "revisions": api::list_raw(client, &path, "revisions").await? }));
         return Ok(Exit::Success);
     }
     let revisions: Vec<Revision> = api::list(client, &path, "revisions").await?;

@@ -47,7 +47,7 @@ pub struct Force {
     /// Higher goes first [default: 0, or what the form says]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     priority: Option<i32>,
-    /// Follow the build and exit with its result
+    /// Follow the builds and exit with the worst result
     #[arg(long, short)]
     watch: bool,
     /// With --watch: give up after so many seconds (exit code 10)
@@ -117,6 +117,5 @@ pub async fn run(args: Force, out: Output) -> Result<Exit> {
         }
         return Ok(Exit::Success);
     }
-    let Some(id) = requests.first().copied() else { return Ok(Exit::Skipped) };
-    watch::limited(args.timeout, watch::request(&client, id, Logs::All, out)).await
+    watch::limited(args.timeout, watch::requests(&client, &requests, Logs::All, out)).await
 }

@@ -18,7 +18,7 @@ pub struct Locks {
 
 pub async fn run(args: Locks, out: Output) -> Result<Exit> {
     let client = args.connection.client().await?;
-    let raw = api::list_raw(&client, "locks", "locks").await?;
+    let raw = api::all_raw(&client, "locks", "locks").await?;
     if out.json {
         out.document(&serde_json::json!({ "locks": raw }));
         return Ok(Exit::Success);

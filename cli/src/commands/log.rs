@@ -91,7 +91,7 @@ fn no_log(step: &Step, name: &str, logs: &[Log]) -> Failure {
 async fn list(client: &Client, steps: &[Step], out: Output) -> Result<Exit> {
     let mut all = Vec::new();
     for step in steps {
-        for mut log in api::list_raw(client, &format!("steps/{}/logs", step.stepid), "logs").await? {
+        for mut log in api::all_raw(client, &format!("steps/{}/logs", step.stepid), "logs").await? {
             log["step"] = step.name.clone().into();
             all.push(log);
         }

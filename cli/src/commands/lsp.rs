@@ -10,6 +10,7 @@ use crate::lsp;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
+  tidemill lsp                 an editor starts it for *.star files
   Neovim:  vim.lsp.start({ name = \"tidemill\", cmd = { \"tidemill\", \"lsp\" } })
   Helix:   language-servers = [\"tidemill\"], command = \"tidemill\", args = [\"lsp\"]
 It looks at the *.star files of the nearest folder that has a master.star.")]

@@ -71,7 +71,7 @@ pub async fn run(args: Requests, out: Output) -> Result<Exit> {
 
 /// Say why a request waits.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  tidemill why 40")]
+#[command(after_help = "Examples:\n  tidemill why 40\n  tidemill why 40 --json")]
 pub struct Why {
     /// Its id
     #[arg(value_name = "REQUEST")]
@@ -85,16 +85,21 @@ struct Reason {
     text: String,
 }
 
+fn unknown(failure: Failure) -> Failure {
+    failure.hint_for(Exit::NotFound, "`tidemill requests` lists those that are not over")
+}
+
 /// In words, one line a reason; empty for one that does not wait.
 pub async fn reasons(client: &Client, request: i64) -> Result<Vec<String>> {
-    let all: Vec<Reason> = api::list(client, &format!("buildrequests/{request}/waiting"), "waiting").await?;
+    let all: Result<Vec<Reason>> = api::list(client, &format!("buildrequests/{request}/waiting"), "waiting").await;
+    let all = all.map_err(unknown)?;
     Ok(all.into_iter().map(|r| sanitize::line(&r.text)).collect())
 }
 
 pub async fn why(args: Why, out: Output) -> Result<Exit> {
     let client = args.connection.client().await?;
     if out.json {
-        let answer: Value = client.get(&format!("buildrequests/{}/waiting", args.request)).await?;
+        let answer: Value = client.get(&format!("buildrequests/{}/waiting", args.request)).await.map_err(unknown)?;
         out.document(&answer);
         return Ok(Exit::Success);
     }
@@ -116,7 +121,7 @@ pub async fn why(args: Why, out: Output) -> Result<Exit> {
 
 /// Change the priority of a request that waits.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  tidemill priority 40 10")]
+#[command(after_help = "Examples:\n  tidemill priority 40 10\n  tidemill priority 40 -5")]
 pub struct Priority {
     /// Its id
     #[arg(value_name = "REQUEST")]
@@ -131,7 +136,7 @@ pub struct Priority {
 pub async fn priority(args: Priority, out: Output) -> Result<Exit> {
     let client = args.connection.client().await?;
     let path = format!("buildrequests/{}/priority", args.request);
-    let answer: Value = client.post(&path, &json!({ "priority": args.priority })).await?;
+    let answer: Value = client.post(&path, &json!({ "priority": args.priority })).await.map_err(unknown)?;
     match out.json {
         true => out.document(&answer),
         false => out.line(&format!("request {} has priority {}", args.request, args.priority)),

@@ -2,6 +2,7 @@
 
 use super::Connection;
 use crate::api;
+use crate::client::Client;
 use crate::error::Result;
 use crate::exit::Exit;
 use crate::output::Output;
@@ -46,15 +47,15 @@ pub async fn run(args: Schedulers, out: Output) -> Result<Exit> {
     let (answer, said): (Value, String) = match args.command.unwrap_or(SchedulersCommand::List) {
         SchedulersCommand::List => return list(&client, out).await,
         SchedulersCommand::Enable { name } => {
-            let answer = client.post(&path(&name, "enable"), &json!({ "enabled": true })).await?;
+            let answer = post(&client, &path(&name, "enable"), &json!({ "enabled": true })).await?;
             (answer, format!("scheduler {} is enabled", sanitize::line(&name)))
         }
         SchedulersCommand::Disable { name } => {
-            let answer = client.post(&path(&name, "enable"), &json!({ "enabled": false })).await?;
+            let answer = post(&client, &path(&name, "enable"), &json!({ "enabled": false })).await?;
             (answer, format!("scheduler {} is disabled", sanitize::line(&name)))
         }
         SchedulersCommand::Run { name } => {
-            let answer = client.post(&path(&name, "run"), &json!({})).await?;
+            let answer = post(&client, &path(&name, "run"), &json!({})).await?;
             (answer, format!("scheduler {} runs now", sanitize::line(&name)))
         }
     };
@@ -65,8 +66,12 @@ pub async fn run(args: Schedulers, out: Output) -> Result<Exit> {
     Ok(Exit::Success)
 }
 
-async fn list(client: &crate::client::Client, out: Output) -> Result<Exit> {
-    let raw = api::list_raw(client, "schedulers?active=true", "schedulers").await?;
+async fn post(client: &Client, path: &str, body: &Value) -> Result<Value> {
+    client.post(path, body).await.map_err(|f| f.hint_for(Exit::NotFound, "`tidemill schedulers` lists them"))
+}
+
+async fn list(client: &Client, out: Output) -> Result<Exit> {
+    let raw = api::all_raw(client, "schedulers?active=true", "schedulers").await?;
     if out.json {
         out.document(&json!({ "schedulers": raw }));
         return Ok(Exit::Success);

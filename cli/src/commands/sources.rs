@@ -23,9 +23,11 @@ pub struct Sources {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// List them
+    /// List them (the default)
+    #[command(after_help = "Examples:\n  tidemill sources list --json")]
     List,
     /// Poll one now, or after the poll that runs
+    #[command(after_help = "Examples:\n  tidemill sources poll example.org/r\n  tidemill sources poll 3")]
     Poll {
         /// Name, a part of it that no other has, or id
         name: String,
@@ -34,7 +36,7 @@ enum What {
 
 pub async fn run(args: Sources, out: Output) -> Result<Exit> {
     let client = args.connection.client().await?;
-    let raw = api::list_raw(&client, "changesources?active=true&limit=1000", "changesources").await?;
+    let raw = api::all_raw(&client, "changesources?active=true", "changesources").await?;
     match args.what {
         None | Some(What::List) => list(&raw, out),
         Some(What::Poll { name }) => poll(&client, &raw, &name, out).await,
@@ -77,7 +79,7 @@ async fn poll(client: &Client, raw: &[Value], name: &str, out: Output) -> Result
         (Some(one), _) => one,
         (None, [one]) => *one,
         (None, []) => {
-            return Err(Failure::usage(format!("there is no change source like {name:?}"))
+            return Err(Failure::not_found(format!("there is no change source like {name:?}"))
                 .hint("`tidemill sources` lists them"));
         }
         (None, several) => {

@@ -93,17 +93,22 @@ pub struct Outcome {
     pub results: Results,
 }
 
-/// Waits for a request's builds, one after the other where one is tried again.
-pub async fn request(client: &Client, id: i64, logs: Logs, out: Output) -> Result<Exit> {
-    let outcome = outcome(client, id, logs, out).await?;
-    match &outcome.build {
-        Some(build) if out.json => drop(end(client, build, out).await),
-        None if out.json => {
-            out.document(&serde_json::json!({ "buildrequestid": id, "results": outcome.results.code() }))
+/// Waits for the builds of requests, one after the other: they run at the same
+/// time, so nothing is lost by it. The worst result; where nothing was made, skipped.
+pub async fn requests(client: &Client, ids: &[i64], logs: Logs, out: Output) -> Result<Exit> {
+    let mut worst: Option<Results> = None;
+    for id in ids {
+        let outcome = outcome(client, *id, logs, out).await?;
+        match &outcome.build {
+            Some(build) if out.json => drop(end(client, build, out).await),
+            None if out.json => {
+                out.document(&serde_json::json!({ "buildrequestid": id, "results": outcome.results.code() }))
+            }
+            _ => {}
         }
-        _ => {}
+        worst = Some(worst.map_or(outcome.results, |w| w.worst(outcome.results)));
     }
-    Ok(Exit::from(outcome.results))
+    Ok(worst.map_or(Exit::Skipped, Exit::from))
 }
 
 /// The same; for people it prints how each build ended, for programs nothing.

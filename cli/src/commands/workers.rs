@@ -18,7 +18,7 @@ pub struct Workers {
 
 pub async fn run(args: Workers, out: Output) -> Result<Exit> {
     let client = args.connection.client().await?;
-    let raw = api::list_raw(&client, "workers", "workers").await?;
+    let raw = api::all_raw(&client, "workers", "workers").await?;
     if out.json {
         out.document(&serde_json::json!({ "workers": raw }));
         return Ok(Exit::Success);
@@ -43,6 +43,8 @@ fn row(worker: &Value) -> Vec<String> {
         (_, true) => "connected",
         (_, false) => "away",
     };
+    let picky = worker["trusted_only"].as_bool() == Some(true);
+    let state = format!("{state}{}", if picky { ", trusted changes only" } else { "" });
     let text = |v: &Value| v.as_str().map(sanitize::line).unwrap_or_default();
-    vec![worker["workerid"].to_string(), text(&worker["name"]), state.into(), text(&worker["workerinfo"]["host"])]
+    vec![worker["workerid"].to_string(), text(&worker["name"]), state, text(&worker["workerinfo"]["host"])]
 }

@@ -146,6 +146,25 @@ pub fn worker_names(definition: &Definition) -> Vec<String> {
     chosen
 }
 
+/// Why no commit is built when it comes, if that is so.
+pub fn unbuilt(definition: &Definition) -> Option<&'static str> {
+    let schedulers = &definition.schedulers;
+    let takes = |kind: &SchedulerKind| {
+        use SchedulerKind::{AnyBranch, Custom, SingleBranch};
+        matches!(kind, SingleBranch { .. } | AnyBranch { .. } | Custom(_))
+    };
+    match schedulers.iter().any(|s| takes(&s.kind)) {
+        true => None,
+        false if schedulers.is_empty() => {
+            Some("It has no scheduler, so no commit is built by itself: add one to c[\"schedulers\"].")
+        }
+        false => Some(
+            "None of its schedulers builds a commit when it comes: a schedulers.SingleBranchScheduler or \
+             AnyBranchScheduler does.",
+        ),
+    }
+}
+
 /// The longest time that a scheduler waits for more commits.
 pub fn longest_timer(definition: &Definition) -> Duration {
     let timers = definition.schedulers.iter().filter_map(|s| match &s.kind {
@@ -175,6 +194,21 @@ mod tests {
         assert_eq!(worker_names(&definition(&[&["*"]])), ["local"]);
         assert_eq!(worker_names(&definition(&[&["a", "b"], &["b"], &["c"]])), ["b", "c"]);
         assert_eq!(worker_names(&definition(&[&["*"], &["x"]])), ["x"]);
+    }
+
+    #[test]
+    fn a_project_whose_schedulers_take_no_commit_is_told_from_one_without_any() {
+        let with = |kinds: Vec<SchedulerKind>| {
+            let schedulers = kinds.into_iter().map(|kind| {
+                let definition = serde_json::json!({ "name": "s", "kind": kind, "builder_names": [] });
+                serde_json::from_value(definition).unwrap()
+            });
+            unbuilt(&Definition { schedulers: schedulers.collect(), ..Definition::default() })
+        };
+        assert!(with(vec![]).is_some_and(|why| why.starts_with("It has no scheduler")));
+        assert!(with(vec![SchedulerKind::Triggerable]).is_some_and(|why| why.starts_with("None of its")));
+        let single = SchedulerKind::SingleBranch { tree_stable_us: None, only_important: false };
+        assert_eq!(with(vec![SchedulerKind::Triggerable, single]), None);
     }
 
     #[test]

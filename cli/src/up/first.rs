@@ -31,6 +31,22 @@ struct Buildset {
     sourcestamps: Vec<Value>,
 }
 
+/// How HEAD stands at the start.
+pub enum Newest {
+    /// It was announced a moment ago.
+    Announced(First),
+    /// It was announced in an earlier life, and this became of it.
+    Known(Known),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    Built,
+    Waits,
+    /// No scheduler took it.
+    Left,
+}
+
 /// What was asked for.
 pub struct First {
     head: Head,
@@ -42,8 +58,8 @@ pub struct First {
 /// Sees to it that HEAD is built. What was committed since the last time is
 /// left to the poller; HEAD is announced if this repository was never seen, if
 /// the poller stays silent, or, with `again`, if it was built in an earlier
-/// life. `began` is when this one began, seconds. None if it was built before.
-pub async fn announce(client: &Client, target: &Target, again: bool, began: i64) -> Result<Option<First>> {
+/// life. `began` is when this one began, seconds.
+pub async fn announce(client: &Client, target: &Target, again: bool, began: i64) -> Result<Newest> {
     let head = target.head()?;
     let begun = Instant::now();
     loop {
@@ -53,9 +69,9 @@ pub async fn announce(client: &Client, target: &Target, again: bool, began: i64)
         match announced {
             // By the poller, a moment ago.
             Some(change) if change.received_at.is_some_and(|at| at >= began) => {
-                return Ok(Some(First { head, after: 0, since: began }));
+                return Ok(Newest::Announced(First { head, after: 0, since: began }));
             }
-            Some(_) if !again => return Ok(None),
+            Some(change) if !again => return Ok(Newest::Known(became(client, change.changeid, &head.revision).await?)),
             Some(_) => break,
             // At the very first start the poller only remembers where branches are.
             None if known.is_empty() || begun.elapsed() > POLLER_WITHIN => break,
@@ -65,7 +81,18 @@ pub async fn announce(client: &Client, target: &Target, again: bool, began: i64)
     let after = buildsets(client).await?.first().map_or(0, |b| b.bsid);
     let change = target.change(&head)?;
     let _: Value = client.post("changes", &change).await?;
-    Ok(Some(First { head, after, since: 0 }))
+    Ok(Newest::Announced(First { head, after, since: 0 }))
+}
+
+/// What became of a change of an earlier life.
+async fn became(client: &Client, change: i64, revision: &str) -> Result<Known> {
+    let builds: Vec<Value> = api::list(client, &format!("changes/{change}/builds?limit=1"), "builds").await?;
+    let of_it = |set: &Buildset| set.sourcestamps.iter().any(|s| s["revision"].as_str() == Some(revision));
+    Ok(match builds.is_empty() {
+        false => Known::Built,
+        true if buildsets(client).await?.iter().any(of_it) => Known::Waits,
+        true => Known::Left,
+    })
 }
 
 async fn changes(client: &Client) -> Result<Vec<Change>> {

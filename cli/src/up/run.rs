@@ -1,8 +1,8 @@
 //! The course of `tidemill up`, from nothing to the page, and back.
 
-use super::apply::{Applied, Project, Source, longest_timer, plural, worker_names};
+use super::apply::{Applied, Project, Source, longest_timer, plural, unbuilt, worker_names};
 use super::database::Database;
-use super::first::{self, First};
+use super::first::{self, Known, Newest};
 use super::follow::Follower;
 use super::state::{self, State};
 use super::stop::Stop;
@@ -218,25 +218,39 @@ async fn run(site: &Site<'_>, running: &mut Running) -> Result<Exit> {
     let patience = longest_timer(&applied.definition);
     tokio::spawn(watch::project(project, out, running.tasks.clone()));
 
-    let first = tokio::select! {
-        first = first::announce(&client, target, args.once, began) => first?,
+    let newest = tokio::select! {
+        newest = first::announce(&client, target, args.once, began) => newest?,
         _ = stop.drain.cancelled() => return Ok(Exit::Cancelled),
     };
+    let takes = unbuilt(&applied.definition).is_none();
     if args.once {
-        return once(first, &client, patience, stop).await;
+        return once(newest, takes, &client, patience, stop).await;
     }
-    match &first {
-        Some(first) => eprintln!("Building the newest commit {}", short(first.revision())),
-        None => {
-            eprintln!("The newest commit {} was seen before; waiting for the next", short(&target.head()?.revision))
-        }
-    }
+    eprintln!("{}", greeting(&newest, takes, &short(&target.head()?.revision)));
     stop.drain.cancelled().await;
     Ok(Exit::Success)
 }
 
-async fn once(first: Option<First>, client: &Client, patience: Duration, stop: &Stop) -> Result<Exit> {
-    let Some(first) = first else { return Ok(Exit::Skipped) };
+/// What becomes of the newest commit.
+fn greeting(newest: &Newest, takes: bool, revision: &str) -> String {
+    match newest {
+        Newest::Announced(_) if takes => format!("Building the newest commit {revision}"),
+        Newest::Announced(_) => format!("The newest commit {revision} is known to the schedulers; waiting"),
+        Newest::Known(Known::Built) => format!("The newest commit {revision} was built before; waiting for the next"),
+        Newest::Known(Known::Waits) => format!("The newest commit {revision} waits to be built"),
+        Newest::Known(Known::Left) => format!(
+            "The newest commit {revision} was seen before and no scheduler built it; `tidemill force BUILDER` does. \
+             Waiting for the next"
+        ),
+    }
+}
+
+async fn once(newest: Newest, takes: bool, client: &Client, patience: Duration, stop: &Stop) -> Result<Exit> {
+    let Newest::Announced(first) = newest else { return Ok(Exit::Skipped) };
+    if !takes {
+        return Err(Failure::new(Exit::Skipped, "no scheduler of the project builds commits, so nothing is built")
+            .hint("add a schedulers.SingleBranchScheduler to c[\"schedulers\"]; `tidemill run BUILDER` needs none"));
+    }
     eprintln!("Building the newest commit {}", short(first.revision()));
     let results = first.result(client, patience, &stop.drain).await?;
     Ok(Exit::from(results))
@@ -342,8 +356,8 @@ fn explain(source: &Source, applied: &Applied) {
             if applied.poller_added {
                 eprintln!("It has no change source, so this repository is watched: every new commit, on every branch.");
             }
-            if applied.definition.schedulers.is_empty() {
-                eprintln!("It has no scheduler, so no commit is built by itself: add one to c[\"schedulers\"].");
+            if let Some(why) = unbuilt(&applied.definition) {
+                eprintln!("{why}");
             }
         }
         Source::Guessed(found) if found.is_empty() => {

@@ -1,7 +1,7 @@
 //! What changes on disk while `up` runs: the project's files, and the upstream
 //! of a mirror.
 
-use super::apply::{Applied, Project, Source, plural};
+use super::apply::{Applied, Project, Source, plural, unbuilt};
 use crate::commands::reconfig;
 use crate::output::{Output, Style};
 use crate::project::git::Target;
@@ -54,6 +54,9 @@ const SHOWN: usize = 20;
 fn tell(applied: &Applied, out: Output) {
     let revision = applied.revision;
     out.line(&format!("{} as revision {revision} {}", out.paint(Style::Green, "project applied"), applied.summary));
+    if let Some(why) = unbuilt(&applied.definition) {
+        eprintln!("{why}");
+    }
     let Some(changes) = &applied.changes else { return };
     if changes.is_empty() {
         return out.line("nothing that is defined changes");

@@ -130,6 +130,9 @@ pub struct ProjectDef {
     pub description: Option<String>,
     #[serde(default)]
     pub description_format: Option<String>,
+    /// Its part of the workers where projects want the same; none is 1, if another one has a share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<u32>,
     #[serde(default)]
     pub location: String,
 }

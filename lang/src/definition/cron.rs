@@ -141,13 +141,16 @@ impl CronDef {
         Ok(cron)
     }
 
-    /// A range of days of the week in numbers, which Buildbot counts from Sunday = 0.
+    /// What means other days here than in Buildbot. That turns plain numbers of
+    /// days, from Monday = 0, into those of its cron, where Sunday is 0, and hands
+    /// over everything else as it is: ranges, steps, `#` and `L` with numbers count
+    /// from Sunday there. With names in the place of the numbers both mean the same.
     pub fn weekdays_unlike_buildbot(&self) -> bool {
-        let digits = |part: &str| part.contains(['-', '#', 'L', 'l']) && part.chars().any(|c| c.is_ascii_digit());
-        self.day_of_week.split(',').any(|part| match part.split_once('#') {
-            // The number after it is which one of the month.
-            Some((day, _)) => day.trim().chars().any(|c| c.is_ascii_digit()),
-            None => digits(part.split('/').next().unwrap_or(part)),
+        parts(&self.day_of_week).any(|part| {
+            let (day, rest) = part.split_once(['#', '/']).unwrap_or((part, ""));
+            // Each so many days begins with the first of the week, whichever that is.
+            let steps = day.trim() == "*" && !matches!(rest.trim(), "" | "1");
+            steps || part.parse::<u8>().is_err() && day.contains(|c: char| c.is_ascii_digit())
         })
     }
 }
@@ -371,7 +374,11 @@ mod tests {
     #[test]
     fn numbers_in_a_range_of_weekdays_are_told_from_buildbots() {
         let unlike = |day: &str| CronDef { day_of_week: day.into(), ..CronDef::default() }.weekdays_unlike_buildbot();
-        assert!(unlike("1-5") && unlike("mon,5#2") && unlike("L5"));
-        assert!(!unlike("*") && !unlike("1,2") && !unlike("mon-fri") && !unlike("fri#2") && !unlike("*/2"));
+        for other in ["1-5", "mon,5#2", "L5", "5L", "5#L", "1-5/2", "1/2", "*/2", "mon, 3 - 4"] {
+            assert!(unlike(other), "{other}");
+        }
+        for same in ["*", "*/1", "1,2", "6", "mon-fri", "mon-fri/2", "fri#2", "fri#L", "tue/2", "mon,5"] {
+            assert!(!unlike(same), "{same}");
+        }
     }
 }

@@ -31,8 +31,9 @@ pub struct SchedulerDef {
     pub properties: BTreeMap<String, Value>,
     #[serde(default)]
     pub reason: String,
-    #[serde(default)]
-    pub priority: i32,
+    /// None: not given, which is 0, or for a triggered one the priority of the build that triggers it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i32>,
     /// `priority` is a function (SC-06).
     #[serde(default)]
     pub priority_function: bool,

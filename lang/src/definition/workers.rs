@@ -22,6 +22,9 @@ pub struct WorkerDef {
     /// Each of its builds holds them (LK-06).
     #[serde(default)]
     pub locks: Vec<LockAccess>,
+    /// It takes no build of what outsiders announced (A14).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub trusted_only: bool,
     /// Mail addresses to tell when it stays away, and after how long.
     #[serde(default)]
     pub notify_on_missing: Vec<String>,

@@ -1,11 +1,14 @@
 //! `ctx` of custom schedulers, pollers and latent workers: what they see, and what they leave.
 
+use super::announce::FIELDS;
 use super::host::{HttpRequest, PollCommand, PollHost};
 use super::values::{Master, asking};
 use crate::values::alloc::json;
 use crate::values::convert;
 use crate::values::tree::Tree;
+use crate::values::views;
 use allocative::Allocative;
+use serde::Serialize;
 use serde_json::Value as Json;
 use starlark::any::ProvidesStaticType;
 use starlark::collections::SmallMap;
@@ -80,6 +83,20 @@ impl<'v> AllocValue<'v> for Context<'v> {
     fn alloc_value(self, heap: Heap<'v>) -> Value<'v> {
         heap.alloc_complex_no_freeze(self)
     }
+}
+
+/// What every context has: the time, the name of whom it is for, and the values that the file gives.
+pub(super) fn facts<'v>(
+    now_us: i64,
+    name: &str,
+    attrs: &impl Serialize,
+    heap: Heap<'v>,
+) -> SmallMap<String, Value<'v>> {
+    let attrs = serde_json::to_value(attrs).unwrap_or_default();
+    [("now", heap.alloc(now_us as f64 / 1e6)), ("name", heap.alloc(name)), ("attrs", views::attributes(&attrs, heap))]
+        .map(|(fact, value)| (fact.to_owned(), value))
+        .into_iter()
+        .collect()
 }
 
 /// What a function left.
@@ -158,9 +175,7 @@ fn keep<'v>(
     let context = context_of(this, &[role], what)?;
     for name in args.keys() {
         if !known.contains(&name.as_str()) {
-            let near = crate::names::nearest(name, known.iter().copied());
-            let hint =
-                near.map_or_else(|| format!("it takes {}", known.join(", ")), |n| format!("did you mean `{n}`?"));
+            let hint = crate::names::hint(name, known, "it takes");
             return Err(failure(format!("{what} has no argument `{name}`; {hint}")));
         }
     }
@@ -190,23 +205,6 @@ fn read(value: Value<'_>) -> Tree {
 }
 
 const BUILDSET: [&str; 6] = ["builderNames", "changes", "sourcestamps", "properties", "reason", "priority"];
-const CHANGE: [&str; 14] = [
-    "author",
-    "who",
-    "committer",
-    "files",
-    "comments",
-    "revision",
-    "branch",
-    "repository",
-    "project",
-    "codebase",
-    "category",
-    "revlink",
-    "when",
-    "properties",
-];
-
 /// The way outside.
 fn outside<'e>(eval: &Evaluator<'_, '_, 'e>) -> starlark::Result<&'e dyn PollHost> {
     let host = asking(eval).and_then(|a| a.outside);
@@ -234,7 +232,7 @@ fn context_methods(builder: &mut MethodsBuilder) {
         this: Value<'v>,
         #[starlark(kwargs)] args: SmallMap<String, Value<'v>>,
     ) -> starlark::Result<NoneType> {
-        keep(this, Role::Poller, "addChange", &CHANGE, args)
+        keep(this, Role::Poller, "addChange", &FIELDS, args)
     }
 
     /// Asks an address; for pollers and latent workers. The reply has `status`, `headers`, `body`, and `data`: what the body says as JSON, or `None`.

@@ -1,10 +1,9 @@
 //! Hooks of the project's own (WH-08), and codebases by a function of the payload.
 
+use super::announce::{self, FIELDS};
 use super::call::Function;
 use super::host::NoHost;
-use super::poll;
 use super::{Policies, unknown};
-use crate::definition::CustomPollerDef;
 use crate::host::diagnostics::EvalError;
 use crate::host::limits::Limits;
 use crate::values::alloc::json;
@@ -46,24 +45,8 @@ pub enum HookOutput {
     Ignored(String),
 }
 
-/// Fields of a change in what a function returns.
-const FIELDS: [&str; 15] = [
-    "author",
-    "who",
-    "committer",
-    "files",
-    "comments",
-    "revision",
-    "branch",
-    "repository",
-    "project",
-    "codebase",
-    "category",
-    "revlink",
-    "when",
-    "properties",
-    "outsider",
-];
+/// The field that makes a change an outsider's: beside those of any change.
+const OUTSIDER: &str = "outsider";
 
 /// More than for other policies: a payload of megabytes is a value.
 fn limits() -> Limits {
@@ -129,14 +112,12 @@ fn change(tree: Tree) -> Result<NewChange, String> {
         let key =
             text(&key).ok_or_else(|| format!("the name of a field of a change is no text: {}", key.describe()))?;
         let key = if key == "when_timestamp" { "when".to_owned() } else { key };
-        if !FIELDS.contains(&key.as_str()) {
-            let hint = match crate::names::nearest(&key, FIELDS) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("there are {}", FIELDS.join(", ")),
-            };
+        if !FIELDS.contains(&key.as_str()) && key != OUTSIDER {
+            let known: Vec<&str> = FIELDS.into_iter().chain([OUTSIDER]).collect();
+            let hint = crate::names::hint(&key, &known, "there are");
             return Err(format!("a change has no field `{key}`; {hint}"));
         }
-        if key == "outsider" {
+        if key == OUTSIDER {
             outsider = match &value {
                 Tree::Bool(false) => None,
                 Tree::Bool(true) => Some("the hook's function says so".to_owned()),
@@ -147,8 +128,5 @@ fn change(tree: Tree) -> Result<NewChange, String> {
         }
         args.push((key, value));
     }
-    let mut change =
-        poll::change(args, &CustomPollerDef::default()).map_err(|e| e.replace(" of addChange", " of a change"))?;
-    change.outsider = outsider;
-    Ok(change)
+    announce::change(NewChange { outsider, ..NewChange::default() }, args, "a change")
 }

@@ -7,16 +7,15 @@
 //! of these.
 
 use super::call::{Asking, Function};
-use super::context::{Context, Role};
+use super::context::{self, Context, Role};
 use super::host::PollHost;
 use super::poll::limits;
 use super::{Policies, unknown};
 use crate::host::diagnostics::EvalError;
 use crate::plan::BuildContext;
 use crate::values::tree::Tree;
-use crate::values::views::{self, BuildView, Side};
+use crate::values::views::{BuildView, Side};
 use serde_json::Value as Json;
-use starlark::collections::SmallMap;
 use starlark::values::Value;
 use std::cell::Cell;
 use std::sync::Arc;
@@ -111,10 +110,7 @@ impl Policies<'_> {
             |eval| {
                 let heap = eval.heap();
                 let build = build.map(|context| heap.alloc(BuildView { context, side: Side::Build }));
-                let mut facts = SmallMap::new();
-                facts.insert("now".to_owned(), heap.alloc(now_us as f64 / 1e6));
-                facts.insert("name".to_owned(), heap.alloc(worker));
-                facts.insert("attrs".to_owned(), views::attributes(&attrs, heap));
+                let mut facts = context::facts(now_us, worker, &attrs, heap);
                 facts.insert("build".to_owned(), build.unwrap_or(Value::new_none()));
                 let context = Context::alloc(&state, facts, Role::LatentWorker, heap);
                 [Some(context), fast.map(Value::new_bool)].into_iter().flatten().collect()

@@ -6,6 +6,7 @@
 //! traceback; the caller then uses the built-in order. Nothing is remembered
 //! between calls, and any number of threads may call at once.
 
+mod announce;
 mod call;
 mod cancellers;
 mod collapse;
@@ -66,6 +67,18 @@ pub enum Pick<T> {
     /// Nothing is to start now (D-48).
     Nothing,
     One(T),
+}
+
+/// What `canStartBuild` said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Yes,
+    No {
+        /// Why, for people; may be empty.
+        said: String,
+        /// The request need not be asked about before so many seconds have passed.
+        wait_seconds: Option<u32>,
+    },
 }
 
 /// Policies of the project as a whole.

@@ -4,12 +4,40 @@
 use super::host::{NoHost, PolicyHost};
 use super::values::{Master, builder, request, request_id, worker};
 use super::views::{BuilderView, RequestView, WorkerView};
-use super::{LocksRule, Pick, Policies};
+use super::{LocksRule, Pick, Policies, Verdict};
 use crate::definition::LockAccess;
 use crate::host::diagnostics::EvalError;
-use crate::values::{lock, tree};
+use crate::values::{convert, lock, tree};
+use starlark::values::Value;
 use starlark::values::list::AllocList;
 use std::sync::Arc;
+
+/// Longest reason, in characters.
+const SAID_MAX: usize = 500;
+/// Longest time that one answer may hold back a request: a day.
+const WAIT_MAX: u64 = 86_400;
+const VERDICTS: &str = "true or false, or `(False, \"why\")`, or `(False, \"why\", seconds)`";
+
+/// Anything that is true or false, or a tuple of that with a text and seconds; none if it is neither.
+fn verdict(answer: Value<'_>) -> Option<Verdict> {
+    let no = |said: &str, wait_seconds| {
+        let said = said.chars().filter(|c| !c.is_control()).take(SAID_MAX).collect();
+        Verdict::No { said, wait_seconds }
+    };
+    // An empty list or tuple is false, as everywhere.
+    let items = if answer.get_type() == "tuple" { tree::items(answer).unwrap_or_default() } else { &[] };
+    match items {
+        [] => Some(if answer.to_bool() { Verdict::Yes } else { no("", None) }),
+        [first, ..] if first.unpack_bool() == Some(true) => Some(Verdict::Yes),
+        [first, said] if first.unpack_bool() == Some(false) => Some(no(said.unpack_str()?, None)),
+        [first, said, wait] if first.unpack_bool() == Some(false) => {
+            let wait = convert::seconds(&tree::Tree::of(*wait))?;
+            let seconds = wait.map(|us| us.div_ceil(1_000_000).min(WAIT_MAX) as u32);
+            Some(no(said.unpack_str()?, seconds.filter(|s| *s > 0)))
+        }
+        _ => None,
+    }
+}
 
 impl Policies<'_> {
     /// Names of builders in the order in which they get workers; those left out
@@ -111,15 +139,17 @@ impl Policies<'_> {
         )
     }
 
-    /// Whether the request may start on the worker now (BU-13); true without a policy.
+    /// Whether the request may start on the worker now (BU-13); yes without a policy.
     pub fn can_start_build(
         &self,
         view: &BuilderView,
         on: &WorkerView,
         of: &Arc<RequestView>,
         host: &dyn PolicyHost,
-    ) -> Result<bool, EvalError> {
-        let Some(function) = self.builder(&view.name).and_then(|b| b.can_start_build.as_ref()) else { return Ok(true) };
+    ) -> Result<Verdict, EvalError> {
+        let Some(function) = self.builder(&view.name).and_then(|b| b.can_start_build.as_ref()) else {
+            return Ok(Verdict::Yes);
+        };
         function.call(
             &self.limits(),
             host,
@@ -127,7 +157,7 @@ impl Policies<'_> {
                 let heap = eval.heap();
                 vec![builder(view, heap), worker(on, heap), request(of, heap)]
             },
-            |answer, _| Ok(answer.to_bool()),
+            |answer, _| verdict(answer).ok_or_else(|| function.wrong(VERDICTS, answer)),
         )
     }
 

@@ -1,21 +1,17 @@
 //! Custom pollers (C-30 to C-33).
 
+use super::announce;
 use super::call::Asking;
-use super::context::{Context, Role};
+use super::context::{self, Context, Role};
 use super::host::PollHost;
 use super::views::{PollInput, PollOutput};
 use super::{Policies, unknown};
-use crate::definition::{ChangeSourceKind, CustomPollerDef};
+use crate::definition::ChangeSourceKind;
 use crate::host::diagnostics::EvalError;
 use crate::host::limits::Limits;
-use crate::values::convert::{optional_text, properties, text, texts};
-use crate::values::tree::Tree;
-use crate::values::views;
-use starlark::collections::SmallMap;
 use std::cell::Cell;
 use std::time::Duration;
 use tidemill_model::NewChange;
-use time::OffsetDateTime;
 
 /// The call as a whole, with what it waits for; the lease of a poll's row is longer.
 const TIME: Duration = Duration::from_secs(540);
@@ -42,67 +38,21 @@ impl Policies<'_> {
             &asking,
             |eval| {
                 let heap = eval.heap();
-                let mut facts = SmallMap::new();
-                facts.insert("now".to_owned(), heap.alloc(input.now_us as f64 / 1e6));
-                facts.insert("name".to_owned(), heap.alloc(source));
-                let attrs = serde_json::to_value(&poller.attrs).unwrap_or_default();
-                facts.insert("attrs".to_owned(), views::attributes(&attrs, heap));
+                let facts = context::facts(input.now_us, source, &poller.attrs, heap);
                 vec![Context::alloc(&input.state, facts, Role::Poller, heap)]
             },
             |_, args| {
                 let left = Context::left(args[0])?;
-                let changes = left.made.into_iter().map(|args| change(args, poller)).collect::<Result<_, String>>()?;
+                let of_source = || NewChange {
+                    project: poller.project.clone(),
+                    codebase: poller.codebase.clone(),
+                    category: poller.category.clone(),
+                    ..NewChange::default()
+                };
+                let made = left.made.into_iter().map(|args| announce::change(of_source(), args, "addChange"));
+                let changes = made.collect::<Result<_, String>>()?;
                 Ok(PollOutput { changes, state: left.state })
             },
         )
     }
-}
-
-/// A change from the arguments of `addChange`, with what the source sets on its changes.
-pub(super) fn change(args: Vec<(String, Tree)>, poller: &CustomPollerDef) -> Result<NewChange, String> {
-    let mut new = NewChange {
-        project: poller.project.clone(),
-        codebase: poller.codebase.clone(),
-        category: poller.category.clone(),
-        ..NewChange::default()
-    };
-    for (name, tree) in args {
-        let wrong = || format!("`{name}` of addChange cannot be {}", tree.describe());
-        let plain = || text(&tree).ok_or_else(wrong);
-        let maybe = || optional_text(&tree).ok_or_else(wrong);
-        match name.as_str() {
-            "author" | "who" => new.author = plain()?,
-            "committer" => new.committer = maybe()?,
-            "files" => new.files = texts(&tree).ok_or_else(wrong)?,
-            "comments" => new.comments = plain()?,
-            "revision" => {
-                new.revision = match &tree {
-                    Tree::Int(i) => Some(i.to_string()),
-                    _ => maybe()?,
-                }
-            }
-            "branch" => new.branch = maybe()?,
-            "repository" => new.repository = plain()?,
-            "project" => new.project = plain()?,
-            "codebase" => new.codebase = plain()?,
-            "category" => new.category = maybe()?,
-            "revlink" => new.revlink = maybe()?,
-            "when" => {
-                let seconds = match &tree {
-                    Tree::Int(i) => *i as f64,
-                    Tree::Float(f) => *f,
-                    Tree::None => continue,
-                    _ => return Err(wrong()),
-                };
-                let time = OffsetDateTime::from_unix_timestamp(seconds as i64);
-                new.when = Some(time.map_err(|_| wrong())?);
-            }
-            _ => {
-                for (key, value) in properties(&tree).ok_or_else(wrong)? {
-                    new.properties.set(key, value, "Change");
-                }
-            }
-        }
-    }
-    Ok(new)
 }

@@ -1,6 +1,6 @@
 //! Schedulers' functions: which builders, which priority, and rules of the project's own.
 
-use super::context::{Context, Role};
+use super::context::{self, Context, Role};
 use super::host::{NoHost, PolicyHost};
 use super::values::change;
 use super::views::{NewBuildset, RuleInput, RuleOutput};
@@ -11,7 +11,6 @@ use crate::values::alloc::json;
 use crate::values::convert::{int32, optional_text, properties, text, texts};
 use crate::values::tree::Tree;
 use crate::values::views;
-use starlark::collections::SmallMap;
 use starlark::values::dict::AllocDict;
 use starlark::values::list::AllocList;
 use starlark::values::structs::AllocStruct;
@@ -55,7 +54,7 @@ impl Policies<'_> {
     ) -> Result<i32, EvalError> {
         let definition = self.scheduler_definition(scheduler)?;
         let Some(function) = self.scheduler(scheduler).and_then(|s| s.priority.as_ref()) else {
-            return Ok(definition.priority);
+            return Ok(definition.priority.unwrap_or_default());
         };
         function.call(
             &self.limits(),
@@ -82,7 +81,7 @@ impl Policies<'_> {
             host,
             |eval| {
                 let heap = eval.heap();
-                let mut facts = SmallMap::new();
+                let mut facts = context::facts(input.now_us, scheduler, &custom.attrs, heap);
                 let changes = input.changes.iter().map(|(c, important)| views::important_change(c, *important, heap));
                 facts.insert("changes".to_owned(), heap.alloc(AllocList(changes.collect::<Vec<_>>())));
                 let finished = input.finished.iter().map(|f| {
@@ -103,11 +102,7 @@ impl Policies<'_> {
                     ]))
                 });
                 facts.insert("finished".to_owned(), heap.alloc(AllocList(finished.collect::<Vec<_>>())));
-                facts.insert("now".to_owned(), heap.alloc(input.now_us as f64 / 1e6));
                 facts.insert("timer".to_owned(), heap.alloc(input.timer));
-                facts.insert("name".to_owned(), heap.alloc(scheduler));
-                let attrs = serde_json::to_value(&custom.attrs).unwrap_or_default();
-                facts.insert("attrs".to_owned(), views::attributes(&attrs, heap));
                 vec![Context::alloc(&input.state, facts, Role::Scheduler, heap)]
             },
             |_, args| {

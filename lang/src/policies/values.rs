@@ -227,11 +227,7 @@ fn ask<'v>(
             continue;
         }
         if !resource.fields().contains(&name.as_str()) {
-            let near = names::nearest(&name, resource.fields().iter().copied());
-            let hint = near.map_or_else(
-                || format!("there are {}", resource.fields().join(", ")),
-                |n| format!("did you mean `{n}`?"),
-            );
+            let hint = names::hint(&name, resource.fields(), "there are");
             return Err(failure(format!("there is no filter `{name}`; {hint}")));
         }
         let value =

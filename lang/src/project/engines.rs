@@ -6,9 +6,6 @@ use crate::values::spec::{Kind, Spec};
 /// Workers that need nobody to start them.
 pub(super) const PLAIN_WORKERS: [&str; 2] = ["Worker", "LocalWorker"];
 
-/// Schedulers without an engine.
-const SCHEDULERS: &[&str] = &[];
-
 /// Change sources without an engine.
 const SOURCES: &[&str] = &["BzrPoller", "P4Source"];
 
@@ -17,10 +14,6 @@ const STEPS: &[&str] = &["steps.DirectoryUpload", "steps.FileDownload", "steps.F
 
 pub(super) fn runs_step(name: &str) -> bool {
     !STEPS.contains(&name)
-}
-
-pub(super) fn runs_scheduler(kind: &str) -> bool {
-    !SCHEDULERS.contains(&kind)
 }
 
 pub(super) fn runs_source(kind: &str) -> bool {
@@ -65,7 +58,6 @@ pub(in crate::project) fn warning(what: &str) -> crate::host::diagnostics::Diagn
 pub(crate) fn accepted_only(spec: &Spec) -> bool {
     match spec.kind {
         Kind::Step(_) => !runs_step(spec.name),
-        Kind::Scheduler(_) => !runs_scheduler(spec.short()),
         Kind::ChangeSource(_) => !runs_source(spec.short()),
         Kind::Worker => !PLAIN_WORKERS.contains(&spec.short()) && !RUNS_LATENT,
         Kind::Lookup => LOOKUPS.contains(&spec.short()),

@@ -2,7 +2,7 @@
 
 use super::root::{Config, Entry};
 use super::timed::{self, Timed};
-use super::{Scheduler, engines, force};
+use super::{Scheduler, force};
 use crate::definition::{CodebaseDef, CustomSchedulerDef, SchedulerDef, SchedulerKind};
 use crate::filter::{Filter, Predicate};
 use crate::host::collector::Collector;
@@ -54,13 +54,16 @@ fn scheduler(config: &Config, descriptor: &Descriptor<'_>, collector: &Collector
         let message = format!("scheduler `{name}` has both `{argument}` and `change_filter`");
         report(argument, Diagnostic::error(message).hint("put the branch into the filter"));
     }
+    let asks_people = matches!(kind, SchedulerKind::Force(_) | SchedulerKind::Declared(_));
+    if asks_people && Function::of(descriptor, "builderNames", &own).is_some() {
+        let message =
+            format!("`builderNames` of scheduler `{name}` is a function, and there is no change to ask it about");
+        report("builderNames", Diagnostic::error(message).hint("give a list: people choose from it"));
+    }
     let important = Predicate::of(descriptor, "fileIsImportant", &own);
     if trees.get("onlyImportant", boolean).unwrap_or(false) && important.is_none() && !trees.given("fileIsImportant") {
         let message = "`onlyImportant` has no effect without `fileIsImportant`: every change is important";
         report("onlyImportant", Diagnostic::warning(message));
-    }
-    if !engines::runs_scheduler(kind.name()) {
-        collector.report(descriptor.site.place(engines::warning(descriptor.spec.name)));
     }
     let function = |name: &str| Function::of(descriptor, name, &own);
     let scheduler = Scheduler {
@@ -84,7 +87,7 @@ fn scheduler(config: &Config, descriptor: &Descriptor<'_>, collector: &Collector
         absolute: trees.get("createAbsoluteSourceStamps", boolean).unwrap_or(false),
         properties: trees.get("properties", properties).unwrap_or_default(),
         reason: reason(&trees, &name, descriptor.spec.short()),
-        priority: trees.get("priority", int32).unwrap_or(0),
+        priority: trees.get("priority", int32),
         priority_function: scheduler.priority.is_some(),
         location: descriptor.site.location(),
         name,

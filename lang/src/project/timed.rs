@@ -86,7 +86,10 @@ impl Timed<'_, '_> {
                 "`{}` counts from Monday = 0 also in {:?}, where Buildbot's counts from Sunday = 0",
                 arguments[4], cron.day_of_week
             );
-            self.report(arguments[4], Diagnostic::warning(message).hint("write names, as in \"mon-fri\" or \"fri#2\""));
+            self.report(
+                arguments[4],
+                Diagnostic::warning(message).hint("write names, as in \"mon-fri\", \"fri#2\" or \"mon,wed\""),
+            );
         }
         Some(cron)
     }

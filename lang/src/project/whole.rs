@@ -55,6 +55,7 @@ pub(super) fn read(
             slug: optional("slug"),
             description: optional("description"),
             description_format: optional("description_format"),
+            share: trees.get("share", convert::positive).flatten().map(|n| u32::try_from(n).unwrap_or(u32::MAX)),
             location: entry.site.location(),
         });
     }

@@ -5,15 +5,16 @@ use super::{Worker, engines};
 use crate::definition::{LockDef, WorkerDef};
 use crate::host::collector::Collector;
 use crate::policies::Function;
-use crate::values::convert::{positive, properties, seconds, text, values};
+use crate::values::convert::{boolean, positive, properties, seconds, text, values};
 use crate::values::spec::Kind;
 use crate::values::{declare, lock};
 use starlark::values::Value;
 
 /// Arguments of every worker; others are those of the one who starts it.
-const COMMON: [&str; 9] = [
+const COMMON: [&str; 10] = [
     "name",
     "labels",
+    "trusted_only",
     "max_builds",
     "properties",
     "defaultProperties",
@@ -49,6 +50,7 @@ pub(super) fn read(
             default_properties: trees.get("defaultProperties", properties).unwrap_or_default(),
             labels: trees.get("labels", properties).unwrap_or_default(),
             locks: accesses,
+            trusted_only: trees.get("trusted_only", boolean).unwrap_or(false),
             notify_on_missing: notify.into_iter().flatten().collect(),
             missing_timeout_us: trees.get("missing_timeout", seconds).flatten(),
             latent: (!plain).then(|| declare::declared(descriptor, &COMMON)),

@@ -33,7 +33,9 @@ const NEWER: &[(u32, &[&str])] = &[(
         "locks",
         "reporters",
         "secretsProviders",
+        "share",
         "trigger",
+        "trusted_only",
     ],
 )];
 

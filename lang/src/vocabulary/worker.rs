@@ -16,6 +16,12 @@ const COMMON: &[Param] = &[
         "What builders may require of it (`requires`); over what the worker says of itself.",
     ),
     optional("locks", LOCKS, "[]", "Locks that each of its builds holds."),
+    optional(
+        "trusted_only",
+        BOOL,
+        "False",
+        "Whether it takes no build of what an outsider announced, also of what somebody approved.",
+    ),
     optional("notify_on_missing", VALUES, "[]", "Whom to tell when it stays away."),
 ];
 const MISSING: &[Param] = &[optional("missing_timeout", SECONDS, "3600", "After how long.")];

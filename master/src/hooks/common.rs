@@ -1,6 +1,6 @@
 //! What dialects share: reading JSON by its paths, refs, times, bounds.
 
-use super::{Refused, Sent};
+use super::{Refused, Said, Sent};
 use globset::Glob;
 use regex::Regex;
 use serde_json::Value;
@@ -129,6 +129,61 @@ pub fn is_zero(revision: &str) -> bool {
     !revision.is_empty() && revision.bytes().all(|b| b == b'0')
 }
 
+/// A push of a branch or a tag, as GitHub, GitLab and Gitea say it.
+pub struct Push<'p> {
+    pub full: String,
+    /// The ref was deleted.
+    pub gone: bool,
+    /// Whose message may say that nothing is to be built.
+    pub newest: Option<&'p Value>,
+    /// Oldest first.
+    pub commits: &'p [&'p Value],
+    /// Of a branch and of a tag.
+    pub categories: [Option<&'p str>; 2],
+    /// What each of its changes has beside what its commit says.
+    pub all: NewChange,
+    /// The change of a push without commits.
+    pub otherwise: Option<NewChange>,
+}
+
+pub fn pushed(hook: &HookDef, push: Push<'_>) -> Result<Said, Refused> {
+    let Push { full, gone, newest, commits, categories, all, otherwise } = push;
+    let (branch, category) = match reference(&full) {
+        Ref::Branch(name) => (name, categories[0]),
+        Ref::Tag(name) => (name, categories[1]),
+        Ref::Other => return Ok(Said::Ignored(format!("{full} is neither a branch nor a tag"))),
+    };
+    if gone {
+        return Ok(Said::Ignored(format!("{full} was deleted")));
+    }
+    if let Some(pattern) = newest.and_then(|h| text(h, "/message")).and_then(|m| skipped(hook, m)) {
+        return Ok(Said::Ignored(format!("the head commit's message matches {pattern}")));
+    }
+    let whole = |change: NewChange| NewChange {
+        branch: Some(branch.clone()),
+        category: category.map(str::to_owned),
+        repository: all.repository.clone(),
+        project: all.project.clone(),
+        properties: all.properties.clone(),
+        ..change
+    };
+    let of = |commit: &&Value| {
+        Ok(whole(NewChange {
+            author: person(commit, "/author"),
+            committer: Some(person(commit, "/committer")).filter(|c| !c.is_empty()),
+            comments: string(commit, "/message"),
+            files: files(commit),
+            revision: Some(needed(commit, "/id")?),
+            revlink: text(commit, "/url").map(str::to_owned),
+            when: time(commit, "/timestamp"),
+            ..NewChange::default()
+        }))
+    };
+    let changes = commits.iter().map(of).collect::<Result<Vec<_>, Refused>>()?;
+    let otherwise = otherwise.filter(|_| changes.is_empty()).map(whole);
+    Ok(Said::Changes(changes.into_iter().chain(otherwise).collect()))
+}
+
 /// The pattern by which a message says that nothing is to be built.
 pub fn skipped<'h>(hook: &'h HookDef, message: &str) -> Option<&'h str> {
     let says = |pattern: &&String| Regex::new(pattern).is_ok_and(|r| r.is_match(message));
@@ -160,6 +215,30 @@ pub fn is_meant(hook: &HookDef, change: &NewChange) -> bool {
         })
     };
     hook.repositories.is_empty() || hook.repositories.iter().any(fits)
+}
+
+/// The same for each branch, whose changes stand together, with its share of them: no branch is left out.
+pub fn bounded_by_branch(changes: Vec<NewChange>, most: usize) -> Vec<NewChange> {
+    if changes.len() <= most {
+        return changes;
+    }
+    let place = |c: &NewChange| (c.codebase.clone(), c.repository.clone(), c.project.clone(), c.branch.clone());
+    let mut lines: Vec<Vec<NewChange>> = vec![];
+    for change in changes {
+        match lines.last_mut() {
+            Some(line) if place(&line[0]) == place(&change) => line.push(change),
+            _ => lines.push(vec![change]),
+        }
+    }
+    // What short lines leave of their share is for the longer ones.
+    let (mut shares, mut left) = (vec![0; lines.len()], most);
+    let mut by_length: Vec<usize> = (0..lines.len()).collect();
+    by_length.sort_by_key(|n| lines[*n].len());
+    for (done, n) in by_length.iter().enumerate() {
+        shares[*n] = (left / (lines.len() - done)).max(1).min(lines[*n].len());
+        left = left.saturating_sub(shares[*n]);
+    }
+    lines.into_iter().zip(shares).flat_map(|(line, share)| bounded(line, share)).collect()
 }
 
 /// At most so many: what is before the newest becomes one change, whose files

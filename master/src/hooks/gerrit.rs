@@ -2,7 +2,8 @@
 //! uploaded a patch set.
 //!
 //! Whoever may upload is not whoever may submit: a patch set is an outsider's
-//! unless the project file trusts its uploader.
+//! unless the project file trusts its uploader and the owner of the change: a
+//! rebase makes a patch set of another's commits.
 
 use super::common::*;
 use super::{Refused, Said, Sent};
@@ -67,7 +68,8 @@ fn patchset(sent: &Sent<'_>, payload: &Value) -> Result<Said, Refused> {
         return Ok(Said::Ignored(format!("change {key} is work in progress")));
     }
     let uploader = string(payload, "/patchSet/uploader/username");
-    let insider = is_insider(sent.hook, &uploader);
+    let owner = string(payload, "/change/owner/username");
+    let insider = is_insider(sent.hook, &uploader) && is_insider(sent.hook, &owner);
     let project = needed(payload, "/change/project")?;
     let subject = string(payload, "/change/subject");
     let mut change = NewChange {
@@ -81,7 +83,7 @@ fn patchset(sent: &Sent<'_>, payload: &Value) -> Result<Said, Refused> {
         category: Some("patchset-created".into()),
         revlink: text(payload, "/change/url").map(str::to_owned),
         when: seconds(payload, "/patchSet/createdOn", false),
-        outsider: (!insider).then(|| format!("a patch set that {uploader} uploaded")),
+        outsider: (!insider).then(|| format!("a patch set of {owner}, uploaded by {uploader}")),
         ..NewChange::default()
     };
     change.properties.set("target_branch", string(payload, "/change/branch"), "Change");

@@ -28,54 +28,36 @@ fn repository(payload: &Value) -> Result<String, Refused> {
 }
 
 fn push(sent: &Sent<'_>, payload: &Value) -> Result<Said, Refused> {
-    let full = needed(payload, "/ref")?;
-    let (branch, category) = match reference(&full) {
-        Ref::Branch(name) => (name, "push"),
-        Ref::Tag(name) => (name, "tag"),
-        Ref::Other => return Ok(Said::Ignored(format!("{full} is neither a branch nor a tag"))),
-    };
     let after = needed(payload, "/after")?;
-    if is_zero(&after) {
-        return Ok(Said::Ignored(format!("{full} was deleted")));
-    }
     // Newest first, unlike elsewhere.
     let mut commits: Vec<&Value> = list(payload, "/commits").iter().rev().collect();
     let head = payload.get("head_commit").filter(|c| c.is_object());
     let newest = head.or(commits.last().copied());
-    if let Some(pattern) = newest.and_then(|h| text(h, "/message")).and_then(|m| skipped(sent.hook, m)) {
-        return Ok(Said::Ignored(format!("the head commit's message matches {pattern}")));
-    }
     if commits.is_empty() {
         commits.extend(head);
     }
-    let project = string(payload, "/repository/full_name");
-    let repository = repository(payload)?;
-    let whole = |mut change: NewChange| {
-        change.branch = Some(branch.clone());
-        change.repository = repository.clone();
-        change.project = project.clone();
-        change.category = Some(category.into());
-        change.properties.set("event", "push", "Change");
-        change
+    let mut all = NewChange {
+        repository: repository(payload)?,
+        project: string(payload, "/repository/full_name"),
+        ..NewChange::default()
     };
-    if commits.is_empty() {
-        let author = person(payload, "/pusher");
-        let change = NewChange { author, revision: Some(after), ..NewChange::default() };
-        return Ok(Said::Changes(vec![whole(change)]));
-    }
-    let changes = commits.into_iter().map(|commit| {
-        Ok(whole(NewChange {
-            author: person(commit, "/author"),
-            committer: Some(person(commit, "/committer")).filter(|c| !c.is_empty()),
-            comments: string(commit, "/message"),
-            files: files(commit),
-            revision: Some(needed(commit, "/id")?),
-            revlink: text(commit, "/url").map(str::to_owned),
-            when: time(commit, "/timestamp"),
-            ..NewChange::default()
-        }))
-    });
-    Ok(Said::Changes(changes.collect::<Result<_, Refused>>()?))
+    all.properties.set("event", "push", "Change");
+    pushed(
+        sent.hook,
+        Push {
+            full: needed(payload, "/ref")?,
+            gone: is_zero(&after),
+            newest,
+            commits: &commits,
+            categories: [Some("push"), Some("tag")],
+            all,
+            otherwise: Some(NewChange {
+                author: person(payload, "/pusher"),
+                revision: Some(after),
+                ..NewChange::default()
+            }),
+        },
+    )
 }
 
 fn pull_request(sent: &Sent<'_>, payload: &Value) -> Result<Said, Refused> {

@@ -35,46 +35,37 @@ pub fn read(sent: &Sent<'_>) -> Result<Said, Refused> {
 }
 
 fn push(sent: &Sent<'_>, payload: &Value) -> Result<Said, Refused> {
-    let full = needed(payload, "/ref")?;
-    let (branch, category) = match reference(&full) {
-        Ref::Branch(name) => (name, None),
-        Ref::Tag(name) => (name, Some("tag".to_owned())),
-        Ref::Other => return Ok(Said::Ignored(format!("{full} is neither a branch nor a tag"))),
-    };
     let gone = payload.get("deleted").and_then(Value::as_bool) == Some(true);
-    if gone || text(payload, "/after").is_some_and(is_zero) {
-        return Ok(Said::Ignored(format!("{full} was deleted")));
-    }
     let head = payload.get("head_commit").filter(|c| c.is_object());
-    if let Some(pattern) = head.and_then(|h| text(h, "/message")).and_then(|m| skipped(sent.hook, m)) {
-        return Ok(Said::Ignored(format!("the head commit's message matches {pattern}")));
-    }
     let mut commits: Vec<&Value> = list(payload, "/commits").iter().collect();
     if commits.is_empty() {
         // A new name for a known commit, or a branch that was put back.
         commits.extend(head);
     }
-    let changes = commits.into_iter().map(|commit| {
-        let mut change = NewChange {
-            author: person(commit, "/author"),
-            committer: Some(person(commit, "/committer")).filter(|c| !c.is_empty()),
-            comments: string(commit, "/message"),
-            files: files(commit),
-            branch: Some(branch.clone()),
-            revision: Some(needed(commit, "/id")?),
-            repository: needed(payload, "/repository/html_url")?,
-            project: string(payload, "/repository/full_name"),
-            category: category.clone(),
-            revlink: text(commit, "/url").map(str::to_owned),
-            when: time(commit, "/timestamp"),
-            ..NewChange::default()
-        };
-        let distinct = commit.get("distinct").and_then(Value::as_bool).unwrap_or(true);
-        change.properties.set("github_distinct", distinct, "Change");
-        change.properties.set("event", "push", "Change");
-        Ok(change)
-    });
-    Ok(Said::Changes(changes.collect::<Result<_, Refused>>()?))
+    let mut said = pushed(
+        sent.hook,
+        Push {
+            full: needed(payload, "/ref")?,
+            gone: gone || text(payload, "/after").is_some_and(is_zero),
+            newest: head,
+            commits: &commits,
+            categories: [None, Some("tag")],
+            all: NewChange {
+                repository: needed(payload, "/repository/html_url")?,
+                project: string(payload, "/repository/full_name"),
+                ..NewChange::default()
+            },
+            otherwise: None,
+        },
+    )?;
+    if let Said::Changes(changes) = &mut said {
+        for (change, commit) in changes.iter_mut().zip(commits) {
+            let distinct = commit.get("distinct").and_then(Value::as_bool).unwrap_or(true);
+            change.properties.set("github_distinct", distinct, "Change");
+            change.properties.set("event", "push", "Change");
+        }
+    }
+    Ok(said)
 }
 
 fn pull_request(sent: &Sent<'_>, payload: &Value) -> Result<Said, Refused> {

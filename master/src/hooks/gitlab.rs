@@ -28,53 +28,32 @@ fn repository(payload: &Value) -> Result<String, Refused> {
 }
 
 fn push(sent: &Sent<'_>, payload: &Value, kind: &str) -> Result<Said, Refused> {
-    let full = needed(payload, "/ref")?;
-    let (branch, category) = match reference(&full) {
-        Ref::Branch(name) => (name, "push"),
-        Ref::Tag(name) => (name, "tag_push"),
-        Ref::Other => return Ok(Said::Ignored(format!("{full} is neither a branch nor a tag"))),
-    };
     let after = needed(payload, "/after")?;
-    if is_zero(&after) {
-        return Ok(Said::Ignored(format!("{full} was deleted")));
-    }
-    let commits = list(payload, "/commits");
-    let head = commits.iter().find(|c| text(c, "/id") == Some(&after)).or(commits.last());
-    if let Some(pattern) = head.and_then(|h| text(h, "/message")).and_then(|m| skipped(sent.hook, m)) {
-        return Ok(Said::Ignored(format!("the head commit's message matches {pattern}")));
-    }
-    let (project, repository) = (string(payload, "/project/path_with_namespace"), repository(payload)?);
-    let whole = |mut change: NewChange| {
-        change.branch = Some(branch.clone());
-        change.repository = repository.clone();
-        change.project = project.clone();
-        change.category = Some(category.into());
-        change.properties.set("event", kind, "Change");
-        change
+    let commits: Vec<&Value> = list(payload, "/commits").iter().collect();
+    let mut all = NewChange {
+        repository: repository(payload)?,
+        project: string(payload, "/project/path_with_namespace"),
+        ..NewChange::default()
     };
-    if commits.is_empty() {
-        // A new name for a known commit, an annotated tag, or a branch that was put back.
-        let revision = text(payload, "/checkout_sha").unwrap_or(&after).to_owned();
-        let change = NewChange {
-            author: string(payload, "/user_name"),
-            comments: string(payload, "/message"),
-            revision: Some(revision),
-            ..NewChange::default()
-        };
-        return Ok(Said::Changes(vec![whole(change)]));
-    }
-    let changes = commits.iter().map(|commit| {
-        Ok(whole(NewChange {
-            author: person(commit, "/author"),
-            comments: string(commit, "/message"),
-            files: files(commit),
-            revision: Some(needed(commit, "/id")?),
-            revlink: text(commit, "/url").map(str::to_owned),
-            when: time(commit, "/timestamp"),
-            ..NewChange::default()
-        }))
-    });
-    Ok(Said::Changes(changes.collect::<Result<_, Refused>>()?))
+    all.properties.set("event", kind, "Change");
+    pushed(
+        sent.hook,
+        Push {
+            full: needed(payload, "/ref")?,
+            gone: is_zero(&after),
+            newest: commits.iter().find(|c| text(c, "/id") == Some(&after)).or(commits.last()).copied(),
+            commits: &commits,
+            categories: [Some("push"), Some("tag_push")],
+            all,
+            // A new name for a known commit, an annotated tag, or a branch that was put back.
+            otherwise: Some(NewChange {
+                author: string(payload, "/user_name"),
+                comments: string(payload, "/message"),
+                revision: Some(text(payload, "/checkout_sha").unwrap_or(&after).to_owned()),
+                ..NewChange::default()
+            }),
+        },
+    )
 }
 
 fn merge_request(sent: &Sent<'_>, payload: &Value) -> Result<Said, Refused> {
@@ -148,15 +127,20 @@ fn of_merge(sent: &Sent<'_>, payload: &Value, merge: &Value, event: &str) -> Res
 }
 
 /// Why it is an outsider's: it comes from another project, and who sent the
-/// event is none of those that the project file trusts. Who writes a comment is
-/// never who pushed.
+/// event is not both its author and one of those that the project file trusts: a
+/// trusted sender who reopens or rebases it vouches for no author. Who writes a
+/// comment is never who pushed, and anybody may write one: what it says is a
+/// property of the build.
 fn outsider(hook: &HookDef, payload: &Value, merge: &Value, event: &str) -> Option<String> {
-    if same(merge, "/source_project_id", "/target_project_id") {
-        return None;
-    }
     let user = string(payload, "/user/username");
-    if event == "merge_request" && is_insider(hook, &user) {
-        return None;
+    let id = |value: &Value, at: &str| value.pointer(at).and_then(Value::as_u64);
+    let is_author = id(payload, "/user/id").is_some_and(|user| id(merge, "/author_id") == Some(user));
+    match (event, same(merge, "/source_project_id", "/target_project_id")) {
+        ("merge_request", true) => return None,
+        ("merge_request", false) if is_author && is_insider(hook, &user) => return None,
+        ("note", true) if is_author || is_insider(hook, &user) => return None,
+        ("note", true) => return Some(format!("a comment of {user}")),
+        _ => {}
     }
     let from = text(merge, "/source/path_with_namespace").unwrap_or("another project");
     Some(format!("a merge request from {from}, sent by {user}"))

@@ -28,7 +28,8 @@ use tidemill_model::NewChange;
 
 pub use custom::{input, payload};
 
-/// Most changes that one delivery makes; the commits before them become one.
+/// Most changes that one delivery makes, or one for each branch if that is more;
+/// the commits before the newest of a branch become one.
 pub const CHANGES_MAX: usize = 500;
 
 /// A request to a hook, read whole.
@@ -87,17 +88,18 @@ pub fn finished(sent: &Sent<'_>, said: Said) -> Said {
     match said {
         Said::Changes(changes) if changes.is_empty() => Said::Ignored("no commit".into()),
         Said::Changes(mut changes) => {
-            changes.iter_mut().for_each(fill);
+            // By the sender's own words: what the address adds is not signed.
             if let Some(other) = changes.iter().find(|c| !meant(c)) {
                 return elsewhere(other);
             }
-            Said::Changes(common::bounded(changes, CHANGES_MAX))
+            changes.iter_mut().for_each(fill);
+            Said::Changes(common::bounded_by_branch(changes, CHANGES_MAX))
         }
         Said::Pull { key, change: Some(mut change) } => {
-            fill(&mut change);
             if !meant(&change) {
                 return elsewhere(&change);
             }
+            fill(&mut change);
             Said::Pull { key, change: Some(change) }
         }
         other => other,

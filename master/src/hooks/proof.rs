@@ -38,22 +38,25 @@ pub fn of(hook: &HookDef) -> Proof {
 
 /// Why it proves nothing.
 pub fn check(proof: &Proof, secret: &str, headers: &HeaderMap, body: &[u8]) -> Result<(), String> {
+    let (name, given) = given(proof, headers)?;
     match proof {
-        Proof::None => Err("this dialect has no signature".into()),
-        Proof::Token(name) => {
-            let given = value(headers, name).ok_or_else(|| format!("the header {name} is missing"))?;
+        Proof::Token(_) => {
             same(given, secret).then_some(()).ok_or_else(|| format!("the header {name} has another token"))
         }
-        Proof::Signature(names) => {
-            let found = names.iter().find_map(|name| Some((*name, value(headers, name)?)));
-            let (name, given) = found.ok_or_else(|| format!("the header {} is missing", names[0]))?;
-            signed(name, given, secret, body)
-        }
-        Proof::SignatureIn(name) => {
-            let given = value(headers, name).ok_or_else(|| format!("the header {name} is missing"))?;
-            signed(name, given, secret, body)
-        }
+        _ => signed(name, given, secret, body),
     }
+}
+
+/// The header that is to prove it, and what it says. The error is of one that
+/// lacks it, whatever the body is.
+pub fn given<'p>(proof: &'p Proof, headers: &'p HeaderMap) -> Result<(&'p str, &'p str), String> {
+    let one = |name: &'p str| Some((name, value(headers, name)?));
+    let (found, name) = match proof {
+        Proof::None => return Err("this dialect has no signature".into()),
+        Proof::Token(name) | Proof::SignatureIn(name) => (one(name), name.as_str()),
+        Proof::Signature(names) => (names.iter().find_map(|name| one(name)), names[0]),
+    };
+    found.ok_or_else(|| format!("the header {name} is missing"))
 }
 
 /// A header that is there once: of two, each proxy could take another.

@@ -31,9 +31,12 @@ pub struct Plan {
 /// Decides what becomes of what was said.
 pub fn plan(said: Said, outsiders: Outsiders, proven: bool) -> Plan {
     let mut plan = Plan::default();
+    // Who proves nothing takes the place of nothing that waits.
+    let named = |key: String| if proven { key } else { format!("{key} (unproven)") };
     match said {
         Said::Ignored(why) => plan.notes.push(why),
         Said::Pull { key, change } => {
+            let key = named(key);
             match change {
                 None => plan.notes.push(format!("{key} was closed")),
                 Some(change) => plan.sort(*change, &key, outsiders),
@@ -48,7 +51,7 @@ pub fn plan(said: Said, outsiders: Outsiders, proven: bool) -> Plan {
             for change in changes {
                 match change.outsider {
                     None => plan.changes.push(change),
-                    Some(_) => outside.entry(branch_key(&change)).or_default().push(change),
+                    Some(_) => outside.entry(named(branch_key(&change))).or_default().push(change),
                 }
             }
             for (key, changes) in outside {
@@ -200,6 +203,8 @@ mod tests {
         assert_eq!(closed.detail(), "no change found; o/r#1 was closed");
         assert_eq!(plan(pull(Some(change(Some("r"), false))), Outsiders::Approve, true).over, ["o/r#1"]);
         assert!(plan(pull(None), Outsiders::Approve, false).over.is_empty());
+        let unproven = plan(pull(Some(change(Some("r"), true))), Outsiders::Approve, false);
+        assert_ne!(unproven.held[0].0, "o/r#1", "what waits of the pull request itself stays");
     }
 
     #[test]

@@ -267,9 +267,9 @@ fn the_address_and_the_project_say_which_repositories_and_codebases() {
     case.query = vec![("project".into(), "mine".into()), ("codebase".into(), "app".into())];
     let changes = case.changes();
     assert_eq!((changes[1].project.as_str(), changes[1].codebase.as_str()), ("mine", "app"));
+    case.hook.repositories = vec!["other/*".into(), "mine".into()];
+    assert!(case.ignored().contains("none of the repositories"), "the address cannot say which repository it is");
     case.query.clear();
-    case.hook.repositories = vec!["other/*".into()];
-    assert!(case.ignored().contains("none of the repositories"));
     case.hook.repositories = vec!["o/*".into()];
     assert_eq!(case.changes().len(), 2);
 }
@@ -289,6 +289,26 @@ fn thousands_of_commits_become_so_many_changes_and_a_summary() {
     assert!(changes[0].files.len() > 2_500);
     assert_eq!(changes[0].revision, Some(format!("{:040x}", 2_500)));
     assert_eq!(changes[CHANGES_MAX - 1].revision, Some(format!("{:040x}", 2_999)));
+}
+
+#[test]
+fn of_many_branches_at_once_none_is_left_out() {
+    let repository = json!({ "slug": "r", "project": { "key": "O" } });
+    let moved =
+        |n: u32| json!({ "ref": { "id": format!("refs/heads/b{n}") }, "toHash": format!("{n:040x}"), "type": "ADD" });
+    let push = json!({ "repository": repository, "changes": (1..=700).map(moved).collect::<Vec<_>>() });
+    let changes = Case::new(HookDialect::BitbucketServer, ("x-event-key", "repo:refs_changed"), &push).changes();
+    let branches: std::collections::BTreeSet<_> = changes.iter().map(|c| c.branch.clone()).collect();
+    assert_eq!((changes.len(), branches.len()), (700, 700));
+    // A short branch beside a long one.
+    let of = |branch: &str, n: usize| {
+        let change = NewChange { branch: Some(branch.into()), comments: branch.into(), ..NewChange::default() };
+        vec![change; n]
+    };
+    let all = [of("a", 2), of("b", 900), of("c", 1)].concat();
+    let kept = common::bounded_by_branch(all, 100);
+    let count = |branch: &str| kept.iter().filter(|c| c.branch.as_deref() == Some(branch)).count();
+    assert_eq!((count("a"), count("b"), count("c")), (2, 97, 1));
 }
 
 #[test]
@@ -353,9 +373,9 @@ fn gitlab_push() -> Value {
 
 fn gitlab_merge() -> Value {
     json!({
-        "object_kind": "merge_request", "user": { "username": "eve" }, "project": gitlab_push()["project"],
+        "object_kind": "merge_request", "user": { "id": 66, "username": "eve" }, "project": gitlab_push()["project"],
         "object_attributes": {
-            "iid": 9, "title": "Better", "description": "words", "action": "open", "state": "opened",
+            "iid": 9, "author_id": 66, "title": "Better", "description": "words", "action": "open", "state": "opened",
             "url": "https://gitlab.example/g/r/-/merge_requests/9",
             "source_branch": "topic", "target_branch": "main", "source_project_id": 2, "target_project_id": 1,
             "source": { "git_http_url": "https://gitlab.example/eve/r.git", "path_with_namespace": "eve/r" },
@@ -386,6 +406,11 @@ fn gitlab_pushes_tags_merge_requests_and_comments() {
     let own = edited(gitlab_merge(), &[("/object_attributes/source_project_id", json!(1))]);
     assert_eq!(gitlab(&own).pull().1.outsider, None);
     assert_eq!(gitlab(&gitlab_merge()).with(|h| h.insiders = vec!["eve".into()]).pull().1.outsider, None);
+    for other in [json!({ "id": 7, "username": "ada" }), json!({ "username": "ada" })] {
+        let reopened = edited(gitlab_merge(), &[("/user", other), ("/object_attributes/action", json!("reopen"))]);
+        let by_another = gitlab(&reopened).with(|h| h.insiders = vec!["ada".into()]).pull().1.outsider;
+        assert!(by_another.is_some(), "a trusted sender vouches for no author");
+    }
     let update = edited(gitlab_merge(), &[("/object_attributes/action", json!("update"))]);
     assert!(gitlab(&update).ignored().contains("no new commit"));
     let update = edited(update, &[("/object_attributes/oldrev", json!(B))]);
@@ -394,13 +419,18 @@ fn gitlab_pushes_tags_merge_requests_and_comments() {
     assert_eq!(gitlab(&merged).said().unwrap(), Said::Pull { key: "g/r!9".into(), change: None });
 
     let note = json!({
-        "object_kind": "note", "user": { "username": "ada" }, "project": gitlab_push()["project"],
+        "object_kind": "note", "user": { "id": 7, "username": "ada" }, "project": gitlab_push()["project"],
         "object_attributes": { "note": "build this", "url": "https://gitlab.example/note" },
         "merge_request": gitlab_merge()["object_attributes"],
     });
     let (_, change) = gitlab(&note).with(|h| h.insiders = vec!["ada".into()]).pull();
     assert_eq!(change.properties.get("comment"), Some(&json!("build this")));
     assert!(change.outsider.is_some(), "who comments did not push");
+    let own = edited(note.clone(), &[("/merge_request/source_project_id", json!(1))]);
+    assert!(gitlab(&own).pull().1.outsider.is_some(), "anybody may comment, and what they say is a property");
+    assert_eq!(gitlab(&own).with(|h| h.insiders = vec!["ada".into()]).pull().1.outsider, None);
+    let author = edited(own, &[("/merge_request/author_id", json!(7))]);
+    assert_eq!(gitlab(&author).pull().1.outsider, None);
     let on_issue = edited(note, &[("/merge_request", Value::Null)]);
     assert!(gitlab(&on_issue).ignored().contains("no merge request"));
 }
@@ -549,7 +579,8 @@ fn gerrit_submitted_commits_are_changes_and_patch_sets_are_outsiders() {
 
     let patch = json!({
         "type": "patchset-created",
-        "change": { "project": "p/q", "branch": "main", "number": 1234, "subject": "Better", "url": "https://gerrit.example/1234" },
+        "change": { "project": "p/q", "branch": "main", "number": 1234, "subject": "Better", "url": "https://gerrit.example/1234",
+                    "owner": { "name": "Eve", "username": "eve" } },
         "patchSet": { "number": 2, "revision": A, "ref": "refs/changes/34/1234/2", "createdOn": 1_772_600_767,
                       "uploader": { "name": "Eve", "username": "eve" }, "author": { "name": "Ada", "email": "ada@example.org" } },
     });
@@ -558,6 +589,11 @@ fn gerrit_submitted_commits_are_changes_and_patch_sets_are_outsiders() {
     assert_eq!(change.properties.get("event.change.number"), Some(&json!(1234)));
     assert!(change.outsider.is_some());
     assert_eq!(case(&patch).with(|h| h.insiders = vec!["eve".into()]).pull().1.outsider, None);
+    let rebased = edited(patch.clone(), &[("/patchSet/uploader/username", json!("ada"))]);
+    assert!(
+        case(&rebased).with(|h| h.insiders = vec!["ada".into()]).pull().1.outsider.is_some(),
+        "of another's commits"
+    );
     let merged = edited(patch, &[("/type", json!("change-merged"))]);
     assert_eq!(case(&merged).said().unwrap(), Said::Pull { key: "p/q+1234".into(), change: None });
     assert!(case(&json!({"type": "comment-added"})).ignored().contains("comment-added"));

@@ -4,6 +4,7 @@ pub mod access;
 pub mod config;
 pub mod error;
 pub mod health;
+mod pace;
 pub mod rest;
 pub mod routes;
 pub mod web;

@@ -4,15 +4,13 @@
 //! reading (GET, HEAD) and the worker API, whose handlers ask for a worker's
 //! token themselves; everything else needs the right to control.
 
-use super::{access, health, rest, web, worker};
+use super::{access, health, pace, rest, web, worker};
 use crate::app::App;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use std::any::Any;
-use std::time::Duration;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::timeout::RequestBodyTimeoutLayer;
 
 pub fn router(app: App) -> Router {
     let worker = Router::new()
@@ -38,8 +36,7 @@ pub fn router(app: App) -> Router {
         .fallback(web::not_found)
         .layer(axum::middleware::from_fn_with_state(app.clone(), access::guard))
         .layer(axum::middleware::from_fn(web::for_people))
-        // A body that trickles in for longer than this is cut off (A21).
-        .layer(RequestBodyTimeoutLayer::new(Duration::from_secs(30)))
+        .layer(axum::middleware::from_fn(pace::paced))
         .layer(CatchPanicLayer::custom(panicked))
         .with_state(app)
 }

@@ -1,6 +1,6 @@
 //! Proves every few seconds that this replica can renew leases, and notes for
-//! people which sessions it hears, and whether their tokens are still good: three
-//! small statements, whatever the number of idle workers.
+//! people which sessions it hears, which workers stay away, and whether tokens are
+//! still good: a few small statements, whatever the number of idle workers.
 
 use crate::app::App;
 use std::sync::Arc;
@@ -32,6 +32,11 @@ pub fn start(app: &App) {
                 for gone in sessions::sessions_seen(&mut c, &heard).await? {
                     app.polls.sessions().forget(gone);
                 }
+            }
+            let missing = sessions::workers_missing(&mut *app.db.pool().acquire().await?).await?;
+            if !missing.is_empty() {
+                tracing::warn!(workers = %missing.join(", "), "nothing is heard of workers");
+                app.wakes.send(tidemill_schema::wake::Wake::Events);
             }
             let hashes = app.known_workers.hashes();
             if !hashes.is_empty() {

@@ -3,29 +3,37 @@
 //!
 //! One replica at a time reads the event stream past the reader's cursor, asks
 //! the filters off the async threads, and commits what it ended together with
-//! the new place. A filter that fails is shown as policies are, and cancels
+//! the new place. It locks nothing that a build waits for until every filter has
+//! answered. A filter that fails is shown as policies are, and cancels
 //! nothing: a build too many is better than one too few.
 
 use crate::app::App;
 use sqlx::PgConnection;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tidemill_lang::definition::{CancellerDef, CancellerKind};
 use tidemill_lang::{EvalError, Project};
 use tidemill_model::{BuildId, RequestId, SourceStamp};
 use tidemill_schema::cancellers::{
-    Newcomer, READER, builds_failed, newcomers, older_open, requests_end_all, siblings_open,
+    Ending, FailedBuild, Newcomer, Open, READER, builds_failed, newcomers, open_of, requests_end_all, siblings_open,
 };
-use tidemill_schema::events::{events_after, reader_advance, reader_forget, reader_take};
+use tidemill_schema::events::{Event, events_after, reader_advance, reader_forget, reader_take};
 use tidemill_schema::policy_failures::Subject;
 use tidemill_schema::wake::Wake;
 use tidemill_schema::{Error, Result, run_tx};
 use tidemill_service::reconcile::{self, Next};
 use tokio::sync::Notify;
 
-/// Events of one transaction.
+/// Most events of one transaction, and how many are looked at before the clock is.
 const PAGE: i64 = 500;
+const PART: usize = 10;
+/// After so long a transaction ends with what it has looked at: it holds back the
+/// horizon of all readers of the stream.
+const BUDGET: Duration = Duration::from_millis(200);
+/// For the keys of all open requests of a builder; those left over are not cancelled.
+const KEYS: Duration = Duration::from_secs(2);
 const PERIOD: Duration = Duration::from_secs(2);
 
 pub fn start(app: &App) {
@@ -90,87 +98,127 @@ async fn pass(c: &mut PgConnection, app: &App, revision: i64, project: &Arc<Proj
     let Some(cursor) = reader_take(c, READER).await? else { return Ok(Pass::default()) };
     let page = events_after(c, cursor, PAGE).await?;
     let mut pass = Pass { full: page.events.len() as i64 == PAGE, behind: page.more_above_horizon, ..Pass::default() };
-    let Some(last) = page.events.last() else { return Ok(pass) };
-    let of = |kind: &str, key: fn(&tidemill_schema::events::Event) -> Option<i64>| -> Vec<i64> {
-        page.events.iter().filter(|e| e.kind == kind).filter_map(key).collect()
-    };
-    let has = |kind| project.definition().cancellers.iter().any(|d| d.kind == kind);
-    let asking = Asking { app, revision, project };
-    if has(CancellerKind::OldBuild) {
-        for newcomer in newcomers(c, &of("buildsets.new", |e| e.data["bsid"].as_i64())).await? {
-            let old = asking.superseded(c, &newcomer).await?;
-            let reason = format!("superseded by change {} (buildset {})", newcomer.change, newcomer.buildset);
-            pass.end(c, &old, &reason).await?;
+    let mut looking = Looking { app, revision, project, open: HashMap::new(), ended: HashSet::new(), endings: vec![] };
+    let begun = Instant::now();
+    let mut end = None;
+    for part in page.events.chunks(PART) {
+        if end.is_some() && begun.elapsed() > BUDGET {
+            pass.full = true;
+            break;
         }
+        looking.look(c, part).await?;
+        end = part.last().map(|e| e.at_cursor);
     }
-    if has(CancellerKind::FailingBuildset) {
-        for failed in builds_failed(c, &of("builds.finished", |e| e.build_id)).await? {
-            let (builder, number) = (failed.builder.clone(), failed.number);
-            let open: Vec<_> =
-                siblings_open(c, failed.buildset).await?.into_iter().filter(|(r, _)| *r != failed.request).collect();
-            if open.is_empty() {
-                continue;
-            }
-            let whom = asking.failing(failed.builder, failed.sourcestamps).await?;
-            let meant = |name: &String| whom.iter().any(|w| w.as_ref().is_none_or(|names| names.contains(name)));
-            let ended: Vec<RequestId> = open.iter().filter(|(_, name)| meant(name)).map(|(r, _)| *r).collect();
-            let reason = format!("build {builder}/{number} of the same buildset failed");
-            pass.end(c, &ended, &reason).await?;
-        }
+    let Some(end) = end else { return Ok(pass) };
+    if !looking.endings.is_empty() {
+        pass.stopped = requests_end_all(c, &looking.endings).await?;
+        pass.acted = true;
     }
-    reader_advance(c, READER, last.at_cursor).await?;
+    reader_advance(c, READER, end).await?;
     Ok(pass)
 }
 
-impl Pass {
-    async fn end(&mut self, c: &mut PgConnection, requests: &[RequestId], reason: &str) -> Result<()> {
-        if !requests.is_empty() {
-            self.stopped.extend(requests_end_all(c, requests, reason).await?);
-            self.acted = true;
-        }
-        Ok(())
-    }
-}
+/// A canceller, and the builder and place (codebase, repository, project) whose open requests it compares.
+type Place = (String, i64, [String; 3]);
 
-/// The filters and who is told when one fails.
-struct Asking<'a> {
+/// What a pass has found so far.
+struct Looking<'a> {
     app: &'a App,
     revision: i64,
     project: &'a Arc<Project>,
+    /// Open requests, each with what its branch counts as. Nothing ends while a pass
+    /// looks, so they are read once.
+    open: HashMap<Place, Vec<(Open, String)>>,
+    ended: HashSet<RequestId>,
+    endings: Vec<Ending>,
 }
 
-impl Asking<'_> {
+impl Looking<'_> {
+    async fn look(&mut self, c: &mut PgConnection, events: &[Event]) -> Result<()> {
+        let of = |kind: &str, key: fn(&Event) -> Option<i64>| -> Vec<i64> {
+            events.iter().filter(|e| e.kind == kind).filter_map(key).collect()
+        };
+        if self.of_kind(CancellerKind::OldBuild).next().is_some() {
+            for newcomer in newcomers(c, &of("buildsets.new", |e| e.data["bsid"].as_i64())).await? {
+                let old = self.superseded(c, &newcomer).await?;
+                let reason = format!("superseded by change {} (buildset {})", newcomer.change, newcomer.buildset);
+                self.end(old, reason);
+            }
+        }
+        if self.of_kind(CancellerKind::FailingBuildset).next().is_some() {
+            for failed in builds_failed(c, &of("builds.finished", |e| e.build_id)).await? {
+                let reason = format!("build {}/{} of the same buildset failed", failed.builder, failed.number);
+                let siblings = self.siblings(c, failed).await?;
+                self.end(siblings, reason);
+            }
+        }
+        Ok(())
+    }
+
+    /// Of several reasons for a request the first stays.
+    fn end(&mut self, mut requests: Vec<RequestId>, reason: String) {
+        requests.retain(|request| self.ended.insert(*request));
+        if !requests.is_empty() {
+            self.endings.push(Ending { requests, reason });
+        }
+    }
+
     fn of_kind(&self, kind: CancellerKind) -> impl Iterator<Item = &CancellerDef> {
         self.project.definition().cancellers.iter().filter(move |d| d.kind == kind)
     }
 
     /// Open requests that a newer change made old.
-    async fn superseded(&self, c: &mut PgConnection, newcomer: &Newcomer) -> Result<Vec<RequestId>> {
+    async fn superseded(&mut self, c: &mut PgConnection, newcomer: &Newcomer) -> Result<Vec<RequestId>> {
         let mut old = Vec::new();
-        for def in self.of_kind(CancellerKind::OldBuild) {
+        let names: Vec<String> = self.of_kind(CancellerKind::OldBuild).map(|d| d.name.clone()).collect();
+        for name in names {
             for stamp in &newcomer.sourcestamps {
-                let (name, builder, own) = (def.name.clone(), newcomer.builder.clone(), stamp.clone());
-                let asked = self.ask(move |p| p.policies().supersedes(&name, &builder, &own)).await?;
+                let (canceller, builder, own) = (name.clone(), newcomer.builder.clone(), stamp.clone());
+                let asked = self.ask(move |p| p.policies().supersedes(&canceller, &builder, &own)).await?;
                 let Some(key) = asked.flatten() else { continue };
-                let older = older_open(c, newcomer, stamp).await?;
-                let name = def.name.clone();
-                let same = self
-                    .ask(move |p| {
-                        let mut same = Vec::new();
-                        for (request, stamp) in &older {
-                            if p.policies().branch_key(&name, stamp)? == key {
-                                same.push(*request);
-                            }
-                        }
-                        Ok(same)
-                    })
-                    .await?;
-                old.extend(same.unwrap_or_default());
+                let open = self.open(c, &name, newcomer.builder_id, stamp).await?;
+                // Several schedulers, and triggers, may build one change more than once.
+                let older =
+                    open.iter().filter(|(o, _)| o.request < newcomer.request && o.change < Some(newcomer.change));
+                old.extend(older.filter(|(_, theirs)| *theirs == key).map(|(o, _)| o.request));
             }
         }
-        old.sort_unstable();
-        old.dedup();
         Ok(old)
+    }
+
+    async fn open(
+        &mut self,
+        c: &mut PgConnection,
+        canceller: &str,
+        builder: i64,
+        stamp: &SourceStamp,
+    ) -> Result<&[(Open, String)]> {
+        let place = [&stamp.codebase, &stamp.repository, &stamp.project].map(String::clone);
+        let place = (canceller.to_owned(), builder, place);
+        if !self.open.contains_key(&place) {
+            let (open, canceller) = (open_of(c, builder, stamp).await?, canceller.to_owned());
+            let keyed = self
+                .ask(move |p| {
+                    let begun = Instant::now();
+                    let open = open.into_iter().take_while(|_| begun.elapsed() < KEYS);
+                    open.map(|o| p.policies().branch_key(&canceller, &o.sourcestamp).map(|key| (o, key))).collect()
+                })
+                .await?;
+            self.open.insert(place.clone(), keyed.unwrap_or_default());
+        }
+        Ok(self.open.get(&place).map(Vec::as_slice).unwrap_or_default())
+    }
+
+    /// Open requests that are to end with a build that failed.
+    async fn siblings(&self, c: &mut PgConnection, failed: FailedBuild) -> Result<Vec<RequestId>> {
+        let mut open = siblings_open(c, failed.buildset).await?;
+        open.retain(|(request, _)| *request != failed.request);
+        if open.is_empty() {
+            return Ok(vec![]);
+        }
+        let whom = self.failing(failed.builder, failed.sourcestamps).await?;
+        let meant = |name: &String| whom.iter().any(|w| w.as_ref().is_none_or(|names| names.contains(name)));
+        Ok(open.iter().filter(|(_, name)| meant(name)).map(|(request, _)| *request).collect())
     }
 
     /// Whose builds end with a failed one: names, or none for all.

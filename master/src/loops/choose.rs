@@ -7,19 +7,21 @@
 //! order among each other.
 
 use crate::app::App;
-use crate::policies::order::{Decision, Free, Round, Waits};
+use crate::policies::order::{Decision, Free, Round, Shares, Waits};
 use crate::policies::{Host, views};
 use sqlx::PgConnection;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
+use tidemill_lang::definition::BuilderDef;
 use tidemill_lang::policies::RequestView;
 use tidemill_lang::{Definition, Project};
 use tidemill_model::{BuilderId, RequestId, SessionId};
-use tidemill_schema::active::Eligibility;
+use tidemill_schema::active::{Eligibility, LaneOf};
 use tidemill_schema::claims::{Pick, Waiting};
 use tidemill_schema::locks::locks_blocked;
 use tidemill_schema::policy_failures::Subject;
+use tidemill_schema::refusals::refusals_store;
 use tidemill_schema::window::{Look, Queued, builders_building, candidates, queue_windows, requests_facts};
 use tidemill_schema::{Error, Result};
 
@@ -35,6 +37,8 @@ const KEPT: usize = 20_000;
 #[derive(Default)]
 pub struct Chooser {
     active: Option<Arc<Active>>,
+    /// The active revision; 0 where there is none that can be evaluated here.
+    revision: i64,
     views: HashMap<(RequestId, i32), Arc<RequestView>>,
 }
 
@@ -45,6 +49,8 @@ struct Active {
     all: bool,
     /// Builders with functions of their own.
     builders: HashSet<String>,
+    /// Some function may say no.
+    refuses: bool,
 }
 
 /// What a round came to.
@@ -68,6 +74,7 @@ impl Chooser {
             Err(Error::Inconsistent(_)) => None,
             other => other?,
         };
+        self.revision = found.as_ref().map_or(0, |(revision, _)| *revision);
         self.active = found.and_then(|(revision, project)| {
             let definition = project.definition();
             let own = |p: &tidemill_lang::definition::PolicyNames| {
@@ -76,10 +83,18 @@ impl Chooser {
             let builders: HashSet<String> =
                 definition.builders.iter().filter(|b| own(&b.policies)).map(|b| b.name.clone()).collect();
             let all = definition.prioritize_builders || definition.select_next_worker;
-            let active = Active { revision, all, builders, project: project.clone() };
+            let says_no =
+                |b: &BuilderDef| b.policies.next_build || b.policies.next_worker || b.policies.can_start_build;
+            let refuses = all || definition.builders.iter().any(says_no);
+            let active = Active { revision, all, builders, refuses, project: project.clone() };
             (active.all || !active.builders.is_empty()).then(|| Arc::new(active))
         });
         Ok(())
+    }
+
+    /// The revision that it knows; 0 for none.
+    pub fn revision(&self) -> i64 {
+        self.revision
     }
 
     /// Whether the project has functions that choose.
@@ -136,6 +151,7 @@ impl Chooser {
         self.views_load(c, viewed.flat_map(|(_, queue)| queue.iter())).await?;
 
         let defs: HashMap<&str, _> = definition.builders.iter().map(|b| (b.name.as_str(), b)).collect();
+        let shares = shares(definition, &building, eligible);
         let builders = by_builder
             .into_iter()
             .map(|(id, (name, queue))| {
@@ -148,7 +164,11 @@ impl Chooser {
                 view.oldest_request_us = queue.iter().filter_map(|q| of(q).map(|v| v.submitted_at_us)).min();
                 let may = |w: &usize| eligible.may_build(&workers[*w].view.name, id);
                 let may = (0..workers.len()).filter(may).collect();
-                Waits { view, queue: queue.into_iter().map(|q| (q, of(&q))).collect(), workers: may }
+                let apart = queue.iter().filter(|q| eligible.lanes.get(&q.lane).is_some_and(LaneOf::is_apart));
+                let here =
+                    |lane: i64| (0..workers.len()).filter(|w| eligible.may(&workers[*w].view.name, lane)).collect();
+                let apart = apart.map(|q| (q.lane, here(q.lane))).collect();
+                Waits { view, queue: queue.into_iter().map(|q| (q, of(&q))).collect(), workers: may, apart }
             })
             .collect();
         let (revision, project) = (active.revision, active.project.clone());
@@ -157,12 +177,15 @@ impl Chooser {
             tokio::task::spawn_blocking(move || {
                 let host = Host::new(&app, QUESTIONS);
                 let resting = |subject: &Subject, policy| app.failures.resting(revision, subject, policy);
-                Round { project: &project, host: &host, resting: &resting, builders, workers }.decide()
+                Round { project: &project, host: &host, resting: &resting, builders, workers, shares }.decide()
             })
             .await
             .map_err(|e| Error::Inconsistent(format!("asking policies: {e}")))?
         };
-        let Decision { picks, done, more, failures } = decision;
+        let Decision { picks, done, more, failures, refused, looked, allowed } = decision;
+        if active.refuses {
+            refusals_store(c, &refused, &looked, &allowed).await?;
+        }
         for (subject, policy, error) in failures {
             app.failures.failed(&app.db, revision, subject, policy, &error);
         }
@@ -194,8 +217,27 @@ impl Chooser {
 
 /// Whether the lane's builder has functions of its own.
 fn own(active: &Active, eligible: &Eligibility, lane: i64) -> bool {
-    let name = eligible.lanes.get(&lane).and_then(|builder| eligible.names.get(builder));
+    let name = eligible.lanes.get(&lane).and_then(|of| eligible.names.get(&of.builder));
     name.is_some_and(|name| active.builders.contains(name))
+}
+
+/// The projects' shares and what runs of them; none where no project has one.
+fn shares(definition: &Definition, building: &BTreeMap<BuilderId, u64>, eligible: &Eligibility) -> Option<Shares> {
+    let of: HashMap<String, f64> =
+        definition.projects.iter().filter_map(|p| Some((p.name.clone(), f64::from(p.share?)))).collect();
+    if of.is_empty() {
+        return None;
+    }
+    let projects: HashMap<&str, &str> =
+        definition.builders.iter().map(|b| (b.name.as_str(), b.project.as_str())).collect();
+    let mut running: HashMap<String, u64> = HashMap::new();
+    for (builder, n) in building {
+        let name = eligible.names.get(&builder.0);
+        if let Some(project) = name.and_then(|name| projects.get(name.as_str())) {
+            *running.entry((*project).to_owned()).or_default() += n;
+        }
+    }
+    Some(Shares { of, running })
 }
 
 /// Leaves out what waits for locks and whose turn it is not: the lanes of builders that are left

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use tidemill_model::wire::{Claim, Held, Stop};
 use tidemill_model::{NewChange, SessionId, WorkerId};
 use tidemill_schema::active::{Eligibility, eligibility, lanes_waiting};
-use tidemill_schema::claims::{Claimed, Payloads, Picked, Waiting, claim_builds, claim_picked};
+use tidemill_schema::claims::{Claimed, Payloads, Picked, Waiting, claim_by, claim_picked};
 use tidemill_schema::leases::{Renewed, leases_renew};
 use tidemill_schema::wake::Wake;
 use tidemill_service::Backoff;
@@ -31,6 +31,8 @@ const SAFETY: Duration = Duration::from_secs(2);
 const BATCH: u32 = 100;
 /// Most bytes of properties and changes in one answer, about: well below what a worker reads.
 const ANSWER: usize = 16 << 20;
+/// For which time what is known of lanes is taken for new, though there is one that it lacks.
+const STRANGE: Duration = Duration::from_millis(100);
 /// How long what is known of builders and workers is believed without a wake.
 const ELIGIBLE: Duration = Duration::from_secs(15);
 
@@ -220,6 +222,8 @@ struct ClaimLoop {
     turn: usize,
     eligible: Eligibility,
     eligible_at: Option<Instant>,
+    /// When a lane was looked up that was not known.
+    strange_at: Option<Instant>,
     safety_at: Instant,
     redelivery_at: Instant,
 }
@@ -240,6 +244,7 @@ impl ClaimLoop {
             turn: 0,
             eligible: Eligibility::default(),
             eligible_at: None,
+            strange_at: None,
             safety_at: now,
             redelivery_at: now,
         }
@@ -261,6 +266,8 @@ impl ClaimLoop {
                 Ok(false) => backoff.reset(),
                 Err(error) => {
                     tracing::warn!(%error, "claim failed; trying again");
+                    // Polls that were to be asked about what they may have missed were not.
+                    self.redelivery_at = Instant::now();
                     tokio::time::sleep(backoff.wait()).await;
                     continue;
                 }
@@ -340,12 +347,20 @@ impl ClaimLoop {
         };
         let eligible = &self.eligible;
         let mut lanes = self.lanes.hot(now, |lane| names.iter().any(|w| eligible.may(w, lane)));
-        if self.chooser.asks() && lanes.iter().any(|(lane, _)| !self.eligible.lanes.contains_key(lane)) {
-            // A lane made since the last look may be of a builder with functions, which
-            // nothing may go around; one still unknown is of a builder that is not active.
+        let strange = lanes.iter().any(|(lane, _)| !self.eligible.lanes.contains_key(lane));
+        if strange && (self.chooser.asks() || self.strange_at.is_none_or(|at| at.elapsed() > STRANGE)) {
+            // A lane made since the last look may be for one worker that is not here, and then
+            // it is not empty because others found nothing in it.
             let mut c = self.connection().await?;
             self.eligible = eligibility(&mut c).await?;
+            self.strange_at = Some(now);
             self.connection = Some(c);
+            let eligible = &self.eligible;
+            lanes.retain(|(lane, _)| names.iter().any(|w| eligible.may(w, *lane)));
+        }
+        if strange && self.chooser.asks() {
+            // It may be of a builder with functions, which nothing may go around; one still
+            // unknown is of a builder that is not active.
             let (known, strange): (Vec<_>, Vec<_>) =
                 lanes.into_iter().partition(|(lane, _)| self.eligible.lanes.contains_key(lane));
             strange.iter().for_each(|(lane, _)| self.lanes.drained(*lane, self.generation));
@@ -419,17 +434,22 @@ impl ClaimLoop {
         }
         let started = Instant::now();
         let mut c = self.connection().await?;
-        let mut claimed = claim_builds(&mut c, &mut self.payloads, &asked, &lanes, self.app.settings.lease).await?;
+        let (revision, term) = (self.chooser.revision(), self.app.settings.lease);
+        let mut claimed = claim_by(&mut c, &mut self.payloads, &asked, &lanes, revision, term).await?;
         self.connection = Some(c);
-        let free = self.answer(&asked, &mut claimed);
+        self.answer(&mut claimed);
+        if claimed.moved {
+            // It may have functions, which nothing may go around.
+            self.eligible_at = None;
+        }
         for (lane, highest) in &claimed.lanes {
             self.lanes.taken(*lane, *highest, started);
         }
-        // A lane is empty, as far as these workers go, if one of them still had a free slot for it.
+        // A lane is empty, as far as these workers go, if one of them could have taken more of it.
+        let spare: Vec<&String> =
+            polls.iter().filter(|(w, _)| claimed.spare.get(&w.session) > Some(&0)).map(|(_, name)| name).collect();
         for (lane, _) in &lanes {
-            let spare = polls
-                .iter()
-                .any(|(w, name)| free.get(&w.session).is_some_and(|f| *f > 0) && self.eligible.may(name, *lane));
+            let spare = spare.iter().any(|name| self.eligible.may(name, *lane));
             if spare {
                 self.lanes.drained(*lane, generation);
             }
@@ -437,7 +457,7 @@ impl ClaimLoop {
         if claimed.fresh > 0 {
             self.app.wakes.send(Wake::Events);
         }
-        Ok(claimed.fresh > 0)
+        Ok(claimed.fresh > 0 || claimed.moved)
     }
 
     /// Claims what the project's functions choose.
@@ -454,7 +474,10 @@ impl ClaimLoop {
         // Also without a pick: builds whose delivery was lost are looked for by the same statement.
         let mut claimed = claim_picked(&mut c, &mut self.payloads, &asked, &picked, self.app.settings.lease).await?;
         self.connection = Some(c);
-        self.answer(&asked, &mut claimed);
+        self.answer(&mut claimed);
+        if claimed.moved {
+            self.eligible_at = None;
+        }
         // Picks may be out of order: the bound is where the queue began.
         for (lane, ticket) in chosen.first {
             self.lanes.taken(lane, ticket, started);
@@ -489,23 +512,20 @@ impl ClaimLoop {
         Ok(false)
     }
 
-    /// Gives each poll what was claimed for it. Returns the slots that are left.
-    fn answer(&self, asked: &[Waiting], claimed: &mut Claimed) -> HashMap<SessionId, u32> {
-        let mut free: HashMap<SessionId, u32> = asked.iter().map(|w| (w.session, w.free)).collect();
+    /// Gives each poll what was claimed for it.
+    fn answer(&self, claimed: &mut Claimed) {
         let mut waiting = self.app.polls.waiting.lock().expect("no panic while locked");
         for (session, mut claims) in std::mem::take(&mut claimed.by_session) {
             for claim in &mut claims {
-                claim.url = format!("{}{}", self.app.url, build_path(&claim.builder, claim.number));
+                let shown = claimed.shown.get(&claim.build).unwrap_or(&claim.builder);
+                claim.url = format!("{}{}", self.app.url, build_path(shown, claim.number));
             }
-            let f = free.entry(session).or_default();
-            *f = f.saturating_sub(claims.len() as u32);
             if let Some(slot) = waiting.remove(&session) {
                 let claims = self.fitting(session, claims);
                 // If its request has just gone, the next poll gets them again.
                 let _ = slot.answer.send(claims);
             }
         }
-        free
     }
 
     /// The oldest of these claims that one answer can carry. The others count as

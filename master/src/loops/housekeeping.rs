@@ -4,7 +4,8 @@
 use crate::app::App;
 use std::sync::Arc;
 use std::time::Duration;
-use tidemill_schema::{Error, events, hooks, log_chunks, notices, tries, triggers};
+use tidemill_schema::refusals::refusals_prune;
+use tidemill_schema::{Error, events, hooks, log_chunks, notices, run_tx, tries, triggers};
 use tidemill_service::reconcile::{self, Next};
 use tokio::sync::Notify;
 
@@ -31,6 +32,7 @@ pub fn start(app: &App) {
             events::events_prune(&app.db, EVENT_DAYS).await?;
             hooks::deliveries_prune(&app.db, DELIVERY_DAYS).await?;
             notices::send::notices_prune(&app.db, NOTICE_DAYS).await?;
+            run_tx!(app.db, "refusals.prune", |c| refusals_prune(c).await)?;
             tries::tries_prune(&app.db, TRY_DAYS).await?;
             triggers::triggers_prune(&app.db, TRIGGER_DAYS).await?;
             Ok::<_, Error>(Next::Idle)

@@ -71,7 +71,11 @@ async fn store(app: &App, taken: Vec<(Batch, oneshot::Sender<Answer>)>) {
             if !watched.is_empty() {
                 app.wakes.send(Wake::Logs(watched));
             }
-            super::locks::given_back(app, report.unlocked).await;
+            if !report.unlocked.is_empty() {
+                // It waits for claims that hold the rows of these locks; the next group does not.
+                let this = app.clone();
+                app.life.spawn("locks.turns", async move { super::locks::given_back(&this, report.unlocked).await });
+            }
             return;
         }
         Ok(Err(error)) => error,

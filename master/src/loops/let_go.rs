@@ -33,7 +33,16 @@ async fn pass(app: &App) -> Result<Next, Error> {
     };
     let mut again = forsaken.len() as i64 == BATCH;
     for one in &forsaken {
-        let LetGo { requests, builds, more } = run_tx!(app.db, "trigger.let-go", |c| children_let_go(c, one).await)?;
+        let LetGo { requests, builds, more } =
+            match run_tx!(app.db, "trigger.let-go", |c| children_let_go(c, one).await) {
+                Ok(done) => done,
+                Err(error) if error.is_unavailable() => return Err(error),
+                // It stays as it is and is looked at again; the others do not wait for it.
+                Err(error) => {
+                    tracing::error!(trigger = one.trigger, %error, "what nobody waits for cannot be cancelled");
+                    continue;
+                }
+            };
         again |= more;
         if !requests.is_empty() || !builds.is_empty() {
             tracing::info!(requests = requests.len(), builds = builds.len(), why = %one.why, "cancelled what nobody waits for");

@@ -15,7 +15,6 @@ pub mod ingest;
 pub mod lanes;
 pub mod let_go;
 pub mod locks;
-pub mod missing;
 pub mod poll_sources;
 pub mod reap;
 pub mod schedule;
@@ -35,7 +34,6 @@ pub fn start(app: &App) {
     poll_sources::start(app);
     reap::start(app);
     let_go::start(app);
-    missing::start(app);
     housekeeping::start(app);
 }
 

@@ -12,7 +12,7 @@ use crate::policies::announced;
 use crate::pollers::custom::{self, Broken};
 use crate::pollers::functions::Functions;
 use crate::pollers::git::{self, Heads};
-use crate::pollers::{Found, Outcome, PollError, World, arguments, declared};
+use crate::pollers::{Found, Outcome, PollError, World, arguments, declared, mark_proposals};
 use std::sync::Arc;
 use std::time::Duration;
 use tidemill_lang::definition::{ChangeSourceDef, ChangeSourceKind, GitPollerDef};
@@ -39,18 +39,22 @@ const ERROR_MAX: usize = 8 << 10;
 /// Polls at the same time: by functions of the project, and others.
 const CUSTOM_MAX: usize = 4;
 const OTHERS_MAX: usize = 4;
+/// Of both, sources that failed the last time: servers that keep still take no more places.
+const FAILING_MAX: usize = 2;
 
 pub fn start(app: &App) {
     let wake = Arc::new(Notify::new());
     super::forward(app, wake.clone(), |w| matches!(w, Wake::Poll | Wake::Config | Wake::All));
     let this = app.clone();
-    let (custom, others) = (Arc::new(Semaphore::new(CUSTOM_MAX)), Arc::new(Semaphore::new(OTHERS_MAX)));
+    let places = |n| Arc::new(Semaphore::new(n));
+    let (custom, others, failing) = (places(CUSTOM_MAX), places(OTHERS_MAX), places(FAILING_MAX));
     let ended = wake.clone();
     reconcile::spawn(&app.life, "poll", PERIOD, wake, move || {
-        let (app, custom, others, ended) = (this.clone(), custom.clone(), others.clone(), ended.clone());
+        let (app, ended) = (this.clone(), ended.clone());
+        let [custom, others, failing] =
+            [&custom, &others, &failing].map(|places| places.clone().try_acquire_owned().ok());
         async move {
-            let (custom, others) = (custom.try_acquire_owned().ok(), others.try_acquire_owned().ok());
-            let room = Room { custom: custom.is_some(), others: others.is_some() };
+            let room = Room { custom: custom.is_some(), others: others.is_some(), failing: failing.is_some() };
             let mut c = app.db.pool().acquire().await?;
             let Some(due) = change_source_take(&mut c, app.master(), TERM, room).await? else {
                 let wait = change_sources_wait(&mut c, room).await?;
@@ -60,20 +64,23 @@ pub fn start(app: &App) {
             };
             drop(c);
             let place = if due.definition.pointer("/kind/custom").is_some() { custom } else { others };
-            spawn(&app, due, place, ended);
+            let failing = failing.filter(|_| due.errors > 0);
+            spawn(&app, due, (place, failing), ended);
             Ok(Next::Again)
         }
     });
 }
 
-fn spawn(app: &App, due: Due, place: Option<OwnedSemaphorePermit>, ended: Arc<Notify>) {
+type Place = Option<OwnedSemaphorePermit>;
+
+fn spawn(app: &App, due: Due, places: (Place, Place), ended: Arc<Notify>) {
     let this = app.clone();
     app.life.spawn("poll.source", async move {
         let name = due.name.clone();
         if let Err(error) = poll(&this, due).await {
             tracing::warn!(source = %name, %error, "what a poll gave could not be stored");
         }
-        drop(place);
+        drop(places);
         ended.notify_one();
     });
 }
@@ -181,10 +188,11 @@ async fn find(app: &App, due: &Due) -> Result<(Found, Duration), Failed> {
             let active = app.projects.active(&app.db).await.map_err(said)?;
             let (_, project) = active.ok_or_else(|| said("no project configuration is active"))?;
             match custom::poll(app, project, due.name.clone(), due.cursor.clone(), due.now_us).await {
-                Ok(output) => Ok((
-                    Found { changes: output.changes, cursor: output.state, more: false, note: None },
-                    least(Duration::from_micros(def.poll_interval_us)),
-                )),
+                Ok(mut output) => {
+                    mark_proposals(&mut output.changes);
+                    let found = Found { changes: output.changes, cursor: output.state, more: false, note: None };
+                    Ok((found, least(Duration::from_micros(def.poll_interval_us))))
+                }
                 Err(Broken::Draining) => Err(Failed::Draining),
                 Err(Broken::Failed(error)) => Err(Failed::Function(error)),
             }
@@ -251,7 +259,7 @@ async fn store(app: &App, due: &Due, found: Found, next: Option<Duration>) -> Re
     if let Err(error) = stored {
         // If it was committed after all, the row is no longer ours and this changes nothing.
         let mut c = app.db.pool().acquire().await?;
-        change_source_failed(&mut c, due, &error.to_string(), BACK_OFF).await?;
+        change_source_failed(&mut c, due, &error.to_string(), back_off(due.errors, rand::random())).await?;
         return Err(error);
     }
     if !changes.is_empty() {

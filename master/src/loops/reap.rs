@@ -3,7 +3,7 @@
 //!
 //! What a worker has written must not keep other builds from being taken away:
 //! if a pass over many fails, each is ended by itself, and one that cannot be is
-//! ended without a look into its logs. Neither task waits for the other's success.
+//! ended without a look into its logs. No task waits for another's success.
 
 use crate::app::App;
 use crate::loops::locks;
@@ -32,18 +32,29 @@ pub fn start(app: &App) {
         let app = this.clone();
         async move {
             let reaped = reap(&app).await;
-            let lanes = run_tx!(app.db, "waits.release", |c| waits_release(c).await)?;
-            if !lanes.is_empty() {
-                app.wakes.send(Wake::Work(lanes));
-            }
-            let expired = run_tx!(app.db, "requests.expire", |c| requests_expire(c).await)?;
-            if expired > 0 {
-                tracing::warn!(requests = expired, "requests ended: no worker that may build them was connected");
-                app.wakes.send(Wake::Events);
-            }
+            let released = release(&app).await;
+            expire(&app).await?;
+            released?;
             reaped
         }
     });
+}
+
+async fn release(app: &App) -> Result<()> {
+    let lanes = run_tx!(app.db, "waits.release", |c| waits_release(c).await)?;
+    if !lanes.is_empty() {
+        app.wakes.send(Wake::Work(lanes));
+    }
+    Ok(())
+}
+
+async fn expire(app: &App) -> Result<()> {
+    let expired = run_tx!(app.db, "requests.expire", |c| requests_expire(c).await)?;
+    if expired > 0 {
+        tracing::warn!(requests = expired, "requests ended: no worker that may build them was connected");
+        app.wakes.send(Wake::Events);
+    }
+    Ok(())
 }
 
 async fn reap(app: &App) -> Result<Next> {

@@ -62,7 +62,11 @@ pub fn worker(definition: &Definition, candidate: &Candidate) -> WorkerView {
         .collect();
     WorkerView {
         name: candidate.name.clone(),
-        free: candidate.slots.saturating_sub(candidate.building),
+        // As many as the claim would give it.
+        free: candidate
+            .slots
+            .min(found.and_then(|w| w.max_builds).unwrap_or(u32::MAX))
+            .saturating_sub(candidate.building),
         building: candidate.building,
         max_builds: found.and_then(|w| w.max_builds),
         properties: found.map(|w| w.properties.clone()).unwrap_or_default(),

@@ -10,7 +10,12 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use tidemill_lang::definition::SecretText;
 use tidemill_lang::policies::{HttpReply, HttpRequest};
+use tidemill_model::repository::public_url;
 use url::Url;
+
+/// Gone, private, too large: as forges say it. 555 is Bitbucket's own. Neither
+/// a login that is wrong nor a limit of requests is one of these.
+const NOT_SHOWN: [u16; 6] = [404, 406, 409, 410, 422, 555];
 
 pub struct Api {
     http: Http,
@@ -24,7 +29,9 @@ impl Api {
         let base = Url::parse(base)
             .ok()
             .filter(|u| matches!(u.scheme(), "http" | "https") && !u.cannot_be_a_base())
-            .ok_or_else(|| PollError::Refused(format!("`{base}` is no address of a server: write https://…")))?;
+            .ok_or_else(|| {
+                PollError::Refused(format!("`{}` is no address of a server: write https://…", public_url(base)))
+            })?;
         Ok(Api { http: Http::new(local), base, headers: vec![] })
     }
 
@@ -48,8 +55,22 @@ impl Api {
         // Gerrit's guard against being read as a script.
         let body = reply.body.trim_start().strip_prefix(")]}'").unwrap_or(&reply.body);
         serde_json::from_str(body).map_err(|e| {
-            PollError::Output(format!("{} answered with something that is no JSON: {e}", self.base.as_str()))
+            let base = public_url(self.base.as_str());
+            PollError::Output(format!("{base} answered with something that is no JSON: {e}"))
         })
+    }
+
+    /// The same; none where the server says that it does not show this one (any
+    /// more), or cannot: that is no reason to find nothing else.
+    pub async fn json_or_none(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Option<Value>, PollError> {
+        match self.json(path, query).await {
+            Ok(found) => Ok(Some(found)),
+            Err(PollError::Answer { status, text }) if NOT_SHOWN.contains(&status) => {
+                tracing::warn!(%text, "left out of a change");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn ask(&self, path: &[&str], query: &[(&str, &str)]) -> Result<HttpReply, PollError> {
@@ -70,6 +91,7 @@ impl Api {
         }
         let shown = Url::parse(&request.url).map(|u| u.path().to_owned()).unwrap_or_default();
         let said: String = reply.body.chars().filter(|c| !c.is_control()).take(300).collect();
-        Err(PollError::Output(format!("GET {shown}: answer {}: {said}", reply.status)))
+        let text = format!("GET {shown}: answer {}: {said}", reply.status);
+        Err(PollError::Answer { status: reply.status, text })
     }
 }

@@ -15,12 +15,15 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use tidemill_lang::definition::Declared;
 use tidemill_model::NewChange;
+use tidemill_model::repository::public_url;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
 /// How far behind the newest event the log is read again.
 const OVERLAP: i64 = 60;
 const LOOKBACK: f64 = 300.0;
+/// How much of the log is asked for at once, in seconds.
+const PART: i64 = 6 * 3600;
 /// A ref that is gone.
 const NULL: &str = "0000000000000000000000000000000000000000";
 
@@ -58,7 +61,7 @@ impl Arguments {
             }
             (None, None) => self.base_url.clone().unwrap_or_default().trim_end_matches('/').to_owned(),
         };
-        format!("{base}/{project}")
+        format!("{}/{project}", public_url(&base))
     }
 }
 
@@ -90,19 +93,26 @@ pub async fn poll(def: &Declared, cursor: Option<Value>, world: &World<'_>) -> R
         }
     };
     let from = cursor.newest - OVERLAP;
+    // After a long pause part by part: an answer is bounded.
+    let until = Some(cursor.newest.saturating_add(PART)).filter(|until| *until < world.now_us / 1_000_000);
     let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
-    let from_text = OffsetDateTime::from_unix_timestamp(from).ok().and_then(|t| t.format(&format).ok());
-    let said = api
-        .text(
-            &[at.as_slice(), &["plugins", "events-log", "events", ""]].concat(),
-            &[("t1", from_text.as_deref().unwrap_or("1970-01-01 00:00:00"))],
-        )
-        .await?;
+    let in_words = |at: i64| OffsetDateTime::from_unix_timestamp(at).ok().and_then(|t| t.format(&format).ok());
+    let from_text = in_words(from).unwrap_or_else(|| "1970-01-01 00:00:00".into());
+    let until_text = until.and_then(in_words);
+    let mut query = vec![("t1", from_text.as_str())];
+    query.extend(until_text.as_deref().map(|text| ("t2", text)));
+    let said = api.text(&[at.as_slice(), &["plugins", "events-log", "events", ""]].concat(), &query).await?;
     let everything = globs(&["event.*".to_owned()])?;
     let mut changes = Vec::new();
     for line in said.lines().map(str::trim).filter(|l| !l.is_empty() && *l != ")]}'") {
-        let event: Value = serde_json::from_str(line)
-            .map_err(|e| PollError::Output(format!("Gerrit's events-log has a line that is no event: {e}")))?;
+        let event: Value = match serde_json::from_str(line) {
+            Ok(event) => event,
+            Err(error) => {
+                // It would stand in the way of all that come after it.
+                tracing::warn!(%error, "Gerrit's events-log has a line that is no event");
+                continue;
+            }
+        };
         let created = event["eventCreatedOn"].as_i64().unwrap_or(cursor.newest);
         let hash = hex::encode(&Sha256::digest(line.as_bytes())[..12]);
         if created < from || cursor.seen.insert(hash, created).is_some() {
@@ -112,9 +122,15 @@ pub async fn poll(def: &Declared, cursor: Option<Value>, world: &World<'_>) -> R
         cursor.newest = cursor.newest.max(created.min(world.now_us / 1_000_000));
         changes.extend(change(&args, &api, &at, &event, &everything).await?);
     }
+    cursor.newest = cursor.newest.max(until.unwrap_or(i64::MIN));
     let kept = cursor.newest - OVERLAP;
     cursor.seen.retain(|_, created| *created >= kept);
-    Ok(Some(Found { changes, cursor: serde_json::to_value(cursor).unwrap_or_default(), more: false, note: None }))
+    Ok(Some(Found {
+        changes,
+        cursor: serde_json::to_value(cursor).unwrap_or_default(),
+        more: until.is_some(),
+        note: None,
+    }))
 }
 
 async fn change(
@@ -157,7 +173,7 @@ async fn change(
         property(&mut change, "target_branch", target);
         if args.get_files == Some(true) {
             let path = [at, &["changes", &number, "revisions", &patch_set, "files", ""]].concat();
-            let files = api.json(&path, &[]).await?;
+            let files = api.json_or_none(&path, &[]).await?.unwrap_or_default();
             let names = files.as_object().into_iter().flat_map(|f| f.keys());
             change.files = names.filter(|n| !n.starts_with('/')).cloned().collect();
         }

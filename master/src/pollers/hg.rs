@@ -1,12 +1,14 @@
 //! HgPoller (CS-08): new changesets of named branches and of bookmarks.
 //!
 //! The cursor is a map from branch or bookmark to its last head, by the full
-//! hash: numbers of revisions differ from copy to copy. The first poll only
-//! records heads. A branch with several heads gives nothing until they are
+//! hash: numbers of revisions differ from copy to copy. Within a page, what is
+//! announced may end in several lines: then it has the heads of all of them. The
+//! first poll only records heads. A branch with several heads gives nothing until they are
 //! merged; that is logged, and its cursor stays.
 //!
 //! The copy under the cache folder may be lost at any time. Names are data: they
-//! reach hg as values of options, never as options or as parts of expressions.
+//! reach hg as values of options, never as options or as parts of expressions. A
+//! password goes in by a file that ends with the poll.
 
 use super::arguments::{self, Stamp};
 use super::program::Program;
@@ -15,12 +17,13 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tempfile::TempDir;
 use tidemill_lang::definition::Declared;
 use tidemill_model::NewChange;
-use tidemill_model::repository::public_url;
+use tidemill_model::repository::{Login, public_url};
 use time::OffsetDateTime;
 
 const SCHEMES: &[&str] = &["file", "http", "https", "ssh"];
@@ -83,23 +86,41 @@ impl Line<'_> {
 }
 
 pub async fn poll(def: &Declared, cursor: Option<Value>, world: &World<'_>) -> Result<Found, PollError> {
-    let args: Arguments = arguments::read(def)?;
-    let hidden = match public_url(&args.repourl) == args.repourl {
-        true => vec![],
-        false => vec![args.repourl.clone()],
-    };
-    ask(&args, cursor, world).await.map_err(|e| e.without(&hidden))
+    poll_in_pages(def, cursor, world, PAGE).await
 }
 
-async fn ask(args: &Arguments, cursor: Option<Value>, world: &World<'_>) -> Result<Found, PollError> {
+/// The same in pages of another size.
+#[doc(hidden)]
+pub async fn poll_in_pages(
+    def: &Declared,
+    cursor: Option<Value>,
+    world: &World<'_>,
+    page: usize,
+) -> Result<Found, PollError> {
+    let args: Arguments = arguments::read(def)?;
+    let (url, login) = Login::apart(&args.repourl);
+    let mut hidden: Vec<String> = login.iter().flat_map(Login::secrets).collect();
+    hidden.extend((public_url(&args.repourl) != args.repourl).then(|| args.repourl.clone()));
+    ask(&args, &url, login, cursor, world, page).await.map_err(|e| e.without(&hidden))
+}
+
+async fn ask(
+    args: &Arguments,
+    url: &str,
+    login: Option<Login>,
+    cursor: Option<Value>,
+    world: &World<'_>,
+    page: usize,
+) -> Result<Found, PollError> {
     places::check(&args.repourl, SCHEMES, false, world.local).await?;
+    let config = login.map(|login| config(url, &login)).transpose()?;
     let mut lines: Vec<Line> = args.branch.iter().chain(&args.branches).map(|b| Line::Branch(b)).collect();
     lines.extend(args.bookmarks.iter().map(|b| Line::Bookmark(b)));
     if lines.is_empty() {
         lines.push(Line::Branch("default"));
     }
     let copy = Copy::open(world.cache, &args.repourl).await?;
-    copy.pull(&args.repourl, &lines).await?;
+    copy.pull(url, config.as_ref(), &lines).await?;
     let first = cursor.is_none();
     let known: BTreeMap<String, String> = cursor.and_then(|c| serde_json::from_value(c).ok()).unwrap_or_default();
     let mut seen = known.clone();
@@ -121,23 +142,41 @@ async fn ask(args: &Arguments, cursor: Option<Value>, world: &World<'_>) -> Resu
             seen.insert(line.key(), head.clone());
             continue;
         }
-        let found = copy.between(line, head, seen.values(), PAGE - changes.len() + 1).await?;
-        let room = PAGE - changes.len();
+        let room = page - changes.len();
+        let known = seen.values().flat_map(|heads| heads.split(' '));
+        let mut found = copy.between(line, head, known, room + 1).await?;
         more = found.len() > room;
-        // Of a part the last changeset is known then; the rest follows it.
-        let last = found.get(room.wrapping_sub(1)).filter(|_| more).map(|c| c.node.clone());
-        changes.extend(found.into_iter().take(room).map(|c| change(args, line, c)));
-        match (last, more) {
-            (Some(last), _) => drop(seen.insert(line.key(), last)),
-            (None, true) => {}
-            (None, false) => drop(seen.insert(line.key(), head.clone())),
+        found.truncate(room);
+        let at = match more {
+            true => heads_of(seen.get(&line.key()), &found),
+            false => head.clone(),
+        };
+        if !at.is_empty() {
+            seen.insert(line.key(), at);
         }
+        changes.extend(found.into_iter().map(|c| change(args, line, c)));
         if more {
             break;
         }
     }
     let note = (!notes.is_empty()).then(|| notes.join("; "));
     Ok(Found { changes, cursor: serde_json::to_value(seen).unwrap_or_default(), more, note })
+}
+
+/// The heads of what is known of a line with this page of it. Its last changeset
+/// alone would not do: it need not come from all others.
+fn heads_of(before: Option<&String>, page: &[Changeset]) -> String {
+    let parents: HashSet<&str> = page.iter().flat_map(|c| [c.p1.as_str(), c.p2.as_str()]).collect();
+    let before = before.into_iter().flat_map(|heads| heads.split(' '));
+    let all = before.chain(page.iter().map(|c| c.node.as_str()));
+    all.filter(|node| !parents.contains(node)).collect::<Vec<_>>().join(" ")
+}
+
+/// A configuration of hg, in a folder that only this user reads and that goes with the poll.
+fn config(url: &str, login: &Login) -> Result<TempDir, PollError> {
+    let folder = tempfile::Builder::new().prefix("tidemill-poll-").tempdir()?;
+    std::fs::write(folder.path().join("hgrc"), login.lines_of_hg(url))?;
+    Ok(folder)
 }
 
 fn change(args: &Arguments, line: Line<'_>, found: Changeset) -> NewChange {
@@ -202,12 +241,17 @@ impl Copy {
             .env("HGENCODING", "UTF-8")
     }
 
-    async fn pull(&self, repourl: &str, lines: &[Line<'_>]) -> Result<(), PollError> {
+    async fn pull(&self, repourl: &str, config: Option<&TempDir>, lines: &[Line<'_>]) -> Result<(), PollError> {
         let which = lines.iter().map(|line| match line {
             Line::Branch(name) => format!("--branch={name}"),
             Line::Bookmark(name) => format!("--bookmark={name}"),
         });
-        self.hg("pull").arg("--quiet").args(which).arg("--").arg(repourl).within(FETCH).run().await?;
+        let program = self.hg("pull").arg("--quiet").args(which).arg("--").arg(repourl).within(FETCH);
+        let program = match config {
+            Some(folder) => program.env("HGRCPATH", folder.path().join("hgrc")),
+            None => program,
+        };
+        program.run().await?;
         Ok(())
     }
 
@@ -240,7 +284,7 @@ impl Copy {
         &self,
         line: Line<'_>,
         head: &str,
-        known: impl Iterator<Item = &String>,
+        known: impl Iterator<Item = &str>,
         most: usize,
     ) -> Result<Vec<Changeset>, PollError> {
         // Hashes only, of which a copy may lack those that were stripped.

@@ -27,6 +27,7 @@ use serde_json::Value;
 use std::path::Path;
 use tidemill_lang::definition::Declared;
 use tidemill_model::NewChange;
+use tidemill_model::repository::is_proposal;
 
 /// What a poll may use.
 pub struct World<'a> {
@@ -77,6 +78,9 @@ pub enum PollError {
     TooMuch(String, u64),
     #[error("{0}")]
     Output(String),
+    /// Of a server, with another status than 200.
+    #[error("{text}")]
+    Answer { status: u16, text: String },
     #[error("{0}")]
     Secret(#[from] SecretError),
     /// A function of the project, with its traceback.
@@ -95,7 +99,18 @@ impl PollError {
                 PollError::Failed { command, status, stderr: clean(stderr) }
             }
             PollError::Output(text) => PollError::Output(clean(text)),
+            PollError::Answer { status, text } => PollError::Answer { status, text: clean(text) },
             other => other,
+        }
+    }
+}
+
+/// Of a ref in which a forge keeps what anybody proposes, a poller that looks at
+/// refs alone cannot know who proposed it.
+pub fn mark_proposals(changes: &mut [NewChange]) {
+    for change in changes.iter_mut().filter(|c| c.outsider.is_none()) {
+        if let Some(branch) = change.branch.as_deref().filter(|b| is_proposal(b)) {
+            change.outsider = Some(format!("what {branch} has may be anybody's"));
         }
     }
 }

@@ -36,6 +36,10 @@ pub async fn check(place: &str, schemes: &[&str], short: bool, local: bool) -> R
         if scheme == "file" {
             return Ok(Place { scheme: Some(scheme.to_owned()), ..Place::default() });
         }
+        // Programs and this parser read these in different ways, and would mean different hosts.
+        if place.contains(['\\', ' ']) {
+            return Err(refused("holds a backslash or a space"));
+        }
         let url = Url::parse(place).map_err(|e| refused(&format!("cannot be read: {e}")))?;
         if url.username().starts_with('-') {
             return Err(refused("has a user that would be an option"));
@@ -48,7 +52,10 @@ pub async fn check(place: &str, schemes: &[&str], short: bool, local: bool) -> R
         }
     } else if short && before_slash.contains(':') {
         let (host, _) = place.split_once(':').unwrap_or((place, ""));
-        let (user, host) = host.split_once('@').unwrap_or(("", host));
+        let (user, host) = host.rsplit_once('@').unwrap_or(("", host));
+        if host.starts_with('[') || user.starts_with('[') {
+            return Err(refused("has its host in brackets: write ssh://[…]/…"));
+        }
         if user.starts_with('-') {
             return Err(refused("has a user that would be an option"));
         }
@@ -60,7 +67,9 @@ pub async fn check(place: &str, schemes: &[&str], short: bool, local: bool) -> R
     if host.starts_with('-') {
         return Err(refused("has a host that would be an option"));
     }
-    // A name that ssh alone knows, from its own configuration, resolves for ssh alone.
+    if host.contains('%') {
+        return Err(refused("has a host with escapes"));
+    }
     let known: Vec<SocketAddr> = match tokio::net::lookup_host((host.as_str(), found.port.unwrap_or(0))).await {
         Ok(known) => known.collect(),
         Err(_) => vec![],
@@ -69,8 +78,19 @@ pub async fn check(place: &str, schemes: &[&str], short: bool, local: bool) -> R
         known.iter().copied().filter(|a| addresses::refused(a.ip(), local).is_none()).collect();
     match known.iter().find_map(|a| addresses::refused(a.ip(), local)) {
         Some(why) if allowed.is_empty() => Err(refused(&format!("is {why}"))),
+        // A name that ssh alone knows, from its own configuration, resolves for ssh alone.
+        // Of any other nobody would judge what the program finds a moment later.
+        None if known.is_empty() && !found.scheme.as_deref().is_some_and(|s| s.ends_with("ssh")) && !behind_proxy() => {
+            Err(refused("has a host that cannot be looked up"))
+        }
         _ => Ok(Place { addresses: allowed, ..found }),
     }
+}
+
+/// Where programs of this machine reach the web through a proxy, it looks names up.
+fn behind_proxy() -> bool {
+    let set = |name: &str| std::env::var_os(name).is_some_and(|v| !v.is_empty());
+    ["http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"].into_iter().any(set)
 }
 
 #[cfg(test)]
@@ -97,6 +117,11 @@ mod tests {
             "-oProxyCommand=x:y",
             "-u@host.example:y",
             "https://host.example/a\nb",
+            "http://host.example\\@169.254.169.254/x",
+            "git://169.254.169.%32%35%34/x",
+            "ssh://%2doProxyCommand=x/y",
+            "[-oProxyCommand=x]:y",
+            "git@[::1]:y",
         ];
         for place in bad {
             assert!(ask(place).await.is_err(), "{place}");

@@ -10,7 +10,7 @@
 use super::{Classified, Decision, moment, single_branch};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use tidemill_model::NewChange;
+use tidemill_model::{ChangeId, NewChange};
 use time::OffsetDateTime;
 
 pub const TIMERS: usize = 5000;
@@ -56,7 +56,7 @@ impl State {
         }
         while idle > IDLE {
             let resting = self.branches.iter().filter(|(_, b)| b.fires_at_us.is_none());
-            let oldest = resting.min_by_key(|(_, b)| b.collected.ids().last().copied());
+            let oldest = resting.min_by_key(|(_, b)| b.collected.ids().next_back());
             let Some(key) = oldest.map(|(key, _)| key.clone()) else { break };
             self.branches.remove(&key);
             idle -= 1;
@@ -106,5 +106,9 @@ impl super::Rule for Rule {
 
     fn next_at(&self, state: &State) -> Option<OffsetDateTime> {
         state.branches.values().filter_map(|b| b.fires_at_us).min().and_then(moment)
+    }
+
+    fn waiting(state: &State) -> Vec<ChangeId> {
+        state.branches.values().flat_map(|b| b.collected.ids()).collect()
     }
 }

@@ -51,8 +51,8 @@ impl Collected {
     }
 
     /// Those that are listed.
-    pub fn ids(&self) -> &[i64] {
-        &self.ids
+    pub fn ids(&self) -> impl DoubleEndedIterator<Item = ChangeId> {
+        self.ids.iter().copied().map(ChangeId)
     }
 
     /// A buildset of all of them; nothing is left.

@@ -91,6 +91,12 @@ impl Times {
     }
 }
 
+/// As a line of a crontab, and the zone.
+pub fn words(at: &CronDef) -> String {
+    let CronDef { minute, hour, day_of_month, month, day_of_week, timezone } = at;
+    format!("{minute} {hour} {day_of_month} {month} {day_of_week} ({timezone})")
+}
+
 fn day(date: Date) -> Day {
     Day {
         month: date.month() as u8,

@@ -16,6 +16,7 @@ pub mod periodic;
 pub mod single_branch;
 pub mod summary;
 pub mod timed;
+pub mod timetable;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -61,6 +62,9 @@ pub trait Rule: Send + 'static {
 
     /// When to tick again.
     fn next_at(&self, state: &Self::State) -> Option<OffsetDateTime>;
+
+    /// The changes that it keeps for a later buildset.
+    fn waiting(state: &Self::State) -> Vec<ChangeId>;
 }
 
 /// Microseconds since 1970: how states keep times.

@@ -1,61 +1,52 @@
-//! Nightly (SC-14 to SC-16, D-31): at times of the day.
-//!
-//! The next time is in the state, so each comes once whatever the clock or the
-//! masters do; those missed while no master ran are one run, at once. Times
-//! while it was disabled, and those of a timetable that was another one then,
-//! are none. A jitter moves each time by the same, which follows from the name.
+//! Nightly (SC-14 to SC-16, D-31): at times of the day, each once (see
+//! [`super::timetable`]). A jitter moves each time by the same, which follows
+//! from the name.
 
 use super::cron::{self, Times};
 use super::timed::{self, Timed};
-use super::{Classified, Decision, micros, moment};
+use super::timetable::{Next, Timetable};
+use super::{Classified, Decision};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use tidemill_lang::definition::{CronDef, NightlyDef};
+use tidemill_lang::definition::NightlyDef;
+use tidemill_model::ChangeId;
 use time::{Duration, OffsetDateTime};
 
 #[derive(Clone, Debug)]
 pub struct Rule {
     timed: Timed,
-    times: Times,
-    /// Also without a change.
+    times: Timetable,
+    /// Those of its times that build also without a change.
     force: Option<Times>,
-    /// Of all this, to see when it is another.
-    said: String,
     offset: Duration,
-    /// When it was enabled last, if it was disabled before.
-    enabled_at: Option<OffsetDateTime>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {
     #[serde(flatten)]
     pub timed: timed::State,
-    /// The next time, microseconds since 1970, without the jitter; none before
-    /// the first look.
-    #[serde(default)]
-    pub next_us: Option<i64>,
-    /// The timetable that it was reckoned with.
-    #[serde(default)]
-    pub times: String,
+    /// Without the jitter; none before the first look.
+    #[serde(flatten)]
+    pub next: Next,
 }
 
 impl Rule {
+    /// `enabled_at`: when it was enabled last, if it was disabled before.
     pub fn new(name: &str, def: &NightlyDef, enabled_at: Option<OffsetDateTime>) -> Result<Rule, cron::Error> {
-        let force = def.force_at.as_ref();
-        let said = [Some(words(&def.at)), force.map(|f| format!("always at {}", words(f)))];
+        let offset = jitter(name, def.jitter_us);
+        let parts: Vec<_> = [Some(&def.at), def.force_at.as_ref()].into_iter().flatten().collect();
         Ok(Rule {
             timed: Timed::new(&def.timed),
-            times: Times::new(&def.at)?,
-            force: force.map(Times::new).transpose()?,
-            said: said.into_iter().flatten().collect::<Vec<_>>().join(", "),
-            offset: jitter(name, def.jitter_us),
-            enabled_at,
+            times: Timetable::new(&parts, enabled_at.map(|at| at - offset))?,
+            force: def.force_at.as_ref().map(Times::new).transpose()?,
+            offset,
         })
     }
 
-    fn first_after(&self, at: OffsetDateTime) -> Option<OffsetDateTime> {
-        let forced = self.force.as_ref().and_then(|f| f.next(at));
-        [self.times.next(at), forced].into_iter().flatten().min()
+    /// Whether one of those times that always build lies between two others, both included.
+    fn forced(&self, from: OffsetDateTime, to: OffsetDateTime) -> bool {
+        let just_before = from - Duration::microseconds(1);
+        self.force.as_ref().and_then(|f| f.next(just_before)).is_some_and(|at| at <= to)
     }
 }
 
@@ -69,26 +60,12 @@ impl super::Rule for Rule {
     }
 
     fn tick(&self, state: &mut State, now: OffsetDateTime) -> Vec<Decision> {
+        self.timed.look(&mut state.timed);
         // Without the jitter it would be so late.
         let now = now - self.offset;
-        let mut next = state.next_us.and_then(moment).filter(|_| state.times == self.said);
-        if next.is_none() {
-            next = self.first_after(now);
-        } else if let Some(enabled) = self.enabled_at.map(|at| at - self.offset)
-            && next.is_some_and(|next| next <= enabled)
-        {
-            next = self.first_after(enabled);
-        }
-        let mut decisions = Vec::new();
-        if let Some(due) = next.filter(|next| *next <= now) {
-            let just_before = due - Duration::microseconds(1);
-            let forced = self.force.as_ref().and_then(|f| f.next(just_before)).is_some_and(|at| at <= now);
-            decisions = self.timed.beat(&mut state.timed, forced);
-            next = self.first_after(now);
-        }
-        state.next_us = next.map(micros);
-        state.times.clone_from(&self.said);
-        decisions
+        let Some(due) = self.times.next(&mut state.next, now).filter(|next| *next <= now) else { return Vec::new() };
+        self.times.passed(&mut state.next, now);
+        self.timed.beat(&mut state.timed, self.forced(due, now))
     }
 
     fn run(&self, state: &mut State) -> Vec<Decision> {
@@ -96,14 +73,12 @@ impl super::Rule for Rule {
     }
 
     fn next_at(&self, state: &State) -> Option<OffsetDateTime> {
-        state.next_us.and_then(moment).map(|next| next + self.offset)
+        state.next.at().map(|next| next + self.offset)
     }
-}
 
-/// As a line of a crontab, and the zone.
-pub(crate) fn words(at: &CronDef) -> String {
-    let CronDef { minute, hour, day_of_month, month, day_of_week, timezone } = at;
-    format!("{minute} {hour} {day_of_month} {month} {day_of_week} ({timezone})")
+    fn waiting(state: &State) -> Vec<ChangeId> {
+        state.timed.collected.ids().collect()
+    }
 }
 
 /// Spread evenly over names, and always the same for one.

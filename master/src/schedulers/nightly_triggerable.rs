@@ -1,14 +1,13 @@
 //! NightlyTriggerable (SC-19, D-33): remembers the latest trigger, fires it once
 //! at the next of its times, and forgets it.
 //!
-//! The time is reckoned when something is remembered and kept in the state, so
-//! it comes once whatever the clock or the masters do. A trigger that comes
-//! later takes the place of the former and has its time. Times while it was
-//! disabled are none; what it remembers waits for the next one.
+//! The time is reckoned when something is remembered, and kept (see
+//! [`super::timetable`]). A trigger that comes later takes the place of the
+//! former and has its time. Times while it was disabled are none; what it
+//! remembers waits for the next one.
 
-use super::cron::{self, Times};
-use super::nightly::words;
-use super::{micros, moment};
+use super::cron;
+use super::timetable::{Next, Timetable};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tidemill_lang::definition::CronDef;
@@ -16,11 +15,7 @@ use time::OffsetDateTime;
 
 #[derive(Clone, Debug)]
 pub struct Rule {
-    times: Times,
-    /// Of them, to see when they are others.
-    said: String,
-    /// When it was enabled last, if it was disabled before.
-    enabled_at: Option<OffsetDateTime>,
+    times: Timetable,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -28,48 +23,37 @@ pub struct State {
     /// The latest trigger, as whoever fires it understands it.
     #[serde(default)]
     pub latest: Option<Value>,
-    /// When it fires, microseconds since 1970.
-    #[serde(default)]
-    pub next_us: Option<i64>,
-    /// The timetable that this was reckoned with.
-    #[serde(default)]
-    pub times: String,
+    /// When it fires; none without one.
+    #[serde(flatten)]
+    pub next: Next,
 }
 
 impl Rule {
+    /// `enabled_at`: when it was enabled last, if it was disabled before.
     pub fn new(at: &CronDef, enabled_at: Option<OffsetDateTime>) -> Result<Rule, cron::Error> {
-        Ok(Rule { times: Times::new(at)?, said: words(at), enabled_at })
+        Ok(Rule { times: Timetable::new(&[at], enabled_at)? })
     }
 
     /// A trigger has come.
     pub fn remember(&self, state: &mut State, trigger: Value, now: OffsetDateTime) {
         state.latest = Some(trigger);
-        self.reckon(state, now);
+        self.times.next(&mut state.next, now);
     }
 
     /// The clock says so much: what fires now.
     pub fn tick(&self, state: &mut State, now: OffsetDateTime) -> Option<Value> {
-        self.reckon(state, now);
-        state.next_us.and_then(moment).filter(|next| *next <= now)?;
-        state.next_us = None;
+        if state.latest.is_none() {
+            state.next.clear();
+            return None;
+        }
+        self.times.next(&mut state.next, now).filter(|next| *next <= now)?;
+        state.next.clear();
         state.latest.take()
     }
 
     /// When to tick again.
     pub fn next_at(&self, state: &State) -> Option<OffsetDateTime> {
-        state.next_us.and_then(moment)
-    }
-
-    fn reckon(&self, state: &mut State, now: OffsetDateTime) {
-        let known = state.next_us.and_then(moment).filter(|_| state.times == self.said);
-        let next = match (known, self.enabled_at) {
-            _ if state.latest.is_none() => None,
-            (Some(next), Some(enabled)) if next <= enabled => self.times.next(enabled),
-            (Some(next), _) => Some(next),
-            (None, _) => self.times.next(now),
-        };
-        state.next_us = next.map(micros);
-        state.times.clone_from(&self.said);
+        state.next.at()
     }
 }
 

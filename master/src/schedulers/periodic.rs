@@ -7,6 +7,7 @@
 use super::timed::{self, Timed};
 use super::{Classified, Decision, micros, moment};
 use serde::{Deserialize, Serialize};
+use tidemill_model::ChangeId;
 use time::OffsetDateTime;
 
 /// Shorter ones are as good as for ever at once.
@@ -54,6 +55,7 @@ impl super::Rule for Rule {
     }
 
     fn tick(&self, state: &mut State, now: OffsetDateTime) -> Vec<Decision> {
+        self.timed.look(&mut state.timed);
         let now = micros(now);
         let mut next = match state.next_us {
             // Another interval counts from the last beat.
@@ -80,5 +82,9 @@ impl super::Rule for Rule {
 
     fn next_at(&self, state: &State) -> Option<OffsetDateTime> {
         state.next_us.and_then(moment)
+    }
+
+    fn waiting(state: &State) -> Vec<ChangeId> {
+        state.timed.collected.ids().collect()
     }
 }

@@ -11,6 +11,7 @@
 use super::collected::Collected;
 use super::{Classified, Decision, micros, moment};
 use serde::{Deserialize, Serialize};
+use tidemill_model::ChangeId;
 use time::{Duration, OffsetDateTime};
 
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +29,13 @@ pub struct State {
     /// When the running timer fires, microseconds since 1970.
     #[serde(default)]
     pub fires_at_us: Option<i64>,
+}
+
+impl Rule {
+    pub fn new(tree_stable_us: Option<u64>, only_important: bool) -> Rule {
+        let stable = |us| Duration::microseconds(i64::try_from(us).unwrap_or(i64::MAX));
+        Rule { tree_stable: tree_stable_us.map(stable), only_important }
+    }
 }
 
 impl State {
@@ -55,18 +63,21 @@ impl super::Rule for Rule {
             // An unimportant one without a timer rides along with the next important one.
             state.collected.push(change.id, &change.new.codebase);
             if *important || state.fires_at_us.is_some() {
-                state.fires_at_us = Some(micros(now + stable));
+                state.fires_at_us = Some(micros(now.saturating_add(stable)));
             }
         }
         Vec::new()
     }
 
     fn tick(&self, state: &mut State, now: OffsetDateTime) -> Vec<Decision> {
-        let due = match self.tree_stable {
-            Some(_) => state.fires_at_us.is_some_and(|at| at <= micros(now)),
-            // A timer that the last revision had still fires, at once.
-            None => !state.collected.is_empty(),
-        };
+        let most = now.saturating_add(self.tree_stable.unwrap_or_default());
+        match (&mut state.fires_at_us, self.tree_stable) {
+            (Some(at), _) => *at = micros(most).min(*at),
+            // The revision before let them ride along; this one drops them (D-23).
+            (None, None) => state.collected = Collected::default(),
+            (None, Some(_)) => {}
+        }
+        let due = state.fires_at_us.is_some_and(|at| at <= micros(now));
         due.then(|| state.fire()).into_iter().collect()
     }
 
@@ -76,5 +87,9 @@ impl super::Rule for Rule {
 
     fn next_at(&self, state: &State) -> Option<OffsetDateTime> {
         state.fires_at_us.and_then(moment)
+    }
+
+    fn waiting(state: &State) -> Vec<ChangeId> {
+        state.collected.ids().collect()
     }
 }

@@ -1,6 +1,6 @@
 //! What a scheduler is doing, in words, for pages, the API and the command line.
 
-use super::nightly::words;
+use super::cron::words;
 use super::{any_branch, nightly_triggerable, single_branch, timed};
 use serde::de::DeserializeOwned;
 use serde_json::Value;

@@ -40,6 +40,12 @@ impl Timed {
         }
     }
 
+    /// Before anything else at each look: what is built while the flag is off is
+    /// nothing to compare with when it is on again, for nobody collects meanwhile.
+    pub fn look(&self, state: &mut State) {
+        state.baseline &= self.only_if_changed;
+    }
+
     /// A time has come; `forced`: also without a change.
     pub fn beat(&self, state: &mut State, forced: bool) -> Vec<Decision> {
         let fires = !self.only_if_changed || forced || !state.baseline || state.important;

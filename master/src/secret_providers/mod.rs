@@ -10,11 +10,14 @@ mod vault;
 use std::path::{Component, Path, PathBuf};
 use tidemill_lang::definition::Declared;
 use tidemill_model::revision::Files;
-use tidemill_service::secrets::{SecretError, Secrets, check_name, of_environment, read};
+use tidemill_service::secret_file::{SecretFileError, check_name, read};
+use tidemill_service::secrets::{SecretError, Secrets, of_environment};
 use vault::Vault;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ProviderError {
+    #[error(transparent)]
+    File(#[from] SecretFileError),
     #[error(transparent)]
     Secret(#[from] SecretError),
     #[error("the project has no secretsProviders: add secrets.SecretInAFile() or secrets.SecretInEnvironment()")]
@@ -114,7 +117,6 @@ impl Provider {
                     .ok_or_else(|| ProviderError::Outside { dirname: dirname.clone(), dir: dir.to_owned() })?;
                 for suffix in suffixes {
                     let file = format!("{name}{suffix}");
-                    check_name(&file)?;
                     if let Some(value) = read(&folder, &file)? {
                         return Ok(Some(if *strip { value.trim_end_matches(['\r', '\n']).to_owned() } else { value }));
                     }

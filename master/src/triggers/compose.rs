@@ -111,7 +111,7 @@ impl Inherited {
 
 /// Whether the scheduler has a priority of its own (D-36).
 pub fn own_priority(def: &SchedulerDef) -> bool {
-    def.priority_function || def.priority != 0
+    def.priority_function || def.priority.is_some()
 }
 
 pub async fn compose(asked: &Asked<'_>) -> Result<Vec<Composed>, ApiError> {
@@ -184,7 +184,7 @@ async fn inherited(asked: &Asked<'_>, defs: &[&SchedulerDef]) -> Result<Vec<Chan
 async fn ask(asked: &Asked<'_>, def: &SchedulerDef, changes: &[Change]) -> Result<(Vec<String>, i32), ApiError> {
     let (own, priority) = (own_priority(def), asked.parent.priority);
     if !def.builders_function && !def.priority_function {
-        return Ok((def.builder_names.clone(), if own { def.priority } else { priority }));
+        return Ok((def.builder_names.clone(), def.priority.unwrap_or(priority)));
     }
     let functions = Functions::new(asked.app, asked.revision, asked.project.clone(), def.clone());
     let changes = changes.to_vec();
@@ -292,7 +292,7 @@ mod tests {
             codebase_defaults: codebases.iter().map(|c| ((*c).to_owned(), default.clone())).collect(),
             properties: BTreeMap::new(),
             reason: String::new(),
-            priority: 0,
+            priority: None,
             priority_function: false,
             location: String::new(),
         }
@@ -336,6 +336,12 @@ mod tests {
         call.inherits = false;
         let new = made(&call);
         assert!(new.sourcestamps.iter().all(|s| s.patch.is_none()) && new.changes.is_empty());
+    }
+
+    #[test]
+    fn a_scheduler_that_says_0_has_a_priority_of_its_own() {
+        let with = |priority| own_priority(&SchedulerDef { priority, ..def(&[]) });
+        assert_eq!([with(None), with(Some(0)), with(Some(7))], [false, true, true]);
     }
 
     #[test]

@@ -28,6 +28,7 @@ use tidemill_schema::triggers::{
 };
 use tidemill_schema::wake::Wake;
 use tidemill_schema::{Error, run_tx};
+use time::OffsetDateTime;
 
 /// How often it begins again because the project's revision moved.
 const TRIES: u32 = 10;
@@ -104,20 +105,25 @@ pub async fn fire(app: &App, call: &TriggerCall) -> Result<Vec<Fired>, ApiError>
     Err(ApiError::unavailable())
 }
 
+/// Schedulers that only remember that they were triggered.
+fn later(composed: &[Composed]) -> Vec<String> {
+    let later = composed.iter().filter(|m| matches!(m.what, What::Later { .. }));
+    later.map(|m| m.scheduler.clone()).collect()
+}
+
 /// What is not to be built at once goes into the states of its schedulers. Of
 /// several for one scheduler the last stays (D-33).
-async fn remember(c: &mut PgConnection, project: &Project, composed: &[Composed]) -> Result<(), Error> {
-    let later = || composed.iter().filter(|m| matches!(m.what, What::Later { .. }));
-    let names: Vec<String> = later().map(|m| m.scheduler.clone()).collect();
-    if names.is_empty() {
-        return Ok(());
-    }
-    let (held, now) = schedulers_hold(c, &names).await?;
+async fn remember(
+    c: &mut PgConnection,
+    project: &Project,
+    composed: &[Composed],
+    held: Vec<Held>,
+    now: OffsetDateTime,
+) -> Result<(), Error> {
     for Held { id, name, state, enabled_at } in held {
         let inconsistent = |e: &dyn std::fmt::Display| Error::Inconsistent(format!("scheduler `{name}`: {e}"));
-        let Some(What::Later { latest, at }) = later().rfind(|m| m.scheduler == name).map(|m| &m.what) else {
-            continue;
-        };
+        let last = composed.iter().rfind(|m| m.scheduler == name && matches!(m.what, What::Later { .. }));
+        let Some(What::Later { latest, at }) = last.map(|m| &m.what) else { continue };
         let rule = Rule::new(at, enabled_at).map_err(|e| inconsistent(&e))?;
         let mut state: State = serde_json::from_value(state).unwrap_or_default();
         rule.remember(&mut state, serde_json::to_value(latest).map_err(|e| inconsistent(&e))?, now);
@@ -145,6 +151,12 @@ async fn store(
     key: Key,
     composed: &[Composed],
 ) -> Result<Stored, Error> {
+    // Before the lease: a scheduler may be held while its functions are asked, and what the
+    // build reports meanwhile, with that of others in the same group, must not wait for it.
+    let held = match later(composed) {
+        names if names.is_empty() => None,
+        names => Some(schedulers_hold(c, &names).await?),
+    };
     match trigger_lock(c, key, &call.token).await? {
         Locked::LeaseLost => return Ok(Stored::LeaseLost),
         Locked::Known(fired) => return Ok(Stored::Known(fired)),
@@ -155,7 +167,9 @@ async fn store(
     if !disabled.is_empty() {
         return Ok(Stored::Disabled(disabled));
     }
-    remember(c, project, composed).await?;
+    if let Some((held, now)) = held {
+        remember(c, project, composed, held, now).await?;
+    }
     let (mut fired, mut made) = (Vec::new(), Vec::new());
     for one in composed {
         let buildset = match &one.what {

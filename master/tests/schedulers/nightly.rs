@@ -69,6 +69,20 @@ fn only_if_changed_builds_a_baseline_and_then_after_important_changes() {
 }
 
 #[test]
+fn off_and_on_again_before_its_time_it_builds_once_for_what_came_meanwhile() {
+    let mut s = Shown::new(rule(&if_changed("3")));
+    s.look(&[], utc("01-01T10:00"));
+    assert_eq!(s.look(&[], utc("01-02T03:00")), BUILD);
+    // Nobody collects while the flag is off.
+    let mut s = s.becomes(rule(&at_hour("3")));
+    assert_eq!(s.look(&[], utc("01-02T10:00")), NONE);
+    let mut s = s.becomes(rule(&if_changed("3")));
+    assert_eq!(s.look(&[], utc("01-02T12:00")), NONE);
+    assert_eq!(s.look(&[], utc("01-03T03:00")), BUILD);
+    assert_eq!(s.look(&[], utc("01-04T03:00")), NONE);
+}
+
+#[test]
 fn forced_times_build_without_a_change() {
     let force = CronDef { hour: "5".into(), day_of_week: "sun".into(), ..CronDef::default() };
     let mut s = Shown::new(rule(&NightlyDef { force_at: Some(force), ..if_changed("3") }));

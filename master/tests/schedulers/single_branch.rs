@@ -39,7 +39,7 @@ fn an_unimportant_change_restarts_a_running_timer_but_never_starts_one() {
 fn only_important_drops_the_others_even_with_a_timer() {
     let mut s = Shown::new(Rule { only_important: true, ..STABLE });
     s.look(&[change(1, true), change(2, false)], at(0));
-    assert_eq!(s.state.collected.ids(), [1]);
+    assert_eq!(s.state.collected.ids().collect::<Vec<_>>(), [ChangeId(1)]);
 }
 
 #[test]
@@ -54,6 +54,33 @@ fn a_timer_taken_out_of_the_configuration_fires_at_once() {
     let mut s = Shown::new(STABLE);
     s.look(&[change(1, true)], at(0));
     assert_eq!(s.becomes(AT_ONCE).look(&[], at(1)), [[1]]);
+}
+
+#[test]
+fn without_a_timer_any_more_what_rode_along_starts_nothing() {
+    let mut s = Shown::new(STABLE);
+    s.look(&[change(1, false)], at(0));
+    let mut s = s.becomes(AT_ONCE);
+    assert_eq!((s.look(&[change(2, true)], at(1)), s.state.clone()), (vec![vec![2]], State::default()));
+}
+
+#[test]
+fn a_shorter_timer_holds_for_what_waits_already() {
+    let mut s = Shown::new(Rule { tree_stable: Some(Duration::days(7)), ..STABLE });
+    s.look(&[change(1, true)], at(0));
+    // A longer one does not: it was said when the change came.
+    let mut s = s.becomes(Rule { tree_stable: Some(Duration::days(30)), ..STABLE });
+    assert_eq!((s.look(&[], at(5)), s.next_at()), (vec![], Some(at(7 * 86_400))));
+    let mut s = s.becomes(STABLE);
+    assert_eq!((s.look(&[], at(10)), s.next_at()), (vec![], Some(at(70))));
+    assert_eq!(s.look(&[], at(70)), [[1]]);
+}
+
+#[test]
+fn a_timer_beyond_all_time_is_no_end_of_the_loop() {
+    let mut s = Shown::new(Rule::new(Some(u64::MAX), false));
+    assert_eq!(s.look(&[change(1, true)], at(0)), NONE);
+    assert!(s.next_at().is_some_and(|next| next > at(0)));
 }
 
 #[test]

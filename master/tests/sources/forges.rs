@@ -96,9 +96,15 @@ async fn pull_requests_of_github_become_changes_once_for_each_head() {
     assert_eq!(why, [None, Some("a pull request from eve/r"), Some("a pull request from a repository that is gone")]);
     let again = source.poll(Some(found.cursor)).await;
     assert!(again.changes.is_empty());
-    // Closed ones are forgotten.
+    // A list that has not all of them for once repeats nothing; closed ones are forgotten.
+    let all = std::mem::take(&mut *open.lock().unwrap());
+    let none = source.poll(Some(again.cursor.clone())).await;
+    *open.lock().unwrap() = all;
+    let back = source.poll(Some(none.cursor)).await;
+    assert_eq!((back.changes.len(), &back.cursor), (0, &again.cursor));
     open.lock().unwrap().truncate(1);
-    let left = source.poll(Some(again.cursor)).await;
+    let left = source.poll(Some(back.cursor)).await;
+    let left = source.poll(Some(left.cursor)).await;
     assert_eq!(left.cursor, json!({ "1": sha('2') }));
 }
 
@@ -264,4 +270,51 @@ async fn events_of_gerrit_become_changes_once_and_late_ones_are_not_lost() {
     let late = source.poll(Some(found.cursor)).await;
     let of: Vec<_> = late.changes.iter().map(|c| c.branch.as_deref().unwrap()).collect();
     assert_eq!(of, ["late"]);
+}
+
+#[tokio::test]
+async fn a_pull_request_of_which_not_all_is_shown_stops_no_other() {
+    let pull = |id: u64, from: &str| {
+        json!({ "id": id, "title": "x", "author": {}, "links": {},
+                "source": { "branch": { "name": "t" }, "commit": { "hash": format!("{id:012}") }, "repository": { "full_name": from } },
+                "destination": { "branch": { "name": "main" }, "repository": { "full_name": "o/s" } } })
+    };
+    let server = Server::start(move |asked: &Asked| match asked.path() {
+        "/repositories/o/s/pullrequests" => Reply::json(json!({ "values": [pull(1, "eve/private"), pull(2, "o/s")] })),
+        "/repositories/eve/private/commit/000000000001" => Reply::status(403),
+        "/repositories/o/s/commit/000000000002" => Reply::json(json!({ "hash": format!("{:012}{:028}", 2, 0) })),
+        "/repositories/o/s/pullrequests/1/diffstat" => Reply::status(555),
+        _ => Reply::json(json!({ "values": [{ "new": { "path": "a" } }] })),
+    })
+    .await;
+    let source =
+        Source::of("", &format!("changes.BitbucketPullrequestPoller(\"o\", \"s\", baseURL = {:?})", server.url()));
+    let found = source.poll(Some(json!({}))).await;
+    let of: Vec<_> = found.changes.iter().map(|c| (c.revision.as_ref().unwrap().len(), c.files.len())).collect();
+    assert_eq!(of, [(12, 0), (40, 1)]);
+}
+
+#[tokio::test]
+async fn gerrits_log_is_read_part_by_part_past_lines_that_are_none_and_shows_no_password() {
+    let server = Server::start(move |asked: &Asked| match asked.query("t2") {
+        Some(_) => Reply::bytes(b"{\"type\": \"ref-upd\n".to_vec()),
+        None => Reply::bytes(format!("{}\n{{\n", updated(NOW - 4, "refs/heads/main", &sha('7'))).into_bytes()),
+    })
+    .await;
+    let url = server.url().replace("http://", "http://ci:geheim@");
+    let source = Source::of("", &format!("changes.GerritEventLogPoller({url:?})"));
+    let (mut cursor, mut parts) = (json!({ "newest": NOW - 24 * 3600, "seen": {} }), 0);
+    let last = loop {
+        let found = source.poll(Some(cursor)).await;
+        if !found.more {
+            break found;
+        }
+        assert!(found.changes.is_empty());
+        (cursor, parts) = (found.cursor, parts + 1);
+    };
+    assert_eq!((parts, last.changes.len()), (3, 1));
+    assert_eq!(last.changes[0].repository, format!("{}/tools/x", server.url()));
+    let source = Source::of("", "changes.GerritEventLogPoller(\"ftp://ci:geheim@h/\")");
+    let error = source.ask(None).await.unwrap_err().to_string();
+    assert!(!error.contains("geheim"), "{error}");
 }

@@ -320,3 +320,70 @@ async fn a_user_and_a_password_from_a_secret_open_a_repository_over_http() {
     let error = poll(def, None, &wrong.world()).await.unwrap_err().to_string();
     assert!(!error.contains("wrong-word"), "{error}");
 }
+
+#[tokio::test]
+async fn what_a_ref_of_pull_requests_has_is_an_outsiders() {
+    let (repo, source) = (repository(), plain());
+    git(repo.path(), &["update-ref", "refs/pull/5/head", "HEAD"]);
+    let named = vec!["main".into(), "refs/pull/5/head".into()];
+    let def = GitPollerDef { branches: Branches::Named(named), ..watching(repo.path()) };
+    let first = poll(&def, None, &source.world()).await.unwrap();
+    commit(repo.path(), "ours");
+    git(repo.path(), &["checkout", "--quiet", "--detach", "HEAD~1"]);
+    commit(repo.path(), "theirs");
+    git(repo.path(), &["update-ref", "refs/pull/5/head", "HEAD"]);
+    let found = poll(&def, Some(heads(&first)), &source.world()).await.unwrap();
+    let of: Vec<_> = found.changes.iter().map(|c| (c.comments.as_str(), c.outsider.is_some())).collect();
+    assert_eq!(of, [("ours", false), ("theirs", true)]);
+}
+
+#[tokio::test]
+async fn a_repository_that_has_no_refs_for_a_while_makes_nothing_new_of_its_history() {
+    let (repo, cache) = (repository(), tempfile::tempdir().unwrap());
+    let def = GitPollerDef { branches: Branches::Named(vec!["main".into()]), ..watching(repo.path()) };
+    let (_, known) = found(&def, None, cache.path()).await;
+    git(repo.path(), &["branch", "-m", "main", "away"]);
+    let (changes, kept) = found(&def, Some(known.clone()), cache.path()).await;
+    assert_eq!((changes.len(), &kept), (0, &known));
+    git(repo.path(), &["branch", "-m", "away", "main"]);
+    commit(repo.path(), "three");
+    assert_eq!(found(&def, Some(kept), cache.path()).await.0, ["three"]);
+}
+
+/// Asks with `changes.KIND(address with a password)`: whoever is asked wants a
+/// login, gets it, and finds it in no process's arguments.
+async fn logs_in_unseen(kind: &str, ask: impl AsyncFn(&Source) -> String) {
+    let seen = std::sync::Arc::new(std::sync::Mutex::new((0, Vec::new())));
+    let there = seen.clone();
+    let server = Server::start(move |asked| {
+        let mut seen = there.lock().unwrap();
+        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        let lines = processes.filter_map(|p| std::fs::read(p.path().join("cmdline")).ok());
+        seen.1.extend(lines.map(|l| String::from_utf8_lossy(&l).into_owned()).filter(|l| l.contains("gehe1m")));
+        match asked.header("authorization") {
+            Some("Basic YWRhOmdlaGUxbS8=") => {
+                seen.0 += 1;
+                Reply::status(404)
+            }
+            _ => Reply::status(401).with("www-authenticate", "Basic realm=\"x\""),
+        }
+    })
+    .await;
+    let url = server.url().replace("http://", "http://ada:gehe1m%2F@");
+    let source = Source::of("", &format!("changes.{kind}({:?})", format!("{url}/r")));
+    let error = ask(&source).await;
+    assert!(!error.contains("gehe1m"), "{error}");
+    let seen = seen.lock().unwrap();
+    assert!(seen.0 > 0, "it logged in: {error}");
+    assert_eq!(seen.1, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn no_list_of_processes_shows_the_password_of_an_address() {
+    logs_in_unseen("GitPoller", async |source| {
+        let ChangeSourceKind::GitPoller(def) = &source.kind else { panic!("{:?}", source.kind) };
+        poll(def, None, &source.world()).await.unwrap_err().to_string()
+    })
+    .await;
+    logs_in_unseen("HgPoller", async |source| source.ask(None).await.unwrap_err().to_string()).await;
+}

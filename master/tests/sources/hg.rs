@@ -3,6 +3,7 @@
 use crate::{Source, run};
 use std::path::Path;
 use tidemill_master::pollers::Found;
+use tidemill_master::pollers::hg::poll_in_pages;
 
 fn hg(dir: &Path, args: &[&str]) -> String {
     run("hg", dir, args)
@@ -84,5 +85,35 @@ async fn branches_and_bookmarks_are_watched_by_name_and_no_name_is_an_option() {
     assert!(error.contains("hg pull failed"), "{error}");
     for url in ["--config=x", "static-http://x/y", "ssh://-oProxyCommand=x/y"] {
         assert!(Source::of("", &format!("changes.HgPoller({url:?})")).ask(None).await.is_err(), "{url}");
+    }
+}
+
+#[tokio::test]
+async fn pages_of_lines_that_were_merged_hold_each_changeset_once() {
+    let repo = repository();
+    let source = watching(repo.path(), "");
+    let first = source.poll(None).await.cursor;
+    for (file, side) in [("b", "left"), ("c", "right")] {
+        hg(repo.path(), &["update", "--quiet", "--clean", "0"]);
+        for i in 0..4 {
+            commit(repo.path(), file, &format!("{side} {i}"));
+        }
+    }
+    hg(repo.path(), &["merge", "--quiet"]);
+    commit(repo.path(), "d", "merged");
+    for page in 1..=10 {
+        let (mut all, mut cursor, mut more) = (Vec::new(), first.clone(), true);
+        while more {
+            let found = poll_in_pages(source.declared(), Some(cursor), &source.world(), page).await.unwrap();
+            assert!(found.changes.len() <= page);
+            all.extend(found.changes.into_iter().map(|c| c.comments));
+            (cursor, more) = (found.cursor, found.more);
+        }
+        all.sort();
+        let mut wanted: Vec<String> = (0..4).flat_map(|i| [format!("left {i}"), format!("right {i}")]).collect();
+        wanted.push("merged".into());
+        wanted.sort();
+        assert_eq!(all, wanted, "pages of {page}");
+        assert!(source.poll(Some(cursor)).await.changes.is_empty());
     }
 }

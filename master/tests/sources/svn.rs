@@ -213,6 +213,15 @@ async fn what_could_run_something_else_is_refused() {
     assert!(error.contains("extra_args"), "{error}");
 }
 
+#[tokio::test]
+async fn a_mirror_that_lags_behind_repeats_nothing() {
+    let repo = Repository::new(&["trunk"]);
+    let source = Source::of("", &format!("changes.SVNPoller(\"{}\")", repo.url()));
+    let error = source.ask(Some(json!({ "last": 5 }))).await.unwrap_err().to_string();
+    assert!(error.contains("r5 was seen before"), "{error}");
+    assert!(source.poll(Some(json!({ "last": 1 }))).await.changes.is_empty());
+}
+
 fn put(dir: &Path, name: &str, value: &str) {
     std::fs::write(dir.join(name), value).unwrap();
     run("chmod", dir, &["600", name]);

@@ -39,6 +39,13 @@ pub struct Claimed {
     pub fresh: usize,
     /// For each lane that gave something, the highest ticket taken.
     pub lanes: HashMap<i64, i64>,
+    /// Slots of each poll that could have taken more. Not those of a worker that is paused, too
+    /// old for the revision, or has as many builds as it may: that they are free says nothing of a lane.
+    pub spare: HashMap<SessionId, u32>,
+    /// Nothing new was given, because another revision is the active one.
+    pub moved: bool,
+    /// Of builds that appear under a virtual builder, its name.
+    pub shown: HashMap<i64, String>,
 }
 
 /// What policies decided: which pending request goes to which of the polls.
@@ -82,7 +89,20 @@ pub async fn claim_builds(
     lanes: &[(i64, i64)],
     term: Duration,
 ) -> Result<Claimed> {
-    claim(c, payloads, waiting, lanes, &Picked::default(), term).await
+    claim_by(c, payloads, waiting, lanes, 0, term).await
+}
+
+/// The same, for a caller who knows that this revision (none: 0) has no functions that
+/// have a say: if another one is active, nothing new is given.
+pub async fn claim_by(
+    c: &mut PgConnection,
+    payloads: &mut Payloads,
+    waiting: &[Waiting],
+    lanes: &[(i64, i64)],
+    revision: i64,
+    term: Duration,
+) -> Result<Claimed> {
+    claim(c, payloads, waiting, lanes, &Picked { revision, picks: vec![] }, term).await
 }
 
 async fn claim(
@@ -112,9 +132,9 @@ async fn claim(
     };
     let rows = sqlx::query_as!(
         Row,
-        r#"select slot as "slot!", build_id as "build!", token, attempt, builder_id as builder, number,
+        r#"select slot as "slot!", build_id as build, token, attempt, builder_id as builder, shown_id as shown, number,
                   request_id as request, buildset_id as buildset, settings_id as settings, revision_id as revision,
-                  worker_id as worker, lane, ticket
+                  worker_id as worker, lane, ticket, usable
              from claim_builds($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"#,
         &sessions,
         &polls,
@@ -135,19 +155,28 @@ async fn claim(
     let mut claimed = Claimed::default();
     let mut fresh = Vec::with_capacity(rows.len());
     let mut again = Vec::new();
+    let mut spare: Vec<u32> = waiting.iter().map(|w| w.free).collect();
     for row in rows {
-        let slot = row.slot as usize - 1;
-        match row.fresh() {
-            Some(taken) => fresh.push((slot, taken)),
-            None => again.push((slot, row.build)),
+        let Some(slot) = (row.slot as usize).checked_sub(1) else {
+            claimed.moved = true;
+            continue;
+        };
+        match (row.usable, row.build, row.fresh()) {
+            (Some(usable), _, _) => spare[slot] = usable.max(0) as u32,
+            (None, _, Some(taken)) => fresh.push((slot, taken)),
+            (None, Some(build), None) => again.push((slot, build)),
+            (None, None, None) => {}
         }
     }
+    fresh.iter().for_each(|(slot, _)| spare[*slot] = spare[*slot].saturating_sub(1));
+    claimed.spare = waiting.iter().map(|w| w.session).zip(spare).collect();
     claimed.fresh = fresh.len();
     payloads.load(c, fresh.iter().map(|(_, t)| t.key)).await?;
     for (slot, taken) in fresh {
         let highest = claimed.lanes.entry(taken.lane).or_insert(taken.ticket);
         *highest = taken.ticket.max(*highest);
         let token = std::mem::take(&mut tokens[taken.token]);
+        claimed.shown.extend(payloads.shown(taken.key).map(|name| (taken.build, name)));
         match payloads.claim(&taken, token) {
             Ok(claim) => claimed.by_session.entry(waiting[slot].session).or_default().push(claim),
             // Its lease runs out, and the next attempt says the same; the others go on.
@@ -159,7 +188,8 @@ async fn claim(
         let mut found = redelivered(c, &builds).await?;
         for (slot, build) in again {
             // One that was finished in between is no longer open.
-            if let Some(claim) = found.remove(&build) {
+            if let Some((claim, shown)) = found.remove(&build) {
+                claimed.shown.extend(shown.map(|name| (build, name)));
                 claimed.by_session.entry(waiting[slot].session).or_default().push(claim);
             }
         }
@@ -167,13 +197,14 @@ async fn claim(
     Ok(claimed)
 }
 
-/// What the statement gives for each build.
+/// What the statement gives for each build, and for polls that may take less than they said.
 struct Row {
     slot: i32,
-    build: i64,
+    build: Option<i64>,
     token: Option<i32>,
     attempt: Option<i32>,
     builder: Option<i64>,
+    shown: Option<i64>,
     number: Option<i64>,
     request: Option<i64>,
     buildset: Option<i64>,
@@ -182,6 +213,7 @@ struct Row {
     worker: Option<i64>,
     lane: Option<i64>,
     ticket: Option<i64>,
+    usable: Option<i32>,
 }
 
 /// A new build, in numbers.
@@ -201,7 +233,7 @@ impl Row {
     /// None for a build that is delivered again.
     fn fresh(&self) -> Option<Taken> {
         Some(Taken {
-            build: self.build,
+            build: self.build?,
             token: self.token? as usize - 1,
             attempt: self.attempt?,
             number: self.number?,
@@ -209,6 +241,7 @@ impl Row {
             key: Key {
                 buildset: self.buildset?,
                 builder: self.builder?,
+                shown: self.shown?,
                 settings: self.settings?,
                 revision: self.revision?,
                 worker: self.worker?,
@@ -219,18 +252,20 @@ impl Row {
     }
 }
 
-/// Open builds whose delivery may have been lost: rare, so in full from the rows.
-async fn redelivered(c: &mut PgConnection, builds: &[i64]) -> Result<HashMap<i64, Claim>> {
+/// Open builds whose delivery may have been lost: rare, so in full from the rows. Each with the
+/// name of the virtual builder that it appears under.
+async fn redelivered(c: &mut PgConnection, builds: &[i64]) -> Result<HashMap<i64, (Claim, Option<String>)>> {
     let rows = sqlx::query!(
-        r#"select b.id, b.token, b.attempt, b.builder_id, u.name as builder, b.number, b.request_id, r.hash as revision,
+        r#"select b.id, b.token, b.attempt, q.builder_id, u.name as builder, v.name as "shown?", b.number, b.request_id, r.hash as revision,
                   build_started_with(b.id) as "properties!: Json<Box<JsonRawValue>>", s.reason,
                   buildset_stamps(s.id) as "sourcestamps!: Json<Vec<SourceStamp>>",
                   buildset_blame(s.id, $2) as "changes: Json<Vec<Box<JsonRawValue>>>",
                   buildset_trusted(s.id) as "trusted!"
              from builds b
-             join builders u on u.id = b.builder_id
              join config_revisions r on r.id = b.revision_id
              join build_requests q on q.id = b.request_id
+             join builders u on u.id = q.builder_id
+             left join builders v on v.id = b.builder_id and v.id <> q.builder_id
              join buildsets s on s.id = q.buildset_id
             where b.id = any($1) and b.state <> 'finished'"#,
         builds,
@@ -258,7 +293,7 @@ async fn redelivered(c: &mut PgConnection, builds: &[i64]) -> Result<HashMap<i64
                 trusted: r.trusted,
                 url: String::new(),
             };
-            Some((r.id, claim))
+            Some((r.id, (claim, r.shown)))
         })
         .collect())
 }

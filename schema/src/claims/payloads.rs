@@ -54,6 +54,8 @@ struct Settings {
 pub(super) struct Key {
     pub buildset: i64,
     pub builder: i64,
+    /// The builder that the build appears under.
+    pub shown: i64,
     pub settings: i64,
     pub revision: i64,
     pub worker: i64,
@@ -106,7 +108,7 @@ impl Payloads {
                 Some((r.id, Settings { properties, default_properties }))
             }));
         }
-        let missing = lacking(&mut self.builders, keys.clone().map(|k| k.builder));
+        let missing = lacking(&mut self.builders, keys.clone().flat_map(|k| [k.builder, k.shown]));
         if !missing.is_empty() {
             let rows =
                 sqlx::query!("select id, name from builders where id = any($1)", &missing).fetch_all(&mut *c).await?;
@@ -126,6 +128,11 @@ impl Payloads {
             self.workers.extend(rows.into_iter().map(|r| (r.id, r.name)));
         }
         Ok(())
+    }
+
+    /// The virtual builder that it appears under, if it is one.
+    pub(super) fn shown(&self, key: Key) -> Option<String> {
+        if key.shown == key.builder { None } else { self.builders.get(&key.shown).cloned() }
     }
 
     /// The whole of a new build; its payload has been loaded.

@@ -48,20 +48,33 @@ pub async fn locks(c: &mut PgConnection, wanted: &[WantedLock]) -> Result<()> {
 }
 
 pub async fn workers(c: &mut PgConnection, wanted: &[WantedWorker]) -> Result<()> {
-    let wanted: Vec<_> = wanted.iter().filter(|w| !w.locks.is_empty() || w.max_builds.is_some()).collect();
+    let wanted: Vec<_> = wanted
+        .iter()
+        .filter(|w| !w.locks.is_empty() || w.max_builds.is_some() || w.missing_after.is_some() || w.trusted_only)
+        .collect();
     let names: Vec<String> = wanted.iter().map(|w| w.name.clone()).collect();
     let locks: Vec<Option<Value>> = wanted.iter().map(|w| accesses(&w.locks)).collect();
     let most: Vec<Option<i32>> =
         wanted.iter().map(|w| w.max_builds.map(|n| i32::try_from(n).unwrap_or(i32::MAX))).collect();
+    let missing: Vec<Option<i64>> =
+        wanted.iter().map(|w| w.missing_after.map(|d| i64::try_from(d.as_micros()).unwrap_or(i64::MAX))).collect();
+    let trusted_only: Vec<bool> = wanted.iter().map(|w| w.trusted_only).collect();
     sqlx::query!("delete from worker_definitions where worker_name <> all($1)", &names).execute(&mut *c).await?;
     sqlx::query!(
-        "insert into worker_definitions as d (worker_name, locks, max_builds)
-         select * from unnest($1::text[], $2::jsonb[], $3::int[]) u(worker_name, locks, max_builds)
-         on conflict (worker_name) do update set locks = excluded.locks, max_builds = excluded.max_builds
-            where (d.locks, d.max_builds) is distinct from (excluded.locks, excluded.max_builds)",
+        "insert into worker_definitions as d (worker_name, locks, max_builds, missing_after, trusted_only)
+         select u.worker_name, u.locks, u.max_builds, u.missing_us * interval '1 microsecond', u.trusted_only
+           from unnest($1::text[], $2::jsonb[], $3::int[], $4::bigint[], $5::bool[])
+                u(worker_name, locks, max_builds, missing_us, trusted_only)
+         on conflict (worker_name) do update
+            set locks = excluded.locks, max_builds = excluded.max_builds, missing_after = excluded.missing_after,
+                trusted_only = excluded.trusted_only
+          where (d.locks, d.max_builds, d.missing_after, d.trusted_only)
+                is distinct from (excluded.locks, excluded.max_builds, excluded.missing_after, excluded.trusted_only)",
         &names,
         &locks as &[Option<Value>],
-        &most as &[Option<i32>]
+        &most as &[Option<i32>],
+        &missing as &[Option<i64>],
+        &trusted_only
     )
     .execute(c)
     .await?;

@@ -93,16 +93,16 @@ pub async fn builders(c: &mut PgConnection, wanted: &[WantedBuilder]) -> Result<
                join builder_settings s on s.hash = u.settings
          ), changed as (
              update builders b
-                set active = true, tags = w.tags, description = w.description, project = w.project,
+                set active = true, virtual = false, tags = w.tags, description = w.description, project = w.project,
                     any_worker = w.any_worker, settings_id = w.settings_id, max_attempts = w.max_attempts,
                     steps = w.steps, expires_after = w.expires_after, locks = w.locks, lock_rule = w.lock_rule,
                     requires = w.requires, requires_of = w.requires_of
                from w
               where b.name = w.name
-                and (b.active, b.tags, b.description, b.project, b.any_worker, b.settings_id, b.max_attempts, b.steps,
+                and (b.active, b.virtual, b.tags, b.description, b.project, b.any_worker, b.settings_id, b.max_attempts, b.steps,
                      b.expires_after, b.locks, b.lock_rule, b.requires, b.requires_of)
                     is distinct from
-                    (true, w.tags, w.description, w.project, w.any_worker, w.settings_id, w.max_attempts, w.steps,
+                    (true, false, w.tags, w.description, w.project, w.any_worker, w.settings_id, w.max_attempts, w.steps,
                      w.expires_after, w.locks, w.lock_rule, w.requires, w.requires_of)
          )
          insert into builders (name, tags, description, project, any_worker, settings_id, max_attempts, steps, expires_after,
@@ -128,7 +128,7 @@ pub async fn builders(c: &mut PgConnection, wanted: &[WantedBuilder]) -> Result<
     .await?;
     sqlx::query!(
         "update builders b set active = false
-          where active and not exists (select 1 from unnest($1::text[]) n where n = b.name)",
+          where active and not virtual and not exists (select 1 from unnest($1::text[]) n where n = b.name)",
         &all.names
     )
     .execute(&mut *c)
@@ -172,9 +172,25 @@ async fn workers_and_lanes(c: &mut PgConnection, names: &[String], wanted: &[Wan
     sqlx::query!(
         "insert into lanes (builder_id, priority)
          select b.id, 0 from unnest($1::text[]) n join builders b on b.name = n
-          where not exists (select 1 from lanes l where l.builder_id = b.id and l.priority = 0)
+          where not exists (select 1 from lanes l where l.builder_id = b.id and l.priority = 0 and l.trusted
+                               and l.worker_name is null and l.virtual_id is null)
          on conflict do nothing",
         names
+    )
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+/// Shares of projects.
+pub async fn shares(c: &mut PgConnection, wanted: &[(String, f64)]) -> Result<()> {
+    let (names, shares): (Vec<String>, Vec<f64>) = wanted.iter().cloned().unzip();
+    sqlx::query!("delete from project_shares where project <> all($1)", &names).execute(&mut *c).await?;
+    sqlx::query!(
+        "insert into project_shares as s (project, share) select * from unnest($1::text[], $2::float8[])
+         on conflict (project) do update set share = excluded.share where s.share <> excluded.share",
+        &names,
+        &shares
     )
     .execute(c)
     .await?;

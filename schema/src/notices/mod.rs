@@ -2,12 +2,10 @@
 //!
 //! [`facts`] is what a plan needs to know of a page of events, [`plan`] the
 //! deliveries that come of it, [`send`] how one is claimed and what became of
-//! it, [`content`] what a notice may say, [`people`] who looks after them, [`missing`]
-//! the workers that stay away.
+//! it, [`content`] what a notice may say, [`people`] who looks after them.
 
 pub mod content;
 pub mod facts;
-pub mod missing;
 pub mod people;
 pub mod plan;
 pub mod send;

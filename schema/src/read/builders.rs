@@ -30,6 +30,11 @@ pub static BUILDERS: Resource = Resource {
         int("projectid", "null::bigint", "Always null for now; see `project`."),
         text("project", "u.project", "Name of the project."),
         flag("active", "u.active", "Whether the active revision defines it."),
+        flag(
+            "virtual",
+            "u.virtual",
+            "Whether builds of others appear under it, because their requests asked for that.",
+        ),
         flag("paused", "u.paused", "Whether its requests are kept in the queue for now."),
         texts("steps", "u.steps", "Names of the factory's steps."),
     ],
@@ -43,6 +48,8 @@ pub struct Builder {
     pub tags: Vec<String>,
     pub project: String,
     pub active: bool,
+    #[serde(rename = "virtual")]
+    pub is_virtual: bool,
     pub paused: bool,
     pub steps: Vec<String>,
 }

@@ -115,8 +115,13 @@ pub async fn list(c: &mut PgConnection, scope: &[Scope], query: &Query) -> Resul
     list::typed(&list::list(c, &CHANGES, scope, query).await?.rows)
 }
 
-pub async fn sources(c: &mut PgConnection) -> Result<Vec<ChangeSource>> {
-    list::typed(&list::list(c, &CHANGE_SOURCES, &[], &Query::default()).await?.rows)
+/// Those of the active revision, by name; so many at most.
+pub async fn sources(c: &mut PgConnection, limit: i64) -> Result<Vec<ChangeSource>> {
+    let active = [Scope::new("p.active and p.id > ", 0)];
+    let found = list::some(c, &CHANGE_SOURCES, &active, &Query { limit, ..Query::default() }).await?;
+    let mut found: Vec<ChangeSource> = list::typed(&found)?;
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(found)
 }
 
 pub fn by_id(id: i64) -> Scope {

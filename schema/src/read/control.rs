@@ -7,11 +7,16 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 use tidemill_model::{BuildId, ChangeId, Properties, SourceStamp};
 
-/// The source stamps of a builder's newest buildset; empty if it has none.
+/// The source stamps of a builder's newest buildset that is trusted, so that
+/// nobody forces a build of an outsider's repository without naming it; empty if
+/// there is none.
 pub async fn latest_stamps(c: &mut PgConnection, builder: i64) -> Result<Vec<SourceStamp>> {
     let rows = sqlx::query!(
         "select ss.codebase, ss.repository, ss.project, ss.branch, ss.revision
-           from (select buildset_id from build_requests where builder_id = $1 order by id desc limit 1) r
+           from (select n.buildset_id
+                   from (select q.id, q.buildset_id from build_requests q
+                          where q.builder_id = $1 order by q.id desc limit 200) n
+                  where buildset_trusted(n.buildset_id) order by n.id desc limit 1) r
            join buildset_sourcestamps x on x.buildset_id = r.buildset_id
            join sourcestamps ss on ss.id = x.sourcestamp_id
           order by ss.codebase",
@@ -58,8 +63,8 @@ pub async fn build_origin(c: &mut PgConnection, build: BuildId) -> Result<Option
                   buildset_stamps(s.id) as "stamps!: Json<Vec<SourceStamp>>",
                   array(select x.change_id from buildset_changes x where x.buildset_id = s.id order by 1) as "changes!"
              from builds b
-             join builders u on u.id = b.builder_id
              join build_requests r on r.id = b.request_id
+             join builders u on u.id = r.builder_id
              join buildsets s on s.id = r.buildset_id
             where b.id = $1"#,
         build.0

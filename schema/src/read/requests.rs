@@ -56,6 +56,8 @@ pub static REQUESTS: Resource = Resource {
             "request_waits_for(r.id)",
             "What an open request waits for; null if nothing.",
         ),
+        text("workername", "r.worker_name", "The worker that was chosen for it; null: any that its builder names."),
+        text("virtual_builder", "(select x.name from builders x where x.id = r.virtual_id)", "The virtual builder that its builds appear under."),
         text("complete_reason", "r.complete_reason", "Why it ended, where its builds do not tell."),
         int("collapsed_into", "r.collapsed_into", "The newer request that it became part of; its result is that one's."),
         int("attempt", "coalesce((select q.attempt from request_queue q where q.request_id = r.id limit 1),
@@ -83,6 +85,8 @@ pub struct Request {
     pub submitted_at: i64,
     pub reason: String,
     pub waits_for: Option<String>,
+    pub workername: Option<String>,
+    pub virtual_builder: Option<String>,
     pub complete_reason: Option<String>,
     pub collapsed_into: Option<i64>,
     pub attempt: Option<i64>,
@@ -96,19 +100,17 @@ pub async fn one(c: &mut PgConnection, scope: &[Scope]) -> Result<Option<Request
     list::one(c, &REQUESTS, scope, &Query::default()).await?.map(|r| list::typed_one(&r)).transpose()
 }
 
-/// Those of a builder that wait, oldest first.
+/// Those of a builder that wait, and those whose builds will appear under it, oldest first.
 pub async fn waiting(c: &mut PgConnection, builder: i64, limit: i64) -> Result<Vec<Request>> {
-    let scope = [
-        of_builder(builder),
-        Scope::within(
-            // However deep the queue, only its head is read.
-            "r.id in (select h.request_id from lanes n, lateral (
-                          select q.request_id from request_queue q where q.lane = n.id order by q.ticket limit 1000) h
-                       where n.builder_id = ",
-            builder,
-            " union all select q.request_id from request_waits q)",
-        ),
-    ];
+    let scope = [Scope::within(
+        // However deep the queue, only its head is read.
+        "r.id in (with b(id) as (select ",
+        builder,
+        "::bigint), n as (select l.id from lanes l, b where l.builder_id = b.id or l.virtual_id = b.id)
+             select h.request_id from n, lateral (
+                    select q.request_id from request_queue q where q.lane = n.id order by q.ticket limit 1000) h
+              union all select q.request_id from request_waits q join n on n.id = q.lane)",
+    )];
     list(c, &scope, &Query { limit, ..Query::default() }).await
 }
 

@@ -26,11 +26,17 @@ pub enum Why {
     Vocabulary,
     /// Those that may build it are paused.
     WorkersPaused,
+    /// The worker that was chosen for it is not there, paused, busy, or may not build it.
+    ChosenWorker,
+    /// Outsiders sent it, and those that may build it take trusted changes only.
+    TrustedOnly,
     /// All that may build it have builds.
     Busy,
+    /// A function of the project says no.
+    Refused,
     /// Others of its builder go first.
     Queue,
-    /// There is a free worker: it starts now, or a function of the project says no.
+    /// There is a free worker: it starts now, or its turn among others of its builder comes soon.
     Free,
 }
 

@@ -45,6 +45,7 @@ pub static WORKERS: Resource = Resource {
         ),
         json("workerinfo", concat!("coalesce(", session!("info"), ", '{}'::jsonb)"), "What it says of its machine."),
         flag("paused", "w.paused", "Whether it gets no new builds."),
+        flag("trusted_only", "worker_takes_trusted_only(w.name)", "Whether it takes no build of what outsiders announced."),
         text("pause_reason", "null::text", "Always null for now."),
         flag("graceful", "(w.id is null)", "Always false: a worker drains by itself."),
         flag("connected", connected!(), "Whether it was heard of within 45 s."),
@@ -68,6 +69,7 @@ pub struct Worker {
     pub workerid: i64,
     pub name: String,
     pub paused: bool,
+    pub trusted_only: bool,
     pub connected: bool,
     pub last_seen: Option<i64>,
     pub slots: Option<i64>,
@@ -108,4 +110,26 @@ pub async fn by_name(c: &mut PgConnection, name: &str) -> Result<Option<i64>> {
 
 pub fn by_id(id: i64) -> Scope {
     Scope::new("w.id = ", id)
+}
+
+/// An enrolled worker, and those of some builders that it may build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Usable {
+    pub worker: String,
+    pub builders: Vec<String>,
+}
+
+/// The workers that may build for any of these builders, by name.
+pub async fn workers_usable(c: &mut PgConnection, builders: &[String]) -> Result<Vec<Usable>> {
+    Ok(sqlx::query_as!(
+        Usable,
+        r#"select w.name as worker, array_agg(b.name order by b.name) as "builders!"
+             from workers w
+             join builders b on b.name = any($1) and (b.any_worker or exists (
+                  select from builder_workers x where x.builder_id = b.id and x.worker_name = w.name))
+            group by w.name order by w.name"#,
+        builders
+    )
+    .fetch_all(c)
+    .await?)
 }

@@ -78,21 +78,24 @@ pub async fn pending_blocked(c: &mut PgConnection, requests: &[i64]) -> Result<V
     }
     Ok(sqlx::query_scalar!(
         r#"with able as materialized (
-             select u.name,
+             select u.name, q.worker_name, q.trusted,
                     s.slots > (select count(*) from leases l
                                  join builds b on b.id = l.build_id
                                 where b.worker_id = s.worker_id
                                   and exists (select 1 from triggers t
                                                where t.build_id = l.build_id and t.state = 'waiting')) as free
-               from (select distinct r.builder_id from build_requests r
+               from (select distinct r.builder_id, r.worker_name, r.trusted from build_requests r
                       where r.id = any($1) and r.complete_at is null) q
                join builders u on u.id = q.builder_id
-               join worker_sessions s on s.state = 'open'
+               join worker_sessions s on s.state = 'open' and s.seen_at > tidemill_now() - interval '45 seconds'
                join workers w on w.id = s.worker_id and not w.paused
-              where u.any_worker
-                 or exists (select 1 from builder_workers x where x.builder_id = u.id and x.worker_name = w.name)
+              where (u.any_worker
+                     or exists (select 1 from builder_workers x where x.builder_id = u.id and x.worker_name = w.name))
+                and (q.worker_name is null or w.name = q.worker_name)
+                and (q.trusted or not worker_takes_trusted_only(w.name))
          )
-         select name from able group by name having not bool_or(free) order by name"#,
+         select distinct x.name as "name!"
+           from (select name from able group by name, worker_name, trusted having not bool_or(free)) x order by 1"#,
         requests
     )
     .fetch_all(c)

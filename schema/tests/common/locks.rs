@@ -39,7 +39,7 @@ pub fn wanted(locks: &[(&str, u32)], builders: &[(&str, &[LockAccess])]) -> Want
 }
 
 pub fn definition(name: &str, locks: &[LockAccess], max_builds: Option<u32>) -> WantedWorker {
-    WantedWorker { name: name.into(), locks: locks.to_vec(), max_builds, missed: None }
+    WantedWorker { name: name.into(), locks: locks.to_vec(), max_builds, ..WantedWorker::default() }
 }
 
 pub async fn lane(t: &TestDb, builder: &str) -> i64 {

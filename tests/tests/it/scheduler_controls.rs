@@ -68,6 +68,30 @@ async fn a_disabled_scheduler_rests_over_restarts_and_revisions_and_catches_up_w
     invariants::check(&t.db).await;
 }
 
+/// Being enabled is a look at its row, and no time that the rule asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_of_the_project_is_not_called_for_being_enabled() {
+    let mut t = Cluster::start().await;
+    let a = t.master().await;
+    let rule = "
+def _rule(ctx):
+    if ctx.timer:
+        ctx.addBuildset(reason = \"a time\")
+    for change in ctx.changes:
+        ctx.addBuildset(changes = [change], reason = \"a change\")
+";
+    let scheduler = "schedulers.Custom(name = \"own\", builderNames = [\"b\"], rule = _rule)";
+    t.configure(a, &format!("{rule}\n{}", project(scheduler))).await;
+    for enabled in [false, true] {
+        t.api(a).post("schedulers/own/enable", json!({ "enabled": enabled })).await.unwrap();
+    }
+    until(&t, "select next_at is null from schedulers", true).await;
+    announce(&t, "main", "r1").await;
+    until(&t, "select count(*) > 0 from buildsets", true).await;
+    assert_eq!(texts(&t, "select reason from buildsets").await, ["a change"]);
+    invariants::check(&t.db).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn run_now_builds_what_waits_once_and_says_who_asked() {
     let mut t = Cluster::start().await;

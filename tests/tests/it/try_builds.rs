@@ -65,7 +65,8 @@ async fn what_is_not_committed_is_built_and_the_exit_code_is_the_result() {
     std::fs::write(site.work().join("new"), b"bin\0ary <script>\n").unwrap();
     let before = site.repo.git(&["status", "--porcelain"]);
 
-    let (code, said) = site.cli(&["try", "--builder", "check", "--untracked", "--wait", "--comment", "<b>"]);
+    let (code, said) =
+        site.cli(&["try", "--builder", "check", "--untracked", "--wait", "--comment", "<b>", "-p", "by=me"]);
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("check") && said.contains("success"), "{said}");
     assert_eq!(site.repo.git(&["status", "--porcelain"]), before, "the working copy is as it was");

@@ -364,14 +364,11 @@ impl Build<'_> {
         Ran::Done(ended.added)
     }
 
-    /// Secrets show as their names in what people read of a step.
+    /// Secrets show as their names in what people read of a step, wherever a value comes from.
     fn unmark(&self, step: &mut RenderedStep) {
-        let secrets = &self.secrets;
         let texts = [&mut step.name, &mut step.description, &mut step.description_done, &mut step.description_suffix];
         for text in texts {
-            if secrets.has_marks(text) {
-                *text = secrets.shown(text);
-            }
+            *text = self.secrets.shown(text);
         }
     }
 

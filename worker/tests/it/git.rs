@@ -248,3 +248,64 @@ async fn codebases_have_each_their_revision() {
     assert_eq!(site.got(build), serde_json::json!({"x": id, "y": id}));
     site.end().await;
 }
+
+/// How often somebody logged in, and arguments of processes with the password.
+type Seen = std::sync::Arc<std::sync::Mutex<(u32, Vec<String>)>>;
+
+/// Answers everybody who logs in with 404, and others with a question; looks at
+/// the arguments of all processes meanwhile. Gives its port, and what it saw.
+fn asks_who_it_is(password: &'static str) -> (u16, Seen) {
+    use std::io::{BufRead, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let seen = Seen::default();
+    let there = seen.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let lines: Vec<String> =
+                std::io::BufReader::new(&stream).lines().map_while(Result::ok).take_while(|l| !l.is_empty()).collect();
+            let mut seen = there.lock().unwrap();
+            let processes = std::fs::read_dir("/proc").unwrap().flatten();
+            let arguments = processes.filter_map(|p| std::fs::read(p.path().join("cmdline")).ok());
+            let arguments = arguments.map(|a| String::from_utf8_lossy(&a).into_owned());
+            seen.1.extend(arguments.filter(|a| a.contains(password)));
+            let known = lines.iter().any(|l| l.to_ascii_lowercase().starts_with("authorization: basic "));
+            seen.0 += u32::from(known);
+            let head = match known {
+                true => "404 Not Found",
+                false => "401 Unauthorized\r\nwww-authenticate: Basic realm=\"x\"",
+            };
+            let _ = write!(&stream, "HTTP/1.1 {head}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+        }
+    });
+    (port, seen)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_reaches_the_server_and_neither_a_process_list_nor_the_clone() {
+    let site = Site::new().await;
+    let (port, seen) = asks_who_it_is("hunt3r2");
+    let step = format!("steps.Git(repourl = \"http://me:hunt3r2@127.0.0.1:{port}/x\")");
+    let build = site.master.build_with(&project(&step), "b", vec![SourceStamp::default()]);
+    assert_eq!(site.master.finished(build).await.0, Results::Failure);
+    let (logins, arguments) = seen.lock().unwrap().clone();
+    assert!(logins > 0, "{}", site.master.with(build, |b| b.header(1)));
+    assert_eq!(arguments, Vec::<String>::new());
+    let config = std::fs::read_to_string(site.workdir().join(".git/config")).unwrap();
+    assert!(!config.contains("hunt3r2"), "{config}");
+    site.master.with(build, |b| assert!(!format!("{:?}", b.events()).contains("hunt3r2")));
+    let left = std::fs::read_dir(site.workdir().parent().unwrap()).unwrap().count();
+    assert_eq!(left, 1, "the login is not kept");
+    site.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outsiders_build_is_of_its_revision_whatever_the_step_prefers() {
+    let site = Site::new().await;
+    let approved = commit(site.path(), "a", "looked at");
+    commit(site.path(), "a", "pushed later");
+    site.master.set(|m| m.outsiders = true);
+    let (build, results) = site.build("alwaysUseLatest = True", at(&approved)).await;
+    assert_eq!((results, site.got(build)), (Results::Success, approved.as_str().into()));
+    site.end().await;
+}

@@ -202,3 +202,23 @@ async fn what_is_not_there_is_a_failure_and_what_hg_would_misread_an_exception()
     assert_eq!(results, Results::Success, "{}", site.header(build));
     site.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_patch_brings_a_file_from_outside_of_the_checkout() {
+    let site = Site::new().await;
+    site.commit("one");
+    let outside = site.worker.base.path().join("key");
+    std::fs::write(&outside, "hunter2\n").unwrap();
+    let absolute = outside.display().to_string();
+    for (id, from) in ["../../../key", &absolute, ".hg/hgrc", "\"../../\\056./key\""].into_iter().enumerate() {
+        for how in ["copy", "rename"] {
+            let body = format!("diff --git a/x b/leak\nsimilarity index 100%\n{how} from {from}\n{how} to leak\n");
+            let new = NewPatch { body: body.clone().into(), level: 1, ..NewPatch::default() };
+            let stamp = patched(&site.master, id as i64 + 1, new, SourceStamp::default());
+            let (build, results) = site.build("mode = \"full\", method = \"fresh\"", stamp).await;
+            assert_eq!(results, Results::Failure, "{body}: {}", site.header(build));
+            assert!(!site.workdir().join("leak").exists() && outside.exists(), "{body}");
+        }
+    }
+    site.end().await;
+}

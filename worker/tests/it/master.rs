@@ -26,6 +26,8 @@ pub struct Inner {
     pub patches: BTreeMap<i64, Vec<u8>>,
     /// Values by name.
     pub secrets: BTreeMap<String, String>,
+    /// Builds are of what an outsider announced.
+    pub outsiders: bool,
     pub session: i64,
     pub hellos: Vec<Hello>,
     /// Sessions that were closed.
@@ -250,7 +252,7 @@ impl Master {
             sourcestamps,
             reason: "a test".into(),
             changes: inner.changes.clone(),
-            trusted: true,
+            trusted: !inner.outsiders,
             url: format!("https://ci.example.org/builders/{builder}/builds/{build}"),
         };
         inner.revisions.insert(files.hash(), files);

@@ -290,6 +290,7 @@ def _run(self):
     self.addLogObserver("stdio", util.LogLineObserver(outLineReceived = _line))
     cmd = self.shell(["sh", "-c", "echo got $PW; cat kept"], env = {"PW": util.Secret("deploy")}, collectStdout = True)
     self.setProperty("seen", self.lines + [cmd.stdout])
+    self.setProperty("raw", self.readFile("kept").strip())
 
 Use = util.BuildStep(implementation = _run)
 "#;
@@ -298,6 +299,8 @@ Use = util.BuildStep(implementation = _run)
         steps.ShellCommand(command = ["sh", "-c", util.Interpolate(
             "printf hunter2; sleep 0.4; echo hunter3; echo %(secret:deploy)s | tee kept | wc -c")]),
         Use(name = "use"),
+        steps.ShellCommand(name = util.Interpolate("as %(prop:raw)s"), command = ["true"],
+            descriptionDone = util.Interpolate("with %(prop:raw)s")),
         steps.ShellCommand(name = "missing", command = ["echo", util.Secret("other")], flunkOnFailure = False)
     "#;
     let build = queue(&master, definitions, steps);
@@ -307,7 +310,8 @@ Use = util.BuildStep(implementation = _run)
         assert_eq!(b.stdout(1), "<secret deploy>\n15\n", "{told}");
         assert_eq!(b.stdout(2), "got <secret deploy>\n<secret deploy>\n", "{told}");
         assert!(b.header(1).contains("<secret deploy>"), "{}", b.header(1));
-        assert!(b.text(3, "err.text", Channel::Stdout).contains("the worker has no secret \"other\""), "{told}");
+        assert!(b.text(4, "err.text", Channel::Stdout).contains("the worker has no secret \"other\""), "{told}");
+        assert_eq!((b.steps()[2].0.as_str(), b.steps()[2].2.as_str()), ("as <secret deploy>", "with <secret deploy>"));
         let all: String = b.events().iter().map(|e| format!("{e:?}")).collect();
         assert!(!all.contains("hunter2hunter3") && !b.header(2).contains("hunter2"), "{all}");
     });

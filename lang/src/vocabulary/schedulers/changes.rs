@@ -56,7 +56,7 @@ static TRIGGERABLE: Spec = Spec {
     params: &[&[NAME, BUILDERS, OLD_BUILDERS], COMMON],
     positional: 0,
     doc: "Starts builds when a `steps.Trigger` says so. Its own properties win over those that the step sends. Its builds have \
-          the priority of the build that triggers them, unless it has one other than 0 itself.",
+          the priority of the build that triggers them, unless it has one itself.",
     example: "schedulers.Triggerable(name = \"package\", builderNames = [\"linux\"])",
 };
 

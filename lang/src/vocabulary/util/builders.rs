@@ -44,7 +44,8 @@ static BUILDER_CONFIG: Spec = Spec {
             "canStartBuild",
             FUNCTION,
             "",
-            "Function of the builder, a worker and a request: false leaves the request waiting.",
+            "Function of the builder, a worker and a request: false leaves the request waiting. `(False, \"why\")` tells \
+             people the reason; `(False, \"why\", seconds)` is not asked again for so long.",
         ),
         optional(
             "locks",
@@ -227,10 +228,17 @@ static PROJECT: Spec = Spec {
         optional("slug", OPTIONAL_TEXT, "", "Its part of addresses."),
         optional("description", OPTIONAL_TEXT, "", "Shown on its page."),
         optional("description_format", OPTIONAL_TEXT, "", "`\"markdown\"`; without it, plain text."),
+        optional(
+            "share",
+            POSITIVE,
+            "",
+            "Its part of the workers: among requests of the same priority the project goes first that has the fewest \
+             running builds for its share. Without a share a project has the share 1; if none has one, age alone counts.",
+        ),
     ]],
     positional: 0,
-    doc: "A group of builders, for `c[\"projects\"]`.",
-    example: "util.Project(name = \"compiler\", description = \"All of it\")",
+    doc: "A group of builders, for `c[\"projects\"]`. Builders belong to it by their argument `project`.",
+    example: "util.Project(name = \"compiler\", description = \"All of it\", share = 3)",
 };
 
 pub(super) const SPECS: &[&Spec] = &[

@@ -130,7 +130,8 @@ pub async fn prioritize(app: &App, request: i64, priority: i32) -> Result<(), Ap
                     RequestState::Collapsed => {
                         format!("build request {request} became part of another: change the priority of that one")
                     }
-                    _ => format!("build request {request} has begun"),
+                    RequestState::Claimed(_) => format!("build request {request} has begun"),
+                    RequestState::Waiting => format!("build request {request} is changing hands; try again"),
                 },
             ),
         });

@@ -28,6 +28,7 @@ const PARAMETERS: &[(&str, &str)] = &[
     ("kind", "Topic, such as `builds`, or topic and verb, such as `builds.finished`; several with commas."),
     ("builderid", "Only events of these builders; several with commas."),
     ("buildid", "Only events of these builds; several with commas."),
+    ("buildrequestid", "Only events of these requests and their beginnings and ends; with `buildid`, of either."),
 ];
 
 pub fn router() -> OpenApiRouter<App> {
@@ -46,11 +47,12 @@ struct Filter {
     kinds: Vec<String>,
     builders: Vec<i64>,
     builds: Vec<i64>,
+    requests: Vec<i64>,
 }
 
 impl Filter {
     fn of(ops: &Operators) -> Result<Filter, ApiError> {
-        ops.only(&["kind", "builderid", "buildid"])?;
+        ops.only(&["kind", "builderid", "buildid", "buildrequestid"])?;
         let ids = |name: &'static str| {
             ops.all(name)
                 .map(|v| v.parse::<i64>().map_err(|_| ApiError::field(name, "give whole numbers")))
@@ -60,6 +62,7 @@ impl Filter {
             kinds: ops.all("kind").map(str::to_owned).collect(),
             builders: ids("builderid")?,
             builds: ids("buildid")?,
+            requests: ids("buildrequestid")?,
         })
     }
 
@@ -68,10 +71,13 @@ impl Filter {
             Some(rest) => rest.is_empty() || rest.starts_with('.'),
             None => false,
         };
-        let among = |ids: &[i64], id: Option<i64>| ids.is_empty() || id.is_some_and(|id| ids.contains(&id));
+        let among = |ids: &[i64], id: Option<i64>| id.is_some_and(|id| ids.contains(&id));
+        let request = || event.data.get("buildrequestid").and_then(Value::as_i64);
         (self.kinds.is_empty() || self.kinds.iter().any(kind))
-            && among(&self.builders, event.builder_id)
-            && among(&self.builds, event.build_id)
+            && (self.builders.is_empty() || among(&self.builders, event.builder_id))
+            && (self.builds.is_empty() && self.requests.is_empty()
+                || among(&self.builds, event.build_id)
+                || among(&self.requests, request()))
     }
 }
 
@@ -162,6 +168,16 @@ mod tests {
         assert!(filter.wants(&event("builds.finished", None, None)));
         assert!(filter.wants(&event("changes.new", None, None)));
         assert!(!filter.wants(&event("buildsets.new", None, None)));
+    }
+
+    #[test]
+    fn what_is_of_a_build_or_of_a_request_is_heard_where_both_are_named() {
+        let filter = Filter { builds: vec![7], requests: vec![5], ..Filter::default() };
+        let of =
+            |request: i64| Event { data: json!({"buildrequestid": request}), ..event("builds.new", Some(1), Some(8)) };
+        assert!(filter.wants(&event("builds.updated", Some(1), Some(7))));
+        assert!(filter.wants(&of(5)) && !filter.wants(&of(6)));
+        assert!(!filter.wants(&event("builds.updated", Some(1), Some(8))));
     }
 
     #[test]

@@ -9,10 +9,11 @@ use crate::http::access::Who;
 use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 use tidemill_lang::definition::{Field, FieldKind, ForceDef, SchedulerDef, SchedulerKind};
-use tidemill_lang::force::{self, By, Forced, ForcedPatch, ForcedSource, Values};
-use tidemill_model::problem::kinds;
+use tidemill_lang::force::{self, By, Forced, ForcedPatch, ForcedSource, Inherited, Values};
+use tidemill_model::problem::{FieldError, kinds};
 use tidemill_model::{NewPatch, PATCH_MAX, Properties, SourceStamp};
 use tidemill_schema::patches::patch_intern;
+use tidemill_schema::read::workers::{Usable, workers_usable};
 use tidemill_schema::read::{builders, control as read};
 use tidemill_schema::requests::{NewBuildset, Submitted};
 
@@ -24,6 +25,8 @@ pub struct Form {
     pub scheduler: SchedulerDef,
     pub form: ForceDef,
     pub enabled: bool,
+    /// Workers that may build for at least one of its builders: those to choose from.
+    pub workers: Vec<Usable>,
 }
 
 impl Form {
@@ -47,12 +50,12 @@ impl Form {
             "button_name": self.button(),
             "builder_names": self.scheduler.builder_names,
             "enabled": self.enabled,
-            "all_fields": self.form.all().map(describe).collect::<Vec<_>>(),
+            "all_fields": self.form.all().map(|f| describe(f, &self.workers)).collect::<Vec<_>>(),
         })
     }
 }
 
-fn describe(field: &Field) -> Value {
+fn describe(field: &Field, workers: &[Usable]) -> Value {
     let (kind, more) = match &field.kind {
         FieldKind::Fixed => ("fixed", json!({})),
         FieldKind::String => ("text", json!({})),
@@ -64,7 +67,9 @@ fn describe(field: &Field) -> Value {
         FieldKind::File => ("file", json!({})),
         FieldKind::AnyProperty => ("any", json!({})),
         FieldKind::InheritBuild => ("inherit", json!({})),
-        FieldKind::WorkerChoice => ("worker", json!({})),
+        FieldKind::WorkerChoice => {
+            ("worker", json!({ "choices": workers.iter().map(|w| &w.worker).collect::<Vec<_>>(), "strict": true }))
+        }
         FieldKind::Nested { layout, columns, .. } => ("nested", json!({ "layout": layout, "columns": columns })),
         FieldKind::Codebase { codebase, layout, columns, .. } => {
             ("nested", json!({ "codebase": codebase, "layout": layout, "columns": columns }))
@@ -87,7 +92,7 @@ fn describe(field: &Field) -> Value {
         "autopopulate": field.autopopulate,
     });
     if field.is_group() {
-        all["fields"] = field.fields().iter().map(describe).collect();
+        all["fields"] = field.fields().iter().map(|f| describe(f, workers)).collect();
     }
     if let (Value::Object(all), Value::Object(more)) = (&mut all, more) {
         all.extend(more);
@@ -104,10 +109,32 @@ pub async fn forms(c: &mut PgConnection, builder: Option<&str>) -> Result<Vec<Fo
         let SchedulerKind::Force(form) = &scheduler.kind else { continue };
         if builder.is_none_or(|b| scheduler.builder_names.iter().any(|n| n == b)) {
             let form = (**form).clone();
-            found.push(Form { form, enabled: row.enabled, scheduler });
+            let workers = match chooses(&form) {
+                true => {
+                    let of: Vec<String> = match builder {
+                        Some(one) => vec![one.to_owned()],
+                        None => scheduler.builder_names.clone(),
+                    };
+                    workers_usable(c, &of).await?
+                }
+                false => vec![],
+            };
+            found.push(Form { form, enabled: row.enabled, scheduler, workers });
         }
     }
     Ok(found)
+}
+
+/// Whether somebody who fills the form may choose a worker.
+fn chooses(form: &ForceDef) -> bool {
+    choice(form.all()).is_some()
+}
+
+fn choice<'f>(fields: impl IntoIterator<Item = &'f Field>) -> Option<&'f Field> {
+    fields.into_iter().find_map(|field| match field.kind {
+        FieldKind::WorkerChoice => Some(field),
+        _ => choice(field.fields()),
+    })
 }
 
 pub async fn form(c: &mut PgConnection, name: &str) -> Result<Form, ApiError> {
@@ -137,21 +164,36 @@ pub async fn force(
 ) -> Result<Submitted, ApiError> {
     let name = form.name();
     if !form.enabled {
-        return Err(ApiError::conflict(kinds::CONFLICT, format!("the scheduler `{name}` is disabled")));
+        return Err(ApiError::conflict(
+            kinds::CONFLICT,
+            format!("the scheduler `{name}` is disabled: enable it first"),
+        ));
     }
     let mut c = app.people.pool().acquire().await?;
     by_id(&mut c, &mut values).await?;
     // Who sits at this machine has no name of his own.
     let by = By { login: Some(who.name.as_str()).filter(|n| *n != "local"), otherwise: &who.name };
     let forced = force::force(&form.scheduler, &form.form, &values, by).map_err(ApiError::fields)?;
-    let mut properties = inherited(&mut c, &forced).await?;
+    // What only the database knows to be wrong is told together too (D-53).
+    let mut wrong = Vec::new();
+    let mut properties = inherited(&mut c, &forced, &mut wrong).await?;
+    if let Some(worker) = &forced.worker {
+        wrong.extend(unusable(&mut c, &form.form, &forced.builders, worker).await?);
+        // That is how a request names its worker, as in Buildbot.
+        properties.set("workername", worker.as_str(), FORM);
+    }
     for (key, value) in &forced.properties {
         properties.set(key, value.clone(), FORM);
     }
     properties.set("scheduler", name, "Scheduler");
-    properties.check().map_err(|e| ApiError::field("properties", e.to_string()))?;
-    let sourcestamps = sources(&mut c, &form.form, &forced).await?;
+    if let Err(fault) = properties.check() {
+        wrong.push(FieldError { field: "properties".into(), detail: fault.to_string() });
+    }
+    let sourcestamps = sources(&mut c, &form.form, &forced, &mut wrong).await?;
     drop(c);
+    if !wrong.is_empty() {
+        return Err(ApiError::fields(wrong));
+    }
     let new = NewBuildset {
         reason: forced.reason,
         scheduler: name.to_owned(),
@@ -178,9 +220,31 @@ async fn by_id(c: &mut PgConnection, values: &mut Values) -> Result<(), ApiError
     Ok(())
 }
 
-async fn inherited(c: &mut PgConnection, forced: &Forced) -> Result<Properties, ApiError> {
+/// A worker that none of the builders may use would never come.
+async fn unusable(
+    c: &mut PgConnection,
+    form: &ForceDef,
+    builders: &[String],
+    worker: &str,
+) -> Result<Option<FieldError>, ApiError> {
+    let known = workers_usable(c, builders).await?;
+    let of = known.iter().find(|u| u.worker == worker).map(|u| u.builders.as_slice()).unwrap_or_default();
+    let Some(not) = builders.iter().find(|b| !of.contains(b)) else { return Ok(None) };
+    let field = choice(form.all()).map_or("workername", |f| f.full_name.as_str());
+    let shown: String = worker.chars().take(100).collect();
+    let there: Vec<&str> =
+        known.iter().filter(|u| u.builders.contains(not)).map(|u| u.worker.as_str()).take(20).collect();
+    let hint = match there.is_empty() {
+        true => "no worker that is enrolled may".to_owned(),
+        false => format!("choose one of {}", there.join(", ")),
+    };
+    let detail = format!("worker `{shown}` may not build `{not}`; {hint}");
+    Ok(Some(FieldError { field: field.to_owned(), detail }))
+}
+
+async fn inherited(c: &mut PgConnection, forced: &Forced, wrong: &mut Vec<FieldError>) -> Result<Properties, ApiError> {
     let mut properties = Properties::new();
-    for (builder, number) in &forced.inherit {
+    for Inherited { field, builder, number } in &forced.inherit {
         let build = read::build_numbered(c, builder, *number).await?;
         let origin = match build {
             Some(build) => read::build_origin(c, build).await?,
@@ -190,7 +254,8 @@ async fn inherited(c: &mut PgConnection, forced: &Forced) -> Result<Properties, 
             Some(origin) => properties.update(&origin.properties),
             None => {
                 let shown: String = builder.chars().take(200).collect();
-                return Err(ApiError::not_found(format!("there is no build `{shown}/{number}` to inherit from")));
+                wrong
+                    .push(FieldError { field: field.clone(), detail: format!("there is no build `{shown}/{number}`") });
             }
         }
     }
@@ -199,7 +264,12 @@ async fn inherited(c: &mut PgConnection, forced: &Forced) -> Result<Properties, 
 
 /// Where the form leaves open which repository or project is meant, it is that of
 /// the builder's newest buildset, or of the change source of the codebase.
-async fn sources(c: &mut PgConnection, form: &ForceDef, forced: &Forced) -> Result<Vec<SourceStamp>, ApiError> {
+async fn sources(
+    c: &mut PgConnection,
+    form: &ForceDef,
+    forced: &Forced,
+    wrong: &mut Vec<FieldError>,
+) -> Result<Vec<SourceStamp>, ApiError> {
     let mut known = Vec::new();
     if let Some(builder) = forced.builders.first()
         && let Some(id) = builders::by_name(c, builder).await?
@@ -208,10 +278,11 @@ async fn sources(c: &mut PgConnection, form: &ForceDef, forced: &Forced) -> Resu
     }
     let mut stamps = Vec::new();
     for source in &forced.sources {
-        let patch = match &source.patch {
-            Some(given) => {
-                let patch = new_patch(given).map_err(|fault| ApiError::field(patch_field(form, source), fault))?;
-                Some(patch_intern(c, &patch).await?)
+        let patch = match source.patch.as_ref().map(new_patch) {
+            Some(Ok(patch)) => Some(patch_intern(c, &patch).await?),
+            Some(Err(fault)) => {
+                wrong.push(FieldError { field: patch_field(form, source), detail: fault.into() });
+                None
             }
             None => None,
         };

@@ -1,8 +1,10 @@
 //! `POST /change_hook/<dialect>`: forges and scripts announce changes.
 //!
-//! In this order: the dialect must be enabled in the project file; the body is
-//! read within its bound; what it proves is checked over the bytes as they
-//! came; only then anything is parsed, off the async threads; all changes are
+//! In this order: the dialect must be enabled in the project file; what headers
+//! alone can prove or cannot is told before anything of the body is read; the
+//! body is read within its bound and its time; what it proves is checked over
+//! the bytes as they came; only then anything is parsed, off the async threads
+//! and a few at once; all changes are
 //! stored in one transaction with the delivery's id; the answer follows the
 //! commit and says what became of it (WH-01, WH-09, A12). The guard before all
 //! routes lets these through without a token and says who it is if there is one.
@@ -34,7 +36,7 @@ use tidemill_schema::hooks::{Delivery, source_names, sources_poll_now};
 use tidemill_schema::policy_failures::Subject;
 use tidemill_schema::run_tx;
 use tidemill_schema::wake::Wake;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Deliveries that a replica holds in memory at once, each up to the bound of a body.
 const AT_ONCE: usize = 16;
@@ -43,6 +45,11 @@ const TURN: Duration = Duration::from_secs(20);
 /// Longest id of a delivery.
 const ID_MAX: usize = 255;
 static TURNS: Semaphore = Semaphore::const_new(AT_ONCE);
+/// Longest time for a body: who lets it trickle in keeps others from their turn.
+const BODY: Duration = Duration::from_secs(15);
+/// Parsed at once: as values, a body of megabytes may take a hundred times as much.
+const PARSED: usize = 4;
+static PARSING: Semaphore = Semaphore::const_new(PARSED);
 
 /// Beside the API, not below it.
 pub fn hook_router() -> Router<App> {
@@ -57,13 +64,12 @@ async fn hook(
     request: Request,
 ) -> Result<Response, ApiError> {
     let (revision, project, def) = enabled(&app, &name).await?;
-    let turn = tokio::time::timeout(TURN, TURNS.acquire()).await;
-    let Ok(Ok(_turn)) = turn else { return Err(ApiError::unavailable()) };
     let (parts, body) = request.into_parts();
-    let body = read_body(&parts.headers, body, app.settings.hook_body_max).await?;
-    let proven = match check(&app, &project, &def, &parts.headers, &body, &who).await {
-        Ok(proven) => proven,
-        Err(Denied::Refused(refusal)) => return Ok(refusal),
+    // The turn is given back when all is done with the body, and before others are asked.
+    let (body, proven, turn) = match proven_body(&app, &project, &def, &parts.headers, body, &who).await {
+        Ok(taken) => taken,
+        Err(Denied::Wrong(error)) => return Err(error),
+        Err(Denied::Refused(refusal)) => return Ok(*refusal),
         Err(Denied::NoSecret(why)) => {
             app.failures.failed_saying(&app.db, revision, Subject::Project, "change_hook_dialects", why);
             return Err(ApiError::internal(format!("hook {name}: what proves a delivery cannot be read")));
@@ -76,7 +82,10 @@ async fn hook(
     }
     let delivery = delivery(&def, &parts.headers, &body)?;
     let read = Reading { project: project.clone(), def: def.clone(), headers: parts.headers, query, body, proven };
-    let said = match tokio::task::spawn_blocking(move || read.run()).await {
+    let parsing = PARSING.acquire().await;
+    let said = tokio::task::spawn_blocking(move || read.run()).await;
+    drop(parsing);
+    let said = match said {
         Ok(Ok(said)) => said,
         Ok(Err(Failed::Refused(Refused(why)))) => return Err(ApiError::bad_request(why)),
         Ok(Err(Failed::Function(policy, error))) => {
@@ -85,6 +94,7 @@ async fn hook(
         }
         Err(e) => return Err(ApiError::internal(e)),
     };
+    drop(turn);
     let (said, note) = looked_up(&app, &def, said, proven).await?;
     let mut plan = plan(said, def.outsiders, proven);
     plan.notes.extend(note);
@@ -122,7 +132,12 @@ async fn read_body(headers: &HeaderMap, body: axum::body::Body, most: usize) -> 
     if announced.is_some_and(|n: usize| n > most) {
         return Err(too_large());
     }
-    to_bytes(body, most).await.map_err(|e| match e.to_string().contains("length limit") {
+    let read = tokio::time::timeout(BODY, to_bytes(body, most)).await;
+    let slow = || {
+        let detail = format!("the body had not come within {} s", BODY.as_secs());
+        ApiError::new(StatusCode::REQUEST_TIMEOUT, "too-slow", "Too slow", detail)
+    };
+    read.map_err(|_| slow())?.map_err(|e| match e.to_string().contains("length limit") {
         true => too_large(),
         false => ApiError::bad_request("the body broke off"),
     })
@@ -130,30 +145,59 @@ async fn read_body(headers: &HeaderMap, body: axum::body::Body, most: usize) -> 
 
 /// Why a delivery is not read.
 enum Denied {
-    Refused(Response),
+    Refused(Box<Response>),
+    Wrong(ApiError),
     /// The master lacks what it would compare with.
     NoSecret(String),
 }
 
-/// Whether the sender proved itself. An unproven delivery passes only where the
-/// project says `strict = False`, and then it is an outsider's.
-async fn check(
+impl Denied {
+    fn because(why: String) -> Denied {
+        Denied::Refused(Box::new(ApiError::bad_request(why).into_response()))
+    }
+}
+
+/// The body, and whether its sender proved to be who it says. An unproven
+/// delivery passes only where the project says `strict = False`, and then it is
+/// an outsider's.
+async fn proven_body(
     app: &App,
     project: &Project,
     def: &HookDef,
     headers: &HeaderMap,
-    body: &Bytes,
+    body: axum::body::Body,
+    who: &Who,
+) -> Result<(Bytes, bool, SemaphorePermit<'static>), Denied> {
+    let proof = proof::of(def);
+    let secret = def.secret.as_ref().filter(|_| proof != Proof::None);
+    let signed = match secret {
+        None => Err(of_headers(app, project, def, headers, who).await?),
+        Some(secret) => match proof::given(&proof, headers) {
+            Ok(_) => Ok(value(app, secret).await?),
+            Err(_) if !def.strict => Err(false),
+            Err(why) => return Err(Denied::because(why)),
+        },
+    };
+    let turn = tokio::time::timeout(TURN, TURNS.acquire()).await;
+    let Ok(Ok(turn)) = turn else { return Err(Denied::Wrong(ApiError::unavailable())) };
+    let body = read_body(headers, body, app.settings.hook_body_max).await.map_err(Denied::Wrong)?;
+    match signed {
+        Err(proven) => Ok((body, proven, turn)),
+        Ok(secret) => match proof::check(&proof, &secret, headers, &body) {
+            Ok(()) => Ok((body, true, turn)),
+            Err(why) => Err(Denied::because(why)),
+        },
+    }
+}
+
+/// Whether a sender without a signature is known.
+async fn of_headers(
+    app: &App,
+    project: &Project,
+    def: &HookDef,
+    headers: &HeaderMap,
     who: &Who,
 ) -> Result<bool, Denied> {
-    let proof = proof::of(def);
-    if let (Some(secret), true) = (&def.secret, proof != Proof::None) {
-        let secret = value(app, secret).await?;
-        return match proof::check(&proof, &secret, headers, body) {
-            Ok(()) => Ok(true),
-            Err(why) if !def.strict && why.ends_with("is missing") => Ok(false),
-            Err(why) => Err(Denied::Refused(ApiError::bad_request(why).into_response())),
-        };
-    }
     if who.has_token {
         return Ok(true);
     }
@@ -176,7 +220,7 @@ async fn check(
             HeaderValue::from_static("Basic realm=\"tidemill hooks\", charset=\"UTF-8\""),
         );
     }
-    Err(Denied::Refused(refusal))
+    Err(Denied::Refused(Box::new(refusal)))
 }
 
 async fn known(app: &App, users: &[HookUser], name: &str, password: &str) -> Result<bool, Denied> {
@@ -298,7 +342,7 @@ async fn looked_up(app: &App, def: &HookDef, said: Said, proven: bool) -> Result
     let api = match value(app, token).await {
         Ok(token) => github::api(def.api.as_deref(), Some(&token), app.settings.poll_local_addresses),
         Err(Denied::NoSecret(why)) => return Ok((said, Some(format!("GitHub is not asked for more: {why}")))),
-        Err(Denied::Refused(_)) => return Ok((said, None)),
+        Err(Denied::Refused(_) | Denied::Wrong(_)) => return Ok((said, None)),
     };
     Ok(match api {
         Ok(api) => lookup::completed(&api, def, said).await,

@@ -293,13 +293,14 @@ fn compose(def: &SchedulerDef, wish: &Try, who: &Who, sources: Vec<SourceStamp>)
         stamp
     };
     let mut properties = Properties::new();
-    def.properties.iter().for_each(|(k, v)| properties.set(k, v.clone(), "Scheduler"));
     for (name, value) in &wish.properties {
         if name.is_empty() {
             return Err(ApiError::field("properties", "a property has a name"));
         }
         properties.set(name, value.clone(), SOURCE);
     }
+    // As in Buildbot: what the project says of tries is not for those who try to change.
+    def.properties.iter().for_each(|(k, v)| properties.set(k, v.clone(), "Scheduler"));
     properties.set("scheduler", def.name.clone(), "Scheduler");
     properties.set("owner", who.name.as_str(), SOURCE);
     properties.check().map_err(|e| ApiError::field("properties", e.to_string()))?;
@@ -322,7 +323,7 @@ fn compose(def: &SchedulerDef, wish: &Try, who: &Who, sources: Vec<SourceStamp>)
         sourcestamps: names.iter().map(stamp).collect(),
         properties,
         builders,
-        priority: def.priority,
+        priority: def.priority.unwrap_or_default(),
         ..NewBuildset::default()
     })
 }

@@ -27,6 +27,8 @@ const LINES: i64 = 40;
 const OPEN_MAX: usize = 4;
 const CHANGES: i64 = 100;
 const STEPS: i64 = 1000;
+/// Open requests that it triggered whose events the page hears: they stand in an address.
+const CHILDREN_HEARD: usize = 100;
 
 #[derive(Template)]
 #[template(path = "build.html")]
@@ -116,8 +118,10 @@ pub async fn page(
     drop(c);
     let page = Page::new(&app, &who, format!("{} #{}", build.buildername, build.number), "builders");
     html(&BuildPage {
-        // A build that is over does not change.
-        page: if build.complete { page } else { page.live(format!("buildid={}", build.buildid)) },
+        page: match events(&build, &children) {
+            Some(events) => page.live(events),
+            None => page,
+        },
         badge: Badge::of(build.results),
         builder_path: builder_path(&build.buildername),
         codebases: stamps.iter().any(|s| !s.codebase.is_empty()),
@@ -138,6 +142,17 @@ pub async fn page(
         older: (build.number > 1).then_some(build.number - 1),
         build,
     })
+}
+
+/// What concerns the page: the build until it is over, and what it triggered until that is.
+fn events(build: &Build, children: &[ChildRow]) -> Option<String> {
+    let open = children.iter().filter(|row| !row.child.complete);
+    let requests: Vec<String> = open.take(CHILDREN_HEARD).map(|row| row.child.requestid.to_string()).collect();
+    match (build.complete, requests.is_empty()) {
+        (true, true) => None,
+        (_, true) => Some(format!("buildid={}", build.buildid)),
+        (_, false) => Some(format!("buildid={}&buildrequestid={}", build.buildid, requests.join(","))),
+    }
 }
 
 fn change_row(change: Change) -> ChangeRow {

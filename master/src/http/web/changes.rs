@@ -16,6 +16,9 @@ use tidemill_schema::read::held::{self, HeldChange};
 
 const ROWS: i64 = 50;
 
+/// Sources that are shown; all of them have a page of their own.
+const SOURCES: i64 = 100;
+
 #[derive(Template)]
 #[template(path = "changes.html")]
 struct Changes {
@@ -52,7 +55,7 @@ pub async fn page(State(app): State<App>, who: Who, asked: Query<Asked>) -> Resu
     let scope: Vec<Scope> = asked.before.map(changes::before).into_iter().collect();
     let query = read::Query { limit: ROWS + 1, ..read::Query::newest(&CHANGES) };
     let mut found = changes::list(&mut c, &scope, &query).await?;
-    let sources = changes::sources(&mut c).await?.into_iter().filter(|s| s.active).collect();
+    let sources = changes::sources(&mut c, SOURCES).await?;
     let held = held::waiting(&mut c, ROWS).await?;
     drop(c);
     let more = found.len() as i64 > ROWS;

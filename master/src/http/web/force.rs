@@ -48,6 +48,8 @@ pub struct Shown {
     /// Builders to choose from, and whether each is chosen; empty on the page of one.
     pub builders: Vec<(String, bool)>,
     pub builder: String,
+    /// Workers to choose from, if the form lets.
+    pub workers: Vec<String>,
     pub lines: Vec<Line>,
     /// What is wrong and belongs to no field that is shown.
     pub errors: Vec<FieldError>,
@@ -71,6 +73,7 @@ impl Shown {
             enabled: form.enabled,
             builders: builders.map(|b| (b.clone(), chosen.is_empty() || chosen.contains(&b.as_str()))).collect(),
             builder: String::new(),
+            workers: form.workers.iter().map(|w| w.worker.clone()).collect(),
             lines: Vec::new(),
             errors,
             id,
@@ -147,6 +150,16 @@ impl Shown {
                     choices.insert(0, String::new());
                 }
                 line.choices = choices.into_iter().map(|c| (chosen.contains(&c), c)).map(|(y, c)| (c, y)).collect();
+            }
+            FieldKind::WorkerChoice => {
+                line.is = "select";
+                let known = self.workers.iter().map(|w| (w.clone(), chosen.contains(w)));
+                // What was typed elsewhere stays to be seen, with its error.
+                let strange = (!value.is_empty() && !self.workers.contains(&value)).then(|| (value.clone(), true));
+                line.choices = known.chain(strange).collect();
+                if !field.required {
+                    line.choices.insert(0, (String::new(), value.is_empty()));
+                }
             }
             FieldKind::InheritBuild if line.tooltip.is_empty() => line.tooltip = "BUILDER/NUMBER".into(),
             _ => {}

@@ -14,6 +14,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde_json::Value;
 use std::collections::HashMap;
+use tidemill_model::problem::FieldError;
 use tidemill_schema::read::builders;
 use tidemill_schema::request_control::Selection;
 use tidemill_schema::requests::Submitted;
@@ -56,14 +57,28 @@ pub async fn force(
         reason: fields.take("reason").unwrap_or_default(),
         ..Force::default()
     };
+    // All that is wrong at once (D-53).
+    let mut wrong = Vec::new();
     if let Some(priority) = fields.take("priority") {
-        force.priority = priority.parse().map_err(|_| ApiError::field("priority", "give a whole number"))?;
+        match priority.parse() {
+            Ok(priority) => force.priority = priority,
+            Err(_) => wrong.push(FieldError { field: "priority".into(), detail: "give a whole number".into() }),
+        }
     }
     for line in fields.take("properties").unwrap_or_default().lines().map(str::trim).filter(|l| !l.is_empty()) {
-        let (key, value) = line
-            .split_once('=')
-            .ok_or_else(|| ApiError::field("properties", format!("write `name=value` on each line, not `{line}`")))?;
-        force.properties.insert(key.trim().to_owned(), Value::String(value.trim().to_owned()));
+        match line.split_once('=') {
+            Some((key, value)) => {
+                force.properties.insert(key.trim().to_owned(), Value::String(value.trim().to_owned()));
+            }
+            None => {
+                let line: String = line.chars().take(100).collect();
+                let detail = format!("write `name=value` on each line, not `{line}`");
+                wrong.push(FieldError { field: "properties".into(), detail });
+            }
+        }
+    }
+    if !wrong.is_empty() {
+        return Err(ApiError::fields(wrong));
     }
     let made = control::force(&app, id, &name, force, &who.name, None).await?;
     Ok(to_request(&made).unwrap_or_else(|| Redirect::to(&builder_path(&name)).into_response()))

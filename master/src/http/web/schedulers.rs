@@ -32,6 +32,8 @@ struct Row {
     badge: Badge,
     /// What its buttons post to.
     path: String,
+    /// The page of its form, if it has one.
+    form: Option<String>,
     builders: Vec<(String, String)>,
     more_builders: usize,
     runs: bool,
@@ -59,9 +61,11 @@ fn row(scheduler: SchedulerRow) -> Row {
         _ => Badge::FAILING,
     };
     let kinds = ["SingleBranchScheduler", "AnyBranchScheduler", "Periodic", "Nightly"];
+    let name = segment(&scheduler.name);
     Row {
         badge,
-        path: format!("/schedulers/{}", segment(&scheduler.name)),
+        path: format!("/schedulers/{name}"),
+        form: (scheduler.kind.as_deref() == Some("ForceScheduler")).then(|| format!("/forceschedulers/{name}")),
         builders: scheduler.builders.iter().take(BUILDERS).map(|b| (b.clone(), builder_path(b))).collect(),
         more_builders: scheduler.builders.len().saturating_sub(BUILDERS),
         runs: scheduler.kind.as_deref().is_some_and(|kind| kinds.contains(&kind)),
@@ -70,18 +74,21 @@ fn row(scheduler: SchedulerRow) -> Row {
 }
 
 pub async fn enable(State(app): State<App>, who: Who, At(name): At<String>) -> Result<Response, ApiError> {
-    control::enable(&app, found(&app, &name).await?, true, &who.name).await?;
-    Ok(back(&name))
+    let id = found(&app, &name).await?;
+    control::enable(&app, id, true, &who.name).await?;
+    Ok(back(id))
 }
 
 pub async fn disable(State(app): State<App>, who: Who, At(name): At<String>) -> Result<Response, ApiError> {
-    control::enable(&app, found(&app, &name).await?, false, &who.name).await?;
-    Ok(back(&name))
+    let id = found(&app, &name).await?;
+    control::enable(&app, id, false, &who.name).await?;
+    Ok(back(id))
 }
 
 pub async fn run(State(app): State<App>, who: Who, At(name): At<String>) -> Result<Response, ApiError> {
-    control::run(&app, found(&app, &name).await?, &who.name).await?;
-    Ok(back(&name))
+    let id = found(&app, &name).await?;
+    control::run(&app, id, &who.name).await?;
+    Ok(back(id))
 }
 
 async fn found(app: &App, name: &str) -> Result<i64, ApiError> {
@@ -90,6 +97,6 @@ async fn found(app: &App, name: &str) -> Result<i64, ApiError> {
 }
 
 /// To the row of the page, so that loading it again repeats nothing.
-fn back(name: &str) -> Response {
-    Redirect::to(&format!("/schedulers#{}", segment(name))).into_response()
+fn back(id: i64) -> Response {
+    Redirect::to(&format!("/schedulers#scheduler-{id}")).into_response()
 }

@@ -183,7 +183,7 @@ impl Display for Due {
             s @ 120..7200 => format!("in {} min", s / 60),
             s => format!("in {} h", s / 3600),
         };
-        write!(f, "<time datetime=\"{exact}\" title=\"{exact}\">{left}</time>")
+        write!(f, "<time datetime=\"{exact}\" title=\"{exact}\" data-due>{left}</time>")
     }
 }
 impl HtmlSafe for Due {}

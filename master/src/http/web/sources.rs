@@ -12,11 +12,15 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use tidemill_schema::read::changes::{self, ChangeSource};
 
+const ROWS: i64 = 1000;
+
 #[derive(Template)]
 #[template(path = "sources.html")]
 struct Sources {
     page: Page,
     rows: Vec<Row>,
+    /// There are more than are shown.
+    more: bool,
 }
 
 struct Row {
@@ -26,24 +30,29 @@ struct Row {
 
 pub async fn page(State(app): State<App>, who: Who) -> Result<Response, ApiError> {
     let mut c = app.people.pool().acquire().await?;
-    let found = changes::sources(&mut c).await?;
+    let mut found = changes::sources(&mut c, ROWS + 1).await?;
     drop(c);
+    let more = found.len() as i64 > ROWS;
+    found.truncate(ROWS as usize);
     html(&Sources {
         page: Page::new(&app, &who, "Change sources", "changes").live("kind=changes"),
-        rows: found.into_iter().filter(|s| s.active).map(row).collect(),
+        rows: found.into_iter().map(row).collect(),
+        more,
     })
 }
 
 fn row(source: ChangeSource) -> Row {
-    // One that polls well may have something to say too.
-    let failing = source.error.is_some() && (source.errors > 0 || source.next_at.is_none());
-    let badge = match (failing, source.polling, source.good_at) {
+    Row { badge: badge(&source), source }
+}
+
+/// How its polls go. One that polls well may have something to say too, and so may one that nobody polls.
+pub(super) fn badge(source: &ChangeSource) -> Option<Badge> {
+    match (source.errors > 0, source.polling, source.good_at) {
         (true, ..) => Some(Badge::FAILING),
         (_, true, _) => Some(Badge::POLLING),
         (_, _, Some(_)) => Some(Badge::GOOD),
         _ => None,
-    };
-    Row { source, badge }
+    }
 }
 
 pub async fn poll(State(app): State<App>, At(id): At<i64>) -> Result<Response, ApiError> {

@@ -54,7 +54,9 @@ pub async fn decide(
     let known: HashMap<i64, Change> = shown.changes.iter().map(|(_, ch)| (ch.id.0, ch.clone())).collect();
     let host = Host::new(app, QUESTIONS);
     let (asked, rule_state, only_important) = (functions.clone(), state.rule.clone(), custom.only_important);
-    let (called, stopped) = blocking(move || call(&asked, &host, shown, rule_state, only_important)).await?;
+    // It is looked at too when it was enabled: that is no time that it asked for.
+    let timer = shown.timer() && (custom.interval_us.is_some() || state.wake_at_us.is_some_and(|at| at <= micros(now)));
+    let (called, stopped) = blocking(move || call(&asked, &host, shown, rule_state, timer, only_important)).await?;
     let stays = |failed: Failed| Decided {
         cursor: before.cursor,
         heard: before.heard,
@@ -65,7 +67,7 @@ pub async fn decide(
         ran: true,
     };
     let mut buildsets = Vec::new();
-    let mut next_at = before.next_at;
+    let mut next_at = before.next_at.filter(|at| *at > now).or_else(|| next_call(&state, &custom, now));
     match called {
         Called::Failed(failed) => return Ok(stays(failed)),
         Called::Nothing => {}
@@ -118,9 +120,9 @@ fn call(
     host: &Host,
     shown: Shown,
     state: Json,
+    timer: bool,
     only_important: bool,
 ) -> (Called, Option<Cursor>) {
-    let timer = shown.timer();
     let (mut changes, stopped) = functions.classify_all(shown.changes);
     changes.retain(|(_, important)| *important || !only_important);
     if changes.is_empty() && shown.finished.is_empty() && !timer {

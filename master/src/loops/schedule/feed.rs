@@ -43,14 +43,13 @@ struct Filled {
 
 pub async fn decide<R: Rule>(c: &mut PgConnection, functions: Functions, shown: Shown, rule: R) -> Result<Decided> {
     let name = shown.scheduler.name.clone();
-    let before: serde_json::Value = shown.scheduler.state.clone();
-    let kept: Kept<R::State> = serde_json::from_value(before.clone()).map_err(|e| bad(&name, e))?;
+    let kept: Kept<R::State> = serde_json::from_value(shown.scheduler.state.clone()).map_err(|e| bad(&name, e))?;
     let mut known: HashMap<i64, Change> = shown.changes.iter().map(|(_, ch)| (ch.id.0, ch.clone())).collect();
     let def = functions.def().clone();
     let asks = def.builders_function || def.priority_function;
     if asks {
         // They are asked with the changes that waited for the timer.
-        complete(c, &mut known, collected(&before).into_iter()).await?;
+        complete(c, &mut known, R::waiting(&kept.rule).into_iter().map(|id| id.0)).await?;
     }
     let (heard, by) = (shown.heard, shown.scheduler.run_asked_by.clone());
     let (progress, next_at, mut known) = if asks || !shown.changes.is_empty() {
@@ -88,20 +87,6 @@ pub async fn decide<R: Rule>(c: &mut PgConnection, functions: Functions, shown: 
         failed: progress.failed,
         ran: progress.ran,
     })
-}
-
-/// Ids of the changes in a state, wherever they stand: a few too many do no harm.
-fn collected(state: &serde_json::Value) -> Vec<i64> {
-    match state {
-        serde_json::Value::Object(map) => map
-            .iter()
-            .flat_map(|(key, value)| match (key.as_str(), value) {
-                ("collected", serde_json::Value::Array(ids)) => ids.iter().filter_map(|id| id.as_i64()).collect(),
-                (_, inner) => collected(inner),
-            })
-            .collect(),
-        _ => Vec::new(),
-    }
 }
 
 struct Feed<'a, R> {

@@ -112,7 +112,7 @@ impl Functions {
     /// The priority of these changes' requests: 0 if its function fails.
     pub fn priority(&self, builders: &[String], changes: &[Change]) -> i32 {
         if !self.def.priority_function {
-            return self.def.priority;
+            return self.def.priority.unwrap_or_default();
         }
         let subject = || Subject::Scheduler(self.def.name.clone());
         if self.begun.elapsed() > LONGEST {

@@ -234,10 +234,11 @@ async fn decide(
     let enabled_at = scheduler.enabled_at;
     let decided = match def.kind.clone() {
         SchedulerKind::SingleBranch { tree_stable_us, only_important } => {
-            feed::decide(c, functions, shown, tree_stable(tree_stable_us, only_important)).await?
+            let rule = single_branch::Rule::new(tree_stable_us, only_important);
+            feed::decide(c, functions, shown, rule).await?
         }
         SchedulerKind::AnyBranch { tree_stable_us, only_important } => {
-            let each = tree_stable(tree_stable_us, only_important);
+            let each = single_branch::Rule::new(tree_stable_us, only_important);
             feed::decide(c, functions, shown, any_branch::Rule { each }).await?
         }
         SchedulerKind::Periodic { interval_us, timed } => {
@@ -273,9 +274,4 @@ async fn decide(
         retry,
         ran: decided.ran,
     })
-}
-
-fn tree_stable(us: Option<u64>, only_important: bool) -> single_branch::Rule {
-    let stable = us.map(|us| time::Duration::microseconds(i64::try_from(us).unwrap_or(i64::MAX)));
-    single_branch::Rule { tree_stable: stable, only_important }
 }

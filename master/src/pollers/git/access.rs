@@ -11,7 +11,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use tidemill_lang::definition::GitPollerDef;
-use tidemill_model::repository::public_url;
+use tidemill_model::repository::{Login, public_url};
 use url::Url;
 
 const SCHEMES: &[&str] = &["file", "git", "http", "https", "ssh"];
@@ -30,23 +30,25 @@ pub(super) struct Access {
 impl Access {
     pub async fn new(def: &GitPollerDef, world: &World<'_>) -> Result<Access, PollError> {
         let place = places::check(&def.repourl, SCHEMES, true, world.local).await?;
+        let (url, login) = Login::apart(&def.repourl);
         let mut access = Access {
-            url: def.repourl.clone(),
+            url,
             config: vec![
                 // Another place would not have been checked.
                 "http.followRedirects=false".into(),
                 "core.hooksPath=/dev/null".into(),
                 "gc.autoDetach=false".into(),
                 "maintenance.autoDetach=false".into(),
+                // Who keeps still for minutes holds up other sources.
+                "http.lowSpeedLimit=1".into(),
+                "http.lowSpeedTime=300".into(),
             ],
-            ssh: "ssh -oBatchMode=yes".into(),
+            ssh: "ssh -oBatchMode=yes -oConnectTimeout=30 -oServerAliveInterval=30 -oServerAliveCountMax=10".into(),
             secret: vec![],
             _folder: None,
         };
         if public_url(&def.repourl) != def.repourl {
             access.secret.push(def.repourl.clone());
-            let password = Url::parse(&def.repourl).ok().and_then(|u| u.password().map(str::to_owned));
-            access.secret.extend(password);
         }
         if let (Some("http" | "https"), Some(host), Some(port), false) =
             (place.scheme.as_deref(), &place.host, place.port, place.addresses.is_empty())
@@ -55,13 +57,19 @@ impl Access {
             let ips: Vec<String> = place.addresses.iter().map(|a| a.ip().to_string()).collect();
             access.config.push(format!("http.curloptResolve={host}:{port}:{}", ips.join(",")));
         }
-        access.prove(def, &place, world)?;
+        access.prove(def, &place, login, world)?;
         Ok(access)
     }
 
-    fn prove(&mut self, def: &GitPollerDef, place: &Place, world: &World<'_>) -> Result<(), PollError> {
+    fn prove(
+        &mut self,
+        def: &GitPollerDef,
+        place: &Place,
+        login: Option<Login>,
+        world: &World<'_>,
+    ) -> Result<(), PollError> {
         let given = &def.credentials;
-        if *given == Default::default() {
+        if *given == Default::default() && login.is_none() {
             return Ok(());
         }
         let folder = tempfile::Builder::new().prefix("tidemill-poll-").tempdir()?;
@@ -94,20 +102,19 @@ impl Access {
             let path = write("known_hosts", format!("{}\n", known.trim_end()))?;
             self.ssh.push_str(&format!(" -oUserKnownHostsFile={} -oStrictHostKeyChecking=yes", quoted(&path)));
         }
-        let mut store = String::new();
+        let mut logins = vec![];
         for login in &given.logins {
-            let of = login.url.as_deref().unwrap_or(&def.repourl);
-            let wrong = || PollError::Refused(format!("`{}` is no address for a user and password", public_url(of)));
-            let mut url = Url::parse(of).map_err(|_| wrong())?;
-            if !matches!(url.scheme(), "http" | "https") {
-                return Err(wrong());
+            let of = public_url(login.url.as_deref().unwrap_or(&def.repourl));
+            let web = Url::parse(&of).is_ok_and(|u| matches!(u.scheme(), "http" | "https") && u.has_host());
+            if !web || of.contains(char::is_control) {
+                return Err(PollError::Refused(format!("`{of}` is no address for a user and password")));
             }
             let (user, password) = (world.secrets.resolve(&login.username)?, world.secrets.resolve(&login.password)?);
-            url.set_username(&user).and(url.set_password(Some(&password))).map_err(|()| wrong())?;
-            url.set_path("");
-            store.push_str(&format!("{}\n", url.as_str().trim_end_matches('/')));
-            self.secret.extend([password, url.password().unwrap_or_default().to_owned()]);
+            logins.push((of, Login { user, password }));
         }
+        logins.extend(login.map(|login| (self.url.clone(), login)));
+        let store: String = logins.iter().map(|(of, login)| login.line_of_git(of)).collect();
+        self.secret.extend(logins.iter().flat_map(|(_, login)| login.secrets()));
         if !store.is_empty() {
             let path = write("logins", store)?;
             // None of the machine's own, then ours.

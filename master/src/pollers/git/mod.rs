@@ -6,7 +6,10 @@
 //! two branches is a change once, of the branch that was known before, and a
 //! merge is one change. A branch that appears with known commits only gives
 //! nothing, unless `buildPushesWithNoCommits` asks for it. A force-pushed branch
-//! gives its new commits; a deleted one is forgotten.
+//! gives its new commits; a deleted one is forgotten, unless none is left.
+//!
+//! What stands in a ref of pull requests may be anybody's: such changes are an
+//! outsider's, and their builds get no secrets (A14).
 //!
 //! Some git processes a poll, however many branches there are. What is found
 //! comes in pages, each with the cursor behind it.
@@ -68,6 +71,10 @@ async fn ask(
         Found { changes, cursor, more, note: None }
     };
     let Some(known) = cursor else { return Ok(found(vec![], heads, false)) };
+    if heads.0.is_empty() {
+        // Forgetting all would make everything new when it comes back.
+        return Ok(found(vec![], known, false));
+    }
     // What was known before first: a commit on an old and on a new branch is the old one's.
     let mut moved: Vec<(&String, &String)> =
         heads.0.iter().filter(|(branch, head)| known.0.get(*branch) != Some(head)).collect();
@@ -113,7 +120,8 @@ async fn ask(
             break;
         }
     }
-    let changes = copy.describe(def, &wanted).await?;
+    let mut changes = copy.describe(def, &wanted).await?;
+    super::mark_proposals(&mut changes);
     Ok(found(changes, behind, more))
 }
 

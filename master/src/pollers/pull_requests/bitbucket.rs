@@ -1,9 +1,9 @@
 //! BitbucketPullrequestPoller, by the REST API 2.0 of Bitbucket Cloud.
 
-use super::{OUTSIDER, PAGES_MAX, Pull, message, moved};
+use super::{PAGES_MAX, Pull, described, message, moved};
 use crate::pollers::api::Api;
 use crate::pollers::arguments::{self, Login, Stamp};
-use crate::pollers::documents::{globs, maybe, properties, property, text};
+use crate::pollers::documents::{globs, maybe, text};
 use crate::pollers::{Found, PollError, World};
 use globset::GlobSet;
 use serde::Deserialize;
@@ -109,10 +109,15 @@ async fn change(args: &Arguments, api: &Api, pull: &Pull, whitelist: &GlobSet) -
     // Bitbucket names the head by its first digits; the commit has all of them.
     let place = source.clone().unwrap_or_else(|| format!("{}/{}", args.owner, args.slug));
     let (owner, slug) = place.split_once('/').unwrap_or((&args.owner, &args.slug));
-    let commit = api.json(&["repositories", owner, slug, "commit", &pull.head], &[]).await?;
-    let revision = maybe(&commit, "/hash").filter(|h| h.starts_with(&pull.head)).unwrap_or_else(|| pull.head.clone());
-    let stat =
-        api.json(&["repositories", &args.owner, &args.slug, "pullrequests", &pull.number, "diffstat"], &[]).await?;
+    // Whoever opens one from a repository that we may not see must not stop the source.
+    let commit = match api.json_or_none(&["repositories", owner, slug, "commit", &pull.head], &[]).await {
+        Err(PollError::Answer { status: 403, .. }) => None,
+        other => other?,
+    };
+    let whole = commit.and_then(|c| maybe(&c, "/hash")).filter(|h| h.starts_with(&pull.head));
+    let revision = whole.unwrap_or_else(|| pull.head.clone());
+    let path = ["repositories", &args.owner, &args.slug, "pullrequests", &pull.number, "diffstat"];
+    let stat = api.json_or_none(&path, &[]).await?.unwrap_or_default();
     let touched = stat["values"].as_array().map(Vec::as_slice).unwrap_or_default();
     let mut files: Vec<String> =
         touched.iter().flat_map(|f| [maybe(f, "/old/path"), maybe(f, "/new/path")]).flatten().collect();
@@ -131,10 +136,6 @@ async fn change(args: &Arguments, api: &Api, pull: &Pull, whitelist: &GlobSet) -
         when: when.filter(|_| args.use_timestamps != Some(false)),
         ..plain
     };
-    properties(&mut change, "bitbucket", document, whitelist);
-    property(&mut change, "pullrequesturl", text(document, "/links/html/href"));
-    let outsider = source.is_none() || source != destination;
-    property(&mut change, OUTSIDER, outsider);
-    change.outsider = outsider.then(|| super::from(source.as_deref()));
+    described(&mut change, "bitbucket", pull, whitelist, source.as_deref(), destination.as_deref());
     Ok(change)
 }

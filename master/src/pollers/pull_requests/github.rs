@@ -1,9 +1,9 @@
 //! GitHubPullrequestPoller, by GitHub's REST API.
 
-use super::{OUTSIDER, PAGES_MAX, Pull, message, moved};
+use super::{PAGES_MAX, Pull, described, message, moved};
 use crate::pollers::api::Api;
 use crate::pollers::arguments::{self, Stamp};
-use crate::pollers::documents::{globs, maybe, properties, property, text};
+use crate::pollers::documents::{globs, maybe, text};
 use crate::pollers::{Found, PollError, World};
 use globset::GlobSet;
 use serde::Deserialize;
@@ -153,11 +153,7 @@ async fn change(args: &Arguments, api: &Api, pull: &Pull, whitelist: &GlobSet) -
         when: maybe(document, "/updated_at").and_then(|t| OffsetDateTime::parse(&t, &Rfc3339).ok()),
         ..plain
     };
-    properties(&mut change, "github", document, whitelist);
-    property(&mut change, "pullrequesturl", text(document, "/html_url"));
-    let outsider = head.is_none() || head != base;
-    property(&mut change, OUTSIDER, outsider);
-    change.outsider = outsider.then(|| super::from(head.as_deref()));
+    described(&mut change, "github", pull, whitelist, head.as_deref(), base.as_deref());
     Ok(change)
 }
 
@@ -167,7 +163,9 @@ pub async fn files(api: &Api, owner: &str, repo: &str, number: &str) -> Result<V
     for page in 1..=FILE_PAGES_MAX {
         let (page, per_page) = (page.to_string(), PER_PAGE.to_string());
         let query = [("per_page", per_page.as_str()), ("page", page.as_str())];
-        let list = api.json(&["repos", owner, repo, "pulls", number, "files"], &query).await?;
+        // Of a difference that is too large GitHub names no files.
+        let path = ["repos", owner, repo, "pulls", number, "files"];
+        let list = api.json_or_none(&path, &query).await?.unwrap_or_default();
         let list = list.as_array().map(Vec::as_slice).unwrap_or_default();
         for file in list {
             files.extend(maybe(file, "/filename"));

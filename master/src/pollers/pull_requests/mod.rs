@@ -1,6 +1,6 @@
 //! Pollers of pull requests (CS-15, CS-16): each new head of an open one is a
-//! change. The cursor maps the numbers of open ones to the heads seen; the first
-//! poll only records them.
+//! change. The cursor maps the numbers of open ones to the heads seen, and of
+//! those that have just gone; the first poll only records them.
 //!
 //! Whoever may open a pull request writes its documents: everything in them is
 //! data. One from another repository is an outsider's: its builds get no
@@ -10,6 +10,8 @@ pub mod bitbucket;
 pub mod github;
 
 use super::Found;
+use super::documents::{properties, property};
+use globset::GlobSet;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use tidemill_model::NewChange;
@@ -18,6 +20,8 @@ use tidemill_model::NewChange;
 /// the one that they are to go into.
 pub const OUTSIDER: &str = "pullrequest_outsider";
 
+/// After the head of one that the last list did not have.
+const MISSING: &str = "?";
 /// Changes of one page: each costs some questions.
 const PAGE: usize = 20;
 /// Pages of lists that are read, at most.
@@ -44,11 +48,33 @@ impl Moved {
     }
 }
 
+/// What all of them say: the wanted properties of the document, and whether it
+/// comes from another repository (`from`) than the one that it is to go into.
+fn described(change: &mut NewChange, of: &str, pull: &Pull, wanted: &GlobSet, from: Option<&str>, into: Option<&str>) {
+    properties(change, of, &pull.document, wanted);
+    property(change, "pullrequesturl", change.revlink.clone().unwrap_or_default());
+    let outsider = from.is_none() || from != into;
+    property(change, OUTSIDER, outsider);
+    change.outsider = outsider.then(|| self::from(from));
+}
+
 /// `pulls` is all that are wanted, in the order in which their changes are to come.
 fn moved(pulls: Vec<Pull>, cursor: Option<Value>) -> Moved {
     let first = cursor.is_none();
     let mut seen: BTreeMap<String, String> = cursor.and_then(|c| serde_json::from_value(c).ok()).unwrap_or_default();
-    seen.retain(|number, _| pulls.iter().any(|p| p.number == *number));
+    // A list that moves while its pages are read may leave one out: only what is
+    // missing twice is closed, and no head becomes a change again by that.
+    seen.retain(|number, head| match (pulls.iter().any(|p| p.number == *number), head.strip_suffix(MISSING)) {
+        (true, Some(was)) => {
+            *head = was.to_owned();
+            true
+        }
+        (false, None) => {
+            head.push_str(MISSING);
+            true
+        }
+        (listed, _) => listed,
+    });
     let (mut moved, mut more) = (Vec::new(), false);
     for pull in pulls {
         if seen.get(&pull.number) == Some(&pull.head) {

@@ -22,7 +22,7 @@ use tempfile::TempDir;
 use tidemill_lang::definition::{Declared, SecretText};
 use tidemill_lang::policies::SplitFile;
 use tidemill_model::NewChange;
-use tidemill_model::repository::public_url;
+use tidemill_model::repository::{Login, public_url};
 use xml::{Entry, Touched};
 
 const SCHEMES: &[&str] = &["file", "http", "https", "svn", "svn+ssh"];
@@ -82,6 +82,14 @@ async fn ask(
     let at = |last| serde_json::to_value(Cursor { last }).unwrap_or_default();
     let last = match cursor {
         Some(Cursor { last }) if last < info.revision => last,
+        Some(Cursor { last }) if last > info.revision => {
+            let why = format!(
+                "the newest revision is r{}, and r{last} was seen before: a mirror that lags behind, or another \
+                 repository under this address; for the latter give the source another name",
+                info.revision
+            );
+            return Err(PollError::Refused(why));
+        }
         _ => return Ok(Found { changes: vec![], cursor: at(info.revision), more: false, note: None }),
     };
     let (range, limit) = (format!("{}:{}", last + 1, info.revision), args.histmax.max(1).to_string());
@@ -171,7 +179,8 @@ impl Svn {
     async fn new(args: &Arguments, world: &World<'_>, secret: &mut Vec<String>) -> Result<Svn, PollError> {
         places::check(&args.repourl, SCHEMES, false, world.local).await?;
         if !args.repourl.contains("://") {
-            let why = format!("`{}` is no URL: for a folder of this machine write file://…", args.repourl);
+            let shown = public_url(&args.repourl);
+            let why = format!("`{shown}` is no URL: for a folder of this machine write file://…");
             return Err(PollError::Refused(why));
         }
         if let Some(wrong) = args.extra_args.iter().find(|a| {
@@ -187,15 +196,18 @@ impl Svn {
         let config = tempfile::Builder::new().prefix("tidemill-poll-").tempdir()?;
         let mut options = vec!["--non-interactive".to_owned(), "--no-auth-cache".to_owned()];
         options.push(format!("--config-dir={}", config.path().display()));
-        options.extend(args.svnuser.iter().map(|user| format!("--username={user}")));
+        let (url, login) = Login::apart(&args.repourl);
+        secret.extend(login.iter().flat_map(Login::secrets));
+        let (user, password) = login.map_or((None, None), |l| (Some(l.user), Some(l.password)));
+        options.extend(args.svnuser.as_ref().or(user.as_ref()).map(|user| format!("--username={user}")));
         options.extend(args.extra_args.iter().cloned());
-        let mut password = String::new();
-        if let Some(given) = &args.svnpasswd {
-            password = world.secrets.resolve(given)?;
-            secret.push(password.clone());
+        let given = args.svnpasswd.as_ref().map(|given| world.secrets.resolve(given)).transpose()?;
+        secret.extend(given.clone());
+        let password = given.or(password).unwrap_or_default();
+        if !password.is_empty() {
             options.push("--password-from-stdin".into());
         }
-        let url = format!("{}@", args.repourl.trim_end_matches('/'));
+        let url = format!("{}@", url.trim_end_matches('/'));
         Ok(Svn { url, options, password, _config: config })
     }
 

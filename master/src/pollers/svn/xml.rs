@@ -2,6 +2,7 @@
 
 use crate::pollers::PollError;
 use roxmltree::{Document, Node};
+use tidemill_model::repository::percent_decoded;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -55,25 +56,6 @@ pub(super) fn info(said: &str) -> Result<Info, PollError> {
     // Paths of the log are not escaped.
     let prefix = percent_decoded(prefix.trim_matches('/'));
     Ok(Info { revision: number(entry)?, prefix })
-}
-
-fn percent_decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let hex = |b: u8| (b as char).to_digit(16);
-        match (first, after) {
-            (b'%', [a, b, tail @ ..]) if hex(*a).is_some() && hex(*b).is_some() => {
-                bytes.push((hex(*a).unwrap_or(0) * 16 + hex(*b).unwrap_or(0)) as u8);
-                rest = tail;
-            }
-            _ => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// In the order in which svn gave them.

@@ -1,11 +1,13 @@
 //! What may become an argument of git (A11): checked, never quoted. Pure.
 
+use tidemill_model::repository::public_url;
+
 /// Transports that git may use; anything else, above all `ext::`, is refused
 /// here and by git itself through `GIT_ALLOW_PROTOCOL`.
 pub(super) const PROTOCOLS: [&str; 5] = ["file", "git", "http", "https", "ssh"];
 
 pub(super) fn check_url(url: &str) -> Result<(), String> {
-    let bad = |why: &str| Err(format!("the repository address {:?} {why}", redacted(url)));
+    let bad = |why: &str| Err(format!("the repository address {:?} {why}", public_url(url)));
     if url.is_empty() {
         return Err("the step has no repourl, and the source stamp no repository".into());
     }
@@ -63,15 +65,14 @@ pub(super) fn refspec(branch: Option<&str>) -> (String, String) {
     (format!("+{remote}:{local}"), local)
 }
 
-/// The address without a password.
-pub(super) fn redacted(url: &str) -> String {
-    match url::Url::parse(url) {
-        Ok(mut parsed) if parsed.password().is_some() => {
-            let _ = parsed.set_password(Some("***"));
-            parsed.into()
-        }
-        _ => url.to_owned(),
-    }
+/// The protocols that a checkout from this address needs: what a tree names as
+/// its submodules must not reach repositories of this machine, unless the tree
+/// itself comes from here.
+pub(super) fn protocols(url: &str) -> String {
+    let path = |at: usize| !url[..at].contains('/');
+    let local = url.starts_with("file://") || (!url.contains("://") && !url.find(':').is_some_and(path));
+    let all = PROTOCOLS.into_iter().filter(|p| local || *p != "file");
+    all.collect::<Vec<_>>().join(":")
 }
 
 #[cfg(test)]
@@ -104,10 +105,14 @@ mod tests {
     }
 
     #[test]
-    fn a_password_in_an_address_is_not_shown() {
-        assert_eq!(redacted("https://me:hunter2@h/x"), "https://me:***@h/x");
-        assert_eq!(redacted("git@h:x"), "git@h:x");
+    fn a_password_in_an_address_is_not_shown_and_a_tree_from_elsewhere_reaches_nothing_here() {
         assert!(!check_url("gopher://me:hunter2@h/x").unwrap_err().contains("hunter2"));
+        for local in ["/srv/x.git", "../x", "./a:b", "file:///srv/x", ""] {
+            assert!(protocols(local).starts_with("file:"), "{local}");
+        }
+        for elsewhere in ["https://h/x", "git@h:x", "ssh://h/x"] {
+            assert_eq!(protocols(elsewhere), "git:http:https:ssh", "{elsewhere}");
+        }
     }
 
     #[test]

@@ -4,18 +4,21 @@
 //! same few operations serve a new folder and an old one (init, fetch, checkout,
 //! clean). A folder that the last build left in the middle of something is made
 //! usable: stale lock files go, and if the fetch or checkout fails although the
-//! remote repository answers, the folder is made anew, once.
+//! remote repository answers, the folder is made anew, once. A password in the
+//! address goes into a file for the program, so that neither a process list nor
+//! the repository's configuration shows it.
 
 mod args;
 mod tree;
 
-use super::source::{self, Call, Flow, Halt, Ran, SHORT, Show, Tool, patch};
+use super::source::{self, Call, Flow, Halt, Hidden, Ran, Retry, SHORT, Show, Tool, patch};
 use super::step::{Done, StepError, StepRun};
 use crate::exec::env::Environment;
-use args::{check_branch, check_revision, check_url, is_full_id, redacted, refspec};
+use args::{check_branch, check_revision, check_url, is_full_id, protocols, refspec};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tidemill_lang::plan::{Git, GitMode};
+use tidemill_model::repository::Login;
 use tidemill_model::wire::LogKind;
 use tokio::time::Instant;
 
@@ -34,18 +37,22 @@ pub(super) async fn run(step: &mut StepRun<'_>, git: Git) -> Result<Done, StepEr
     let some = |text: Option<String>| text.filter(|t| !t.is_empty());
     let url = if git.repourl.is_empty() { stamp.repository.clone() } else { git.repourl.clone() };
     let branch = some(stamp.branch.clone()).or(some(git.branch.clone()));
-    let revision = some(stamp.revision.clone()).filter(|_| !git.always_use_latest);
+    // What was approved of an outsider is this revision, and no newer one.
+    let revision = some(stamp.revision.clone()).filter(|_| !(git.always_use_latest && step.site.claim.trusted));
     check_url(&url).map_err(StepError::Other)?;
     branch.as_deref().map_or(Ok(()), check_branch).map_err(StepError::Other)?;
     revision.as_deref().map_or(Ok(()), check_revision).map_err(StepError::Other)?;
 
     let dir = step.workdir(&git.workdir)?;
-    let env = environment(step, &dir)?;
+    let env = environment(step, &dir, &url)?;
+    let (url, login) = Login::apart(&url);
+    let login = login.map(|l| Hidden::write(step.site.folder, "login", &l.line_of_git(&url))).transpose()?;
     let mut log = step.open_log("stdio", LogKind::Stdio);
-    log.header(&format!("update {}\n from {}\n", dir.display(), redacted(&url)));
+    log.header(&format!("update {}\n from {url}\n", dir.display()));
     let begun = Instant::now();
     let timeout = git.timeout_us.map(Duration::from_micros);
-    let mut checkout = Checkout { tool: Tool { step, log, env, dir, timeout }, git: &git, url, branch, revision };
+    let tool = Tool { step, log, env, dir, timeout };
+    let mut checkout = Checkout { tool, git: &git, url, login, branch, revision };
     let mut end = checkout.update().await;
     if let (Ok(_), Some(patch)) = (&end, &stamp.patch)
         && let Err(halt) = checkout.tool.apply(patch, patch::Tree::Git).await
@@ -58,15 +65,10 @@ pub(super) async fn run(step: &mut StepRun<'_>, git: Git) -> Result<Done, StepEr
     source::finish(step, &git.codebase, SOURCE, end)
 }
 
-fn environment(step: &StepRun<'_>, dir: &Path) -> Result<Environment, StepError> {
-    let mut env = source::environment(step)?;
-    // A build's variables must not lead git to another repository.
-    for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE"] {
-        env.remove(std::ffi::OsStr::new(name));
-    }
+fn environment(step: &StepRun<'_>, dir: &Path, url: &str) -> Result<Environment, StepError> {
+    let mut env = source::environment(step, dir)?;
     env.insert("GIT_TERMINAL_PROMPT".into(), "0".into());
-    env.insert("GIT_ALLOW_PROTOCOL".into(), args::PROTOCOLS.join(":").into());
-    env.insert("GIT_CEILING_DIRECTORIES".into(), dir.parent().unwrap_or(dir).into());
+    env.insert("GIT_ALLOW_PROTOCOL".into(), protocols(url).into());
     if !env.contains_key(std::ffi::OsStr::new("GIT_SSH")) {
         // Nobody is there to answer a question about a host key.
         env.entry("GIT_SSH_COMMAND".into()).or_insert("ssh -oBatchMode=yes".into());
@@ -78,6 +80,7 @@ struct Checkout<'a, 'b> {
     tool: Tool<'a, 'b>,
     git: &'a Git,
     url: String,
+    login: Option<Hidden>,
     branch: Option<String>,
     revision: Option<String>,
 }
@@ -195,15 +198,11 @@ impl Checkout<'_, '_> {
             args.extend(["--depth", depth]);
         }
         args.extend(["--", &url, &spec]);
-        let (mut left, pause) = self.git.retry.filter(|_| retry).unwrap_or((0, 0));
+        let mut retry = Retry::new(self.git.retry.filter(|_| retry));
         loop {
             match self.must(&args).await {
-                Err(Halt::Failed(_)) if left > 0 => {
-                    self.tool.log.header(&format!("trying again in {} s\n", pause as f64 / 1e6));
-                    self.tool.pause(Duration::from_micros(pause)).await?;
-                    left -= 1;
-                }
-                other => return other,
+                Ok(()) => return Ok(()),
+                Err(halt) => retry.after(halt, &mut self.tool).await?,
             }
         }
     }
@@ -250,9 +249,12 @@ impl Checkout<'_, '_> {
     }
 
     async fn git(&mut self, args: &[&str], dir: &Path, show: Show) -> Flow<Ran> {
-        let shown: Vec<_> = args.iter().map(|a| if *a == self.url { redacted(a) } else { a.to_string() }).collect();
-        let words = format!("git {}", shown.join(" "));
-        let argv = std::iter::once("git").chain(CONFIG).chain(args.iter().copied()).collect();
+        let words = format!("git {}", args.join(" "));
+        // None of the machine's own, then ours.
+        let path = self.login.as_ref().map(|login| login.path().to_string_lossy().replace('\'', "'\\''"));
+        let helper = path.map(|path| format!("credential.helper=store --file='{path}'"));
+        let helper = helper.iter().flat_map(|ours| ["-c", "credential.helper=", "-c", ours.as_str()]);
+        let argv = std::iter::once("git").chain(CONFIG).chain(helper).chain(args.iter().copied()).collect();
         self.tool.run(Call { argv, dir: Some(dir), stdin: None, show, words }).await
     }
 }

@@ -18,14 +18,14 @@ pub(super) async fn run(step: &mut StepRun<'_>, git: &Git, dir: PathBuf) -> Resu
         let text = format!("{} is not there, and the working tree is not changed: check it out by hand", dir.display());
         return Err(StepError::Other(text));
     }
-    let mut env = environment(step, &dir)?;
+    let mut env = environment(step, &dir, "")?;
     // Even a refreshed index is a change.
     env.insert("GIT_OPTIONAL_LOCKS".into(), "0".into());
     let mut log = step.open_log("stdio", LogKind::Stdio);
     log.header(&format!("the working tree as it is: {}\n", dir.display()));
     let timeout = git.timeout_us.map(std::time::Duration::from_micros);
     let tool = Tool { step, log, env, dir, timeout };
-    let mut checkout = Checkout { tool, git, url: String::new(), branch: None, revision: None };
+    let mut checkout = Checkout { tool, git, url: String::new(), login: None, branch: None, revision: None };
     let looked = checkout.look().await;
     checkout.tool.log.finish();
     let (results, note) = match looked {

@@ -1,9 +1,11 @@
 //! What may become an argument of a version control program (A11): checked,
 //! never quoted. Pure.
 
+use tidemill_model::repository::public_url;
+
 /// An address of one of these transports, or a path.
 pub(super) fn check_url(url: &str, protocols: &[&str]) -> Result<(), String> {
-    let bad = |why: &str| Err(format!("the repository address {:?} {why}", without_password(url)));
+    let bad = |why: &str| Err(format!("the repository address {:?} {why}", public_url(url)));
     if url.is_empty() {
         return Err("the step has no repourl, and the source stamp no repository".into());
     }
@@ -31,16 +33,6 @@ pub(super) fn check_branch(branch: &str) -> Result<(), String> {
         || branch.contains(|c: char| c.is_control() || "?*[\\@%#".contains(c))
         || branch.split('/').any(|part| part == "." || part == "..");
     if bad { Err(format!("{branch:?} is not the name of a branch")) } else { Ok(()) }
-}
-
-fn without_password(url: &str) -> String {
-    match url::Url::parse(url) {
-        Ok(mut parsed) if parsed.password().is_some() => {
-            let _ = parsed.set_password(Some("***"));
-            parsed.into()
-        }
-        _ => url.to_owned(),
-    }
 }
 
 #[cfg(test)]

@@ -6,13 +6,11 @@
 //! list shows it.
 
 use super::check::{check_branch, check_url};
-use super::{Call, Flow, Halt, Ran, SHORT, Show, Tool, environment, finish, patch};
+use super::{Call, Flow, Halt, Hidden, Ran, Retry, SHORT, Show, Tool, environment, finish, patch};
 use crate::build::step::{Done, StepError, StepRun};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tidemill_lang::plan::{Mercurial, SourceMode};
+use tidemill_model::repository::Login;
 use tidemill_model::wire::LogKind;
 use tokio::time::Instant;
 
@@ -31,7 +29,8 @@ pub(in crate::build) async fn run(step: &mut StepRun<'_>, mut hg: Mercurial) -> 
     let some = |text: Option<String>| text.filter(|t| !t.is_empty());
     let repourl = if c.repourl.is_empty() { stamp.repository.clone() } else { c.repourl.clone() };
     let branch = some(stamp.branch.clone()).or(c.default_branch.clone());
-    let revision = some(stamp.revision.clone()).filter(|_| !c.always_use_latest);
+    // What was approved of an outsider is this revision, and no newer one.
+    let revision = some(stamp.revision.clone()).filter(|_| !(c.always_use_latest && step.site.claim.trusted));
     branch.as_deref().map_or(Ok(()), check_branch).map_err(StepError::Other)?;
     revision.as_deref().map_or(Ok(()), check_revision).map_err(StepError::Other)?;
     let url = match (&branch, hg.by_folder) {
@@ -43,11 +42,17 @@ pub(in crate::build) async fn run(step: &mut StepRun<'_>, mut hg: Mercurial) -> 
     let branch = branch.filter(|_| !hg.by_folder).unwrap_or_else(|| DEFAULT.to_owned());
 
     let dir = step.workdir(&c.workdir)?;
-    let mut env = environment(step)?;
+    let mut env = environment(step, &dir)?;
     env.insert("HGPLAIN".into(), "1".into());
-    let config = login.map(|login| login.write(step.site.folder)).transpose()?;
+    let config = login.map(|login| {
+        // After what the worker's user has configured.
+        let home = std::env::var("HOME").unwrap_or_default();
+        let own = format!("%include /etc/mercurial/hgrc\n%include {home}/.hgrc\n{}", login.lines_of_hg(&url));
+        Hidden::write(step.site.folder, "hgrc", &own)
+    });
+    let config = config.transpose()?;
     if let Some(config) = &config {
-        env.insert("HGRCPATH".into(), config.0.clone().into());
+        env.insert("HGRCPATH".into(), config.path().into());
     }
     let mut log = step.open_log("stdio", LogKind::Stdio);
     log.header(&format!("update {}\n from {url}\n", dir.display()));
@@ -87,15 +92,11 @@ struct Clone<'a, 'b> {
 impl Clone<'_, '_> {
     /// Gives the full id of what is checked out.
     async fn update(&mut self) -> Flow<String> {
-        let (mut left, pause) = self.hg.checkout.retry.unwrap_or((0, 0));
+        let mut retry = Retry::new(self.hg.checkout.retry);
         loop {
             match self.update_once().await {
-                Err(Halt::Failed(note)) if left > 0 => {
-                    self.tool.log.header(&format!("{note}; trying again in {} s\n", pause as f64 / 1e6));
-                    self.tool.pause(Duration::from_micros(pause)).await?;
-                    left -= 1;
-                }
-                other => return other,
+                Ok(id) => return Ok(id),
+                Err(halt) => retry.after(halt, &mut self.tool).await?,
             }
         }
     }
@@ -213,70 +214,6 @@ fn place(url: &str) -> &str {
     url.strip_prefix("file://").unwrap_or(url).trim_end_matches('/')
 }
 
-/// Name and password of an address.
-struct Login {
-    prefix: String,
-    username: String,
-    password: String,
-}
-
-/// The file with it, removed when the step is over.
-struct Config(PathBuf);
-
-impl Drop for Config {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
-impl Login {
-    /// Takes the password out of an address.
-    fn apart(url: &str) -> (String, Option<Login>) {
-        let Ok(mut parsed) = url::Url::parse(url) else { return (url.to_owned(), None) };
-        let Some(password) = parsed.password().map(decoded) else { return (url.to_owned(), None) };
-        let username = decoded(parsed.username());
-        // Neither fails where there was a password.
-        let _ = parsed.set_password(None);
-        let _ = parsed.set_username("");
-        let bare = parsed.to_string();
-        let prefix = bare.split_once("://").map_or(bare.clone(), |(_, rest)| rest.to_owned());
-        (bare, Some(Login { prefix, username, password }))
-    }
-
-    /// After what the worker's user has configured.
-    fn write(&self, folder: &Path) -> Result<Config, StepError> {
-        let path = folder.join(".tidemill-hgrc");
-        let line = |text: &str| text.replace(['\n', '\r'], "");
-        let home = std::env::var("HOME").unwrap_or_default();
-        let text = format!(
-            "%include /etc/mercurial/hgrc\n%include {home}/.hgrc\n[auth]\ntidemill.prefix = {}\ntidemill.username = {}\n\
-             tidemill.password = {}\ntidemill.schemes = http https\n",
-            line(&self.prefix),
-            line(&self.username),
-            line(&self.password)
-        );
-        let _ = std::fs::remove_file(&path);
-        let written = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        written
-            .and_then(|mut file| file.write_all(text.as_bytes()))
-            .map_err(|e| StepError::Other(format!("cannot write {}: {e}", path.display())))?;
-        Ok(Config(path))
-    }
-}
-
-fn decoded(text: &str) -> String {
-    let mut out = vec![];
-    let bytes = text.as_bytes();
-    let mut at = 0;
-    while at < bytes.len() {
-        let code =
-            text.get(at + 1..at + 3).filter(|_| bytes[at] == b'%').and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        out.push(code.unwrap_or(bytes[at]));
-        at += if code.is_some() { 3 } else { 1 };
-    }
-    String::from_utf8_lossy(&out).into_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -289,17 +226,5 @@ mod tests {
         for bad in ["--config=x", "last(all())", "a b", "x:y", "tip^", "a;b"] {
             assert!(check_revision(bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn a_password_leaves_the_address() {
-        let (url, login) = Login::apart("https://me:p%40ss@h.example/r/x");
-        let login = login.unwrap();
-        assert_eq!(url, "https://h.example/r/x");
-        assert_eq!(
-            (login.prefix.as_str(), login.username.as_str(), login.password.as_str()),
-            ("h.example/r/x", "me", "p@ss")
-        );
-        assert!(Login::apart("ssh://hg@h/x").1.is_none() && Login::apart("/srv/hg").1.is_none());
     }
 }

@@ -14,7 +14,9 @@ use crate::exec::env::{Environment, Layer};
 use crate::exec::run::{self, Launch, Limits};
 use crate::order::Order;
 use crate::steplog::StepLog;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tidemill_model::Results;
@@ -41,6 +43,66 @@ impl From<StepError> for Halt {
 }
 
 pub(super) type Flow<T> = Result<T, Halt>;
+
+/// How often what failed is tried again.
+pub(super) struct Retry {
+    left: u32,
+    pause: Duration,
+}
+
+impl Retry {
+    /// So many times, and the pause between in microseconds, as a step has it.
+    pub fn new(given: Option<(u32, u64)>) -> Retry {
+        let (left, pause) = given.unwrap_or_default();
+        Retry { left, pause: Duration::from_micros(pause) }
+    }
+
+    /// After a failure: returns when it is time for the next try, or gives back
+    /// what trying again does not change.
+    pub async fn after(&mut self, halt: Halt, tool: &mut Tool<'_, '_>) -> Flow<()> {
+        match halt {
+            Halt::Failed(note) if self.left > 0 => {
+                self.left -= 1;
+                tool.log.header(&format!("{note}; trying again in {} s\n", self.pause.as_secs_f64()));
+                tool.pause(self.pause).await
+            }
+            other => Err(other),
+        }
+    }
+}
+
+/// A file in the builder's folder that only this user reads and that goes with
+/// the step: what a program is told that no list of processes is to show. What a
+/// killed worker left is removed before the next build of the folder.
+pub(super) struct Hidden(PathBuf);
+
+impl Hidden {
+    pub fn write(folder: &Path, name: &str, text: &str) -> Result<Hidden, StepError> {
+        let path = folder.join(format!("{}{name}", crate::base::OWN));
+        let written = write_new(&path, text.as_bytes());
+        written.map_err(|e| StepError::Other(format!("cannot write {}: {e}", path.display())))?;
+        Ok(Hidden(path))
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// A new file: what an earlier build left under the name is removed, not followed.
+fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(bytes)
+}
 
 /// Whether a command's output goes to the log, or is for us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,9 +204,17 @@ impl Tool<'_, '_> {
     }
 }
 
-/// The environment of a program that nobody is there to answer.
-pub(super) fn environment(step: &StepRun<'_>) -> Result<Environment, StepError> {
+/// The environment of a program that nobody is there to answer, at work in a
+/// folder: no variable leads git, which also applies patches, to another
+/// repository, and it takes none around the folder for its own.
+pub(super) fn environment(step: &StepRun<'_>, dir: &Path) -> Result<Environment, StepError> {
     let mut env = step.environment(&Layer::new())?;
+    for name in
+        ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE", "GIT_COMMON_DIR"]
+    {
+        env.remove(OsStr::new(name));
+    }
+    env.insert("GIT_CEILING_DIRECTORIES".into(), dir.parent().unwrap_or(dir).into());
     env.insert("SSH_ASKPASS_REQUIRE".into(), "never".into());
     Ok(env)
 }

@@ -9,9 +9,7 @@
 
 use super::{Call, Flow, Halt, Show, Tool};
 use crate::build::step::StepError;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
 use tidemill_model::Patch;
 use tidemill_model::log::Channel;
 use tidemill_model::wire::LogKind;
@@ -41,10 +39,10 @@ impl Tool<'_, '_> {
             return Ok(());
         }
         self.show(&body);
-        let file = self.step.site.folder.join(format!(".tidemill-{}.patch", patch.id));
-        write(&file, &body)
+        let file = self.step.site.folder.join(format!("{}{}.patch", crate::base::OWN, patch.id));
+        super::write_new(&file, &body)
             .map_err(|e| StepError::Other(format!("cannot write the patch to {}: {e}", file.display())))?;
-        let applied = self.apply_file(&file, patch, tree, binaries(&body)).await;
+        let applied = self.apply_file(&file, patch, tree, &body).await;
         let _ = std::fs::remove_file(&file);
         applied
     }
@@ -59,7 +57,7 @@ impl Tool<'_, '_> {
         log.finish();
     }
 
-    async fn apply_file(&mut self, file: &Path, patch: &Patch, tree: Tree, binaries: usize) -> Flow<()> {
+    async fn apply_file(&mut self, file: &Path, patch: &Patch, tree: Tree, body: &[u8]) -> Flow<()> {
         let level = format!("-p{}", patch.level);
         let directory = format!("--directory={}", patch.subdir);
         let path = file.to_string_lossy().into_owned();
@@ -76,14 +74,17 @@ impl Tool<'_, '_> {
         listing.push(&path);
         let ran = self.call(listing, Show::Nothing(LISTED)).await?;
         let names = ran.out.split('\0').filter_map(|entry| entry.splitn(3, '\t').nth(2));
-        if let Some(name) = names.into_iter().find(|name| is_foreign(name)) {
+        // What is copied or renamed stands there by its new name alone.
+        let from = sources(body);
+        let from = from.iter().map(String::as_str).filter(|name| is_foreign(name) || name.contains("//"));
+        if let Some(name) = names.filter(|name| is_foreign(name)).chain(from).next() {
             return Err(Halt::Failed(format!("the patch touches {name:?}, which is no file of the checkout")));
         }
         if ran.out.len() >= LISTED {
             return Err(Halt::Failed("the patch touches too many files".into()));
         }
         // A binary file that is cut off at the end is left out by git, without an error.
-        if ran.out.split('\0').filter(|entry| entry.starts_with("-\t-\t")).count() < binaries {
+        if ran.out.split('\0').filter(|entry| entry.starts_with("-\t-\t")).count() < binaries(body) {
             return Err(Halt::Failed("the patch is cut off in a binary file".into()));
         }
         let mut argv = match tree {
@@ -114,6 +115,43 @@ fn binaries(body: &[u8]) -> usize {
     body.split(|b| *b == b'\n').filter(|line| *line == b"GIT binary patch").count()
 }
 
+/// Files that a patch copies or renames: git reads them wherever they are.
+fn sources(body: &[u8]) -> Vec<String> {
+    let named = |line: &[u8]| {
+        let name = line.strip_prefix(b"copy from ").or(line.strip_prefix(b"rename from "))?;
+        Some(String::from_utf8_lossy(&unquoted(name)).into_owned())
+    };
+    body.split(|b| *b == b'\n').filter_map(named).collect()
+}
+
+/// A name as git writes it: in quotes, with escapes as in C, where it has odd characters.
+fn unquoted(name: &[u8]) -> Vec<u8> {
+    let Some(inner) = name.strip_prefix(b"\"") else { return name.to_owned() };
+    let (mut out, mut at) = (vec![], 0);
+    while let Some(byte) = inner.get(at).filter(|b| **b != b'"') {
+        at += 1;
+        if *byte != b'\\' {
+            out.push(*byte);
+            continue;
+        }
+        let digits: Vec<u8> = inner[at..].iter().take(3).take_while(|b| (b'0'..b'8').contains(b)).copied().collect();
+        match inner.get(at) {
+            Some(_) if !digits.is_empty() => {
+                out.push(digits.iter().fold(0_u8, |all, d| all.wrapping_mul(8).wrapping_add(d - b'0')));
+                at += digits.len();
+            }
+            Some(letter) => {
+                let letters =
+                    [(b'a', 7), (b'b', 8), (b't', b'\t'), (b'n', b'\n'), (b'v', 11), (b'f', 12), (b'r', b'\r')];
+                out.push(letters.iter().find(|(l, _)| l == letter).map_or(*letter, |(_, meant)| *meant));
+                at += 1;
+            }
+            None => {}
+        }
+    }
+    out
+}
+
 /// Whether a patch has no business at this path.
 fn is_foreign(name: &str) -> bool {
     Path::new(name).components().any(|part| match part {
@@ -128,15 +166,6 @@ fn check_subdir(subdir: &str) -> Result<(), String> {
     if bad { Err(format!("the patch is of the folder {subdir:?}, which is none of the checkout")) } else { Ok(()) }
 }
 
-/// A new file: what an earlier build left under the name is removed, not followed.
-fn write(path: &PathBuf, body: &[u8]) -> std::io::Result<()> {
-    match std::fs::remove_file(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
-        _ => {}
-    }
-    std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(body)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,6 +178,8 @@ mod tests {
         for good in ["a", "a/b", ".gitignore", "src/.hgignore", "./x"] {
             assert!(!is_foreign(good), "{good}");
         }
+        let text = b"diff --git a/x b/y\ncopy from ../x\nrename from \"\\056./\\303\\244\\\"\\n\"\n+copy from z\n";
+        assert_eq!(sources(text), ["../x", "../\u{e4}\"\n"]);
         assert!(check_subdir("").is_ok() && check_subdir("a/b").is_ok());
         assert!(check_subdir("..").is_err() && check_subdir("/").is_err() && check_subdir("a\n").is_err());
     }

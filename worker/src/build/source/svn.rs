@@ -6,11 +6,12 @@
 //! input, so that no process list shows it.
 
 use super::check::{check_branch, check_url};
-use super::{Call, Flow, Halt, Ran, SHORT, Show, Tool, environment, finish, folder, patch};
+use super::{Call, Flow, Halt, Ran, Retry, SHORT, Show, Tool, environment, finish, folder, patch};
 use crate::build::step::{Done, StepError, StepRun};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tidemill_lang::plan::{SourceMode, Svn};
+use tidemill_model::repository::Login;
 use tidemill_model::wire::LogKind;
 use tokio::time::Instant;
 
@@ -39,18 +40,24 @@ pub(in crate::build) async fn run(step: &mut StepRun<'_>, mut svn: Svn) -> Resul
     let some = |text: Option<String>| text.filter(|t| !t.is_empty());
     let repourl = if c.repourl.is_empty() { stamp.repository.clone() } else { c.repourl.clone() };
     let branch = some(stamp.branch.clone()).or(c.default_branch.clone());
-    let revision = some(stamp.revision.clone()).filter(|_| !c.always_use_latest);
+    // What was approved of an outsider is this revision, and no newer one.
+    let revision = some(stamp.revision.clone()).filter(|_| !(c.always_use_latest && step.site.claim.trusted));
     branch.as_deref().map_or(Ok(()), check_branch).map_err(StepError::Other)?;
     revision.as_deref().map_or(Ok(()), check_revision).map_err(StepError::Other)?;
     let url = address(&repourl, branch.as_deref());
     check_url(&url, &PROTOCOLS).map_err(StepError::Other)?;
+    let (url, login) = Login::apart(&url);
+    if let Some(login) = login {
+        svn.username.get_or_insert(login.user);
+        svn.password.get_or_insert(login.password);
+    }
 
     let target = step.workdir(&c.workdir)?;
     let dir = match c.mode {
         SourceMode::FullCopy | SourceMode::FullExport => step.workdir(&format!("{BESIDE}/{}", c.workdir))?,
         _ => target.clone(),
     };
-    let env = environment(step)?;
+    let env = environment(step, &target)?;
     let mut log = step.open_log("stdio", LogKind::Stdio);
     log.header(&format!("update {}\n from {url}\n", target.display()));
     let begun = Instant::now();
@@ -101,15 +108,11 @@ struct Checkout<'a, 'b> {
 impl Checkout<'_, '_> {
     /// Gives the revision that is there then.
     async fn update(&mut self) -> Flow<String> {
-        let (mut left, pause) = self.svn.checkout.retry.unwrap_or((0, 0));
+        let mut retry = Retry::new(self.svn.checkout.retry);
         loop {
             match self.update_once().await {
-                Err(Halt::Failed(note)) if left > 0 => {
-                    self.tool.log.header(&format!("{note}; trying again in {} s\n", pause as f64 / 1e6));
-                    self.tool.pause(Duration::from_micros(pause)).await?;
-                    left -= 1;
-                }
-                other => return other,
+                Ok(id) => return Ok(id),
+                Err(halt) => retry.after(halt, &mut self.tool).await?,
             }
         }
     }

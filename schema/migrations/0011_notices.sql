@@ -1,0 +1,135 @@
+-- Notices: who is to be told what, and what became of it.
+--
+-- The planner reads the event stream by a place that is one row for all
+-- notifiers (event_readers) and commits the deliveries with the new place.
+-- A sender claims deliveries under a lease of its own, by destination.
+
+create table destinations (
+    id         bigint generated always as identity primary key,
+    kind       text not null check (kind in ('mail', 'irc', 'http', 'forge')),
+    name       text not null,
+    not_before timestamptz,
+    failures   int not null default 0,
+    error      text,
+    failed_at  timestamptz,
+    unique (kind, name)
+);
+comment on table destinations is
+    'What notices are handed to: a mail relay, an IRC network, a server. Written when one goes down or comes back, never by what is sent.';
+comment on column destinations.name is 'Host and port, or the name of the network.';
+comment on column destinations.not_before is 'It is down: nothing is sent there until then. Null: it takes what comes.';
+
+create table deliveries (
+    id             bigint generated always as identity primary key,
+    -- What is told, by which revision's words.
+    xid            bigint not null,
+    event_id       bigint not null,
+    at             timestamptz not null,
+    reporter       text not null,
+    generator      int not null,
+    moment         text not null check (moment in ('start', 'end', 'buildset', 'request', 'worker', 'test')),
+    revision_id    bigint not null,
+    mode           text not null default '',
+    builder_id     bigint,
+    build_id       bigint,
+    buildset_id    bigint,
+    request_id     bigint,
+    worker_id      bigint,
+    -- To whom.
+    destination_id bigint not null,
+    address        text not null,
+    facts          jsonb not null default '{}',
+    order_key      text,
+    message_id     text not null default gen_random_uuid()::text,
+    -- And what became of it.
+    state          text not null default 'due'
+                   check (state in ('due', 'sending', 'sent', 'parked', 'folded', 'superseded', 'expired')),
+    planned_at     timestamptz not null default tidemill_now(),
+    not_before     timestamptz not null default tidemill_now(),
+    expires_at     timestamptz not null,
+    attempts       int not null default 0,
+    holder         text,
+    held_until     timestamptz,
+    folded_into    bigint,
+    answer         text,
+    ended_at       timestamptz,
+    check ((state = 'sending') = (holder is not null and held_until is not null)),
+    check ((state = 'folded') = (folded_into is not null)),
+    check ((state in ('due', 'sending')) = (ended_at is null))
+) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000);
+comment on table deliveries is
+    'One notice to one address, planned once for each event. No foreign keys: it outlives neither revision nor build, and retention deletes it first.';
+comment on column deliveries.facts is 'What the plan knew and the send needs: the forge''s commit, a channel, why this person.';
+comment on column deliveries.order_key is 'Deliveries with the same key go one after the other in the order of id; null: in any order.';
+comment on column deliveries.message_id is 'The same for every attempt: Message-ID of a mail, webhook-id of a hook.';
+comment on column deliveries.answer is 'What the other side said, or why it was not sent, in a line.';
+-- Told once, whoever plans.
+create unique index deliveries_once on deliveries (xid, event_id, reporter, generator, address, build_id) nulls not distinct;
+create index deliveries_due on deliveries (destination_id, not_before, id) where state = 'due';
+create index deliveries_address on deliveries (destination_id, reporter, address, id) where state = 'due';
+create index deliveries_held on deliveries (held_until) where state = 'sending';
+create index deliveries_order on deliveries (order_key, id) where state in ('due', 'sending') and order_key is not null;
+create index deliveries_folded on deliveries (folded_into) where folded_into is not null;
+create index deliveries_build on deliveries (build_id) where build_id is not null;
+create index deliveries_ended on deliveries (ended_at) where ended_at is not null;
+create index deliveries_parked on deliveries (id) where state = 'parked';
+
+-- Takes deliveries for a sender: of each destination at most so many, the
+-- longest due first, none before an earlier one of the same order, none of a
+-- destination that is down. p_kinds' destinations that are not in p_busy get
+-- p_each; those in it what is free of theirs.
+create function deliveries_claim(p_kinds text[], p_busy bigint[], p_free int[], p_each int, p_most int,
+                                 p_holder text, p_term interval)
+returns setof deliveries
+language sql
+as $$
+    with free as materialized (
+        select d.id, coalesce(b.free, p_each) as free
+          from destinations d
+          left join unnest(p_busy, p_free) b(id, free) on b.id = d.id
+         where d.kind = any(p_kinds) and coalesce(b.free, p_each) > 0
+           and (d.not_before is null or d.not_before <= tidemill_now())
+    ), picked as materialized (
+        select x.id
+          from free f
+         cross join lateral (
+               select q.id
+                 from deliveries q
+                where q.destination_id = f.id and q.state = 'due' and q.not_before <= tidemill_now()
+                  and (q.order_key is null
+                       or not exists (select from deliveries e
+                                       where e.order_key = q.order_key and e.state in ('due', 'sending') and e.id < q.id))
+                order by q.not_before, q.id
+                limit f.free
+                  for no key update skip locked) x
+         limit p_most
+    )
+    update deliveries d
+       set state = 'sending', holder = p_holder, held_until = tidemill_now() + p_term, attempts = d.attempts + 1
+      from picked p
+     where d.id = p.id and d.state = 'due'
+    returning d.*
+$$;
+
+-- Proves links that leave the house in mails; the same for all notifiers and masters.
+alter table cluster add column link_key text not null default gen_random_uuid()::text || gen_random_uuid()::text;
+comment on column cluster.link_key is 'Key of the proofs in links of mails, such as the one that ends them.';
+
+-- Notices that people do not want any more: «unsubscribe» in a mail.
+create table notice_optouts (
+    address    text not null,
+    reporter   text not null,
+    created_at timestamptz not null default tidemill_now(),
+    primary key (address, reporter)
+);
+comment on table notice_optouts is 'Addresses that asked not to be told by a reporter; an empty reporter is all of them.';
+
+-- One connection to an IRC network over all notifiers.
+create table notifier_leases (
+    network    text primary key,
+    holder     text not null,
+    held_until timestamptz not null,
+    state      jsonb not null default '{}'
+);
+comment on table notifier_leases is
+    'Who speaks on a network; another one takes it over when the time is past. state: what the bot keeps, by channel.';

@@ -216,7 +216,8 @@ async fn bare_rate(s: &Setup, batches: usize) -> f64 {
                  select 1, nextval('floor_number'), request_id, 1, 1, 1, 1, '0123456789abcdef0123456789abcdef', 1, 1 from q
                  returning id, token
              ), l as (
-                 insert into floor_lease select id, 1, token, now() + interval '60 seconds' from b
+                 insert into floor_lease (build_id, session_id, token, expires_at, builder_id)
+                 select id, 1, token, now() + interval '60 seconds', 1 from b
              ), e as (
                  insert into floor_event (kind, builder_id, build_id, data)
                  select 'builds.new', 1, id, '{\"number\": 1, \"buildrequestid\": 1}' from b

@@ -58,11 +58,16 @@ pub fn answer() {
 
 /// Names of builders.
 pub fn builders(current: &OsStr) -> Vec<CompletionCandidate> {
-    let names = ask(async |client| {
-        let builders: Vec<Builder> = api::all(&client, "builders", "builders").await?;
-        Ok(builders.into_iter().map(|b| b.name).collect())
-    });
+    let names = ask(async |client| builder_names(&client).await);
     candidates(names, current)
+}
+
+/// All builders by name: lists come in the order of ids.
+async fn builder_names(client: &Client) -> Result<Vec<String>> {
+    let builders: Vec<Builder> = api::all(client, "builders", "builders").await?;
+    let mut names: Vec<String> = builders.into_iter().map(|b| b.name).collect();
+    names.sort();
+    Ok(names)
 }
 
 /// Names of the builders of the project in this folder.
@@ -79,10 +84,7 @@ pub fn builds(current: &OsStr) -> Vec<CompletionCandidate> {
     let names = ask(async |client| {
         let (path, latest) = match &of {
             Some(builder) => (format!("builders/{}/builds", api::segment(builder)), vec![builder.clone()]),
-            None => {
-                let builders: Vec<Builder> = api::all(&client, "builders", "builders").await?;
-                ("builds".to_owned(), builders.into_iter().map(|b| b.name).collect())
-            }
+            None => ("builds".to_owned(), builder_names(&client).await?),
         };
         let newest: Vec<Build> = api::list(&client, &format!("{path}?order=-buildid&limit={BUILDS}"), "builds").await?;
         let latest = latest.into_iter().map(|b| format!("{b}/latest"));

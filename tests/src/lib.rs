@@ -21,4 +21,4 @@ pub use cluster::Cluster;
 pub use pages::Pages;
 pub use played::PlayedWorker;
 pub use repository::Repository;
-pub use wait::wait_until;
+pub use wait::{wait_until, wait_while_it_moves};

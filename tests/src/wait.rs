@@ -37,6 +37,25 @@ where
     }
 }
 
+/// Waits for long work as long as it moves: patience begins anew whenever a look tells something else.
+pub async fn wait_while_it_moves<T, F, Fut>(what: &str, mut look: F) -> T
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<T, String>>,
+{
+    let (mut moved, mut last) = (Instant::now(), String::new());
+    loop {
+        match look().await {
+            Ok(value) => return value,
+            Err(now) if now != last => (moved, last) = (Instant::now(), now),
+            Err(_) if moved.elapsed() > PATIENCE => {
+                panic!("{what}: nothing has moved for {PATIENCE:?}; the last look said: {last}")
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
+
 /// `Ok` if the condition holds, for [`wait_until`].
 pub fn holds(condition: bool, otherwise: impl Display) -> Result<(), String> {
     if condition { Ok(()) } else { Err(otherwise.to_string()) }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tidemill_lang::{Limits, Project};
 use tidemill_master::secret_providers::Providers;
-use tidemill_master::secrets::Secrets;
+use tidemill_service::secrets::Secrets;
 use tidemill_model::revision::Files;
 
 /// The providers of a project file.

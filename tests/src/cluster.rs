@@ -16,6 +16,7 @@ use tidemill_schema::{Db, migrate, workers};
 pub struct Cluster {
     pub masters: Vec<Master>,
     pub workers: Vec<Worker>,
+    pub notifiers: Vec<Process>,
     pub postgres: Postgres,
     pub db: Db,
     pub token: String,
@@ -23,6 +24,8 @@ pub struct Cluster {
     pub master_role: Option<String>,
     /// More of the environment of masters that start after this.
     pub master_env: Vec<(String, String)>,
+    /// The same of notifiers.
+    pub notifier_env: Vec<(String, String)>,
     lease_seconds: u64,
     dir: tempfile::TempDir,
 }
@@ -58,11 +61,13 @@ impl Cluster {
         Cluster {
             masters: Vec::new(),
             workers: Vec::new(),
+            notifiers: Vec::new(),
             postgres,
             db,
             token,
             master_role: None,
             master_env: Vec::new(),
+            notifier_env: Vec::new(),
             lease_seconds,
             dir,
         }
@@ -162,6 +167,47 @@ impl Cluster {
         wait_until("the master to be ready", || async {
             let status = client.get(&url).send().await.map_err(|e| e.to_string())?.status();
             holds(status.is_success(), status)
+        })
+        .await;
+    }
+
+    /// Starts a notifier that sends by these ways (all, if none is named) and waits until it runs.
+    /// It knows the secrets of the masters, and gives up what it holds after a few seconds of silence.
+    pub async fn notifier(&mut self, ways: &[&str]) -> usize {
+        let n = self.notifiers.len();
+        self.notifiers.push(self.notifier_process(n, ways));
+        self.notifier_ready(n).await;
+        n
+    }
+
+    /// Starts notifier `n` again.
+    pub async fn notifier_restart(&mut self, n: usize, ways: &[&str]) {
+        self.notifiers[n] = self.notifier_process(n, ways);
+        self.notifier_ready(n).await;
+    }
+
+    fn notifier_process(&self, n: usize, ways: &[&str]) -> Process {
+        let mut command = Command::new(program("tidemill"));
+        let log = self.dir().join(format!("notifier{n}.log"));
+        // What an earlier one said is not this one's word that it runs.
+        let _ = std::fs::remove_file(&log);
+        command
+            .arg("notify")
+            .args(ways)
+            .env("TIDEMILL_DATABASE_URL", self.postgres.url())
+            .env("TIDEMILL_NOTIFY_SECRETS_DIR", self.dir().join("secrets"))
+            .env("TIDEMILL_NOTIFY_LEASE_SECONDS", "3")
+            .env("TIDEMILL_NOTIFY_LOCAL_ADDRESSES", "true")
+            .env("TIDEMILL_NOTIFY_PUBLIC_URL", "http://ci.example.org")
+            .envs(self.notifier_env.iter().cloned())
+            .envs(self.path().map(|path| ("PATH", path)));
+        Process::start(&format!("notifier{n}"), command, &log)
+    }
+
+    async fn notifier_ready(&self, n: usize) {
+        wait_until("the notifier to run", || async {
+            let said = self.notifiers[n].output();
+            holds(said.contains("notifier is running"), said)
         })
         .await;
     }

@@ -16,6 +16,7 @@ mod logs;
 mod mail;
 mod masters_die;
 mod network;
+mod notices;
 mod numbers;
 mod origin;
 mod policies;

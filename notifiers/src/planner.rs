@@ -78,7 +78,11 @@ async fn page(c: &mut PgConnection, revision: i64, project: &Arc<Project>) -> Re
     }
     let reporters = &project.definition().reporters;
     let subjects: Vec<(&Event, Subject)> = read.events.iter().filter_map(|e| Some((e, Subject::of(e)?))).collect();
-    let facts = gather(c, reporters, &subjects).await?;
+    let mut facts = gather(c, reporters, &subjects).await?;
+    let networks = crate::networks::names(reporters);
+    if !networks.is_empty() && !subjects.is_empty() {
+        facts.places = crate::networks::places(c, &networks).await?;
+    }
     let notices: Vec<(&Event, Vec<plan::Notice>)> =
         subjects.iter().map(|(event, subject)| (*event, plan::notices(reporters, &facts, *subject))).collect();
     let people = People::of(c, project, notices.iter().flat_map(|(_, n)| n)).await?;
@@ -91,6 +95,10 @@ async fn page(c: &mut PgConnection, revision: i64, project: &Arc<Project>) -> Re
     let tests = read.events.iter().filter(|e| e.kind == "notices.test");
     rows.extend(tests.filter_map(|event| plan::tested(event, reporters)));
     let planned = deliveries_insert(c, revision, &rows).await?;
+    let watched = plan::ended_watches(&facts, subjects.iter().map(|(_, s)| *s));
+    if !watched.is_empty() {
+        tidemill_schema::notices::networks::places_told(c, &networks, &watched).await?;
+    }
     reader_advance(c, READER, last.at_cursor).await?;
     Ok(Page { planned, full: read.events.len() as i64 == PAGE, behind: read.more_above_horizon })
 }

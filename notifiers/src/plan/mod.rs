@@ -1,15 +1,18 @@
 //! From an event to who is told: pure, so that it can be tested by tables, and so
 //! that two who plan the same event plan the same.
 //!
-//! [`notices`] asks each reporter's generators. [`recipients`] makes rows of what
+//! [`notices`] asks each reporter's generators, and of IRC what its channels want
+//! to hear. [`recipients`] makes rows of what
 //! they say, once people's names have become addresses.
 
 mod blame;
 mod filter;
+mod irc;
 mod recipients;
 #[cfg(test)]
 mod tests;
 
+pub use irc::{Settled, ended_watches};
 pub use recipients::{Names, planned, tested};
 pub(crate) use recipients::supersedes;
 
@@ -28,6 +31,8 @@ pub struct Facts {
     pub requests: BTreeMap<i64, RequestFacts>,
     /// Names of workers.
     pub workers: BTreeMap<i64, String>,
+    /// What channels and nicks settled, by IRC reporter and folded name.
+    pub places: BTreeMap<String, BTreeMap<String, Settled>>,
 }
 
 /// What an event is about, and its id.
@@ -66,6 +71,8 @@ impl Subject {
 pub enum To {
     /// As the reporter says, whatever it is there.
     Fixed(String),
+    /// A channel or nick, why, and what it hears of in a few words.
+    Place { place: String, why: &'static str, about: String },
     /// Somebody of the changes, and why.
     Person { name: String, why: &'static str },
     /// A commit's status or its pull request.
@@ -103,6 +110,10 @@ pub fn wanted(reporters: &[ReporterDef]) -> tidemill_schema::notices::facts::Wan
 pub fn notices(reporters: &[ReporterDef], facts: &Facts, subject: Subject) -> Vec<Notice> {
     let mut all = vec![];
     for (r, reporter) in reporters.iter().enumerate() {
+        if let ReporterKind::Irc(settings) = &reporter.kind {
+            let notice = irc::notice(&reporter.name, settings, facts, subject);
+            all.extend(notice.map(|notice| Notice { reporter: r, ..notice }));
+        }
         for (g, generator) in reporter.generators.iter().enumerate() {
             let mut said = generated(generator, facts, subject);
             for (notice, build) in &mut said {
@@ -211,7 +222,7 @@ fn mode(generator: &GeneratorDef, build: &BuildFacts) -> Option<&'static str> {
 }
 
 /// What a result is called where no mode chose it.
-fn base(results: Results) -> &'static str {
+pub(crate) fn base(results: Results) -> &'static str {
     match results {
         Results::Success => "passing",
         Results::Warnings => "warnings",
@@ -244,7 +255,7 @@ fn to(
             to.dedup();
             to
         }
-        // It has no generators.
+        // It has no generators: irc.rs plans for it.
         ReporterKind::Irc(_) => vec![],
         // The address is the reporter's own.
         ReporterKind::Http(_) | ReporterKind::Webhook(_) | ReporterKind::Zulip(_) => vec![To::Fixed(String::new())],

@@ -16,13 +16,14 @@ pub trait Names {
 
 /// The rows of a notice, none twice.
 pub fn planned(event: &Event, reporter: &ReporterDef, notice: &Notice, names: &dyn Names) -> Vec<Planned> {
-    let Some((way, destination)) = destination(&reporter.kind) else { return vec![] };
+    let Some((way, destination)) = destination(reporter) else { return vec![] };
     let mut seen = BTreeSet::new();
     let mut rows = vec![];
     for to in &notice.to {
         let (address, facts) = match to {
             To::Fixed(address) if address.is_empty() => (destination.clone(), json!({})),
             To::Fixed(address) => (address.clone(), json!({ "why": "configured" })),
+            To::Place { place, why, about } => (place.clone(), json!({ "why": why, "about": about })),
             To::Person { name, why } => match names.address(&reporter.name, name) {
                 Some(address) => (address, json!({ "why": why, "name": name })),
                 None => continue,
@@ -70,7 +71,7 @@ pub fn planned(event: &Event, reporter: &ReporterDef, notice: &Notice, names: &d
 pub fn tested(event: &Event, reporters: &[ReporterDef]) -> Option<Planned> {
     let said = |key: &str| event.data.get(key).and_then(|v| v.as_str()).filter(|text| !text.is_empty());
     let reporter = reporters.iter().find(|r| Some(r.name.as_str()) == said("reporter"))?;
-    let (way, destination) = destination(&reporter.kind)?;
+    let (way, destination) = destination(reporter)?;
     let own = match &reporter.kind {
         ReporterKind::Mail(mail) => mail.extra_recipients.first().cloned(),
         ReporterKind::Irc(irc) => irc.channels.first().map(|c| c.name.clone()),
@@ -103,17 +104,19 @@ pub fn tested(event: &Event, reporters: &[ReporterDef]) -> Option<Planned> {
 /// What must come one after the other: the beginning and end of a build at an address that hears
 /// both, and what a forge shows of a commit. Mails may overtake each other.
 fn order(way: Way, kind: &ReporterKind, reporter: &str, notice: &Notice, address: &str) -> Option<String> {
+    if way == Way::Irc {
+        return Some(format!("{reporter} {address}"));
+    }
     let build = notice.build.or(notice.request).or(notice.buildset)?;
     match (way, kind) {
-        (Way::Mail, _) => None,
-        (Way::Irc, _) => Some(format!("{reporter} {address}")),
+        (Way::Mail | Way::Irc, _) => None,
         (Way::Http, _) => Some(format!("{reporter} {build}")),
         (Way::Forge, _) => Some(format!("{reporter} {} {address}", notice.builder.unwrap_or_default())),
     }
 }
 
 /// Through what a reporter speaks. None where its address is no address: nothing can be planned.
-pub(crate) fn destination(kind: &ReporterKind) -> Option<(Way, String)> {
+pub(crate) fn destination(reporter: &ReporterDef) -> Option<(Way, String)> {
     use ReporterKind::*;
     let host = |url: &str| {
         let url = url::Url::parse(url).ok()?;
@@ -124,9 +127,10 @@ pub(crate) fn destination(kind: &ReporterKind) -> Option<(Way, String)> {
         SecretText::Text(url) => host(url),
         SecretText::Secret { name } => Some(format!("secret {name}")),
     };
-    Some(match kind {
+    Some(match &reporter.kind {
         Mail(mail) => (Way::Mail, format!("{}:{}", mail.relayhost, mail.port)),
-        Irc(irc) => (Way::Irc, format!("{}:{}", irc.host, irc.port)),
+        // Its one connection, wherever that leads by then.
+        Irc(_) => (Way::Irc, reporter.name.clone()),
         Http(http) => (Way::Http, of_secret(&http.url)?),
         Webhook(hook) => (Way::Http, of_secret(&hook.url)?),
         Zulip(zulip) => (Way::Http, host(&zulip.endpoint)?),

@@ -1,7 +1,7 @@
 //! One delivery: is it still due, what does it say, and how does it go out.
 
 use super::dispatch::Transports;
-use super::{Health, became, mail};
+use super::{Health, became, irc, mail};
 use crate::app::App;
 use crate::outcome::Outcome;
 use crate::render;
@@ -40,9 +40,14 @@ async fn try_deliver(app: &App, transports: &Transports, delivery: &Delivery) ->
     let source = render::Source { reporter: reporter.clone(), project };
     let outcome = match &source.reporter.kind {
         ReporterKind::Mail(settings) => mail::send(app, transports, &source, settings, delivery).await,
+        ReporterKind::Irc(settings) => irc::send(app, &source, settings, delivery).await,
         other => Ok(Outcome::Refused { why: format!("{} is not run yet", other.name()) }),
     };
     Ok(match outcome {
+        // Whether a network can be reached says who holds it.
+        Ok(Outcome::Down { why }) if matches!(source.reporter.kind, ReporterKind::Irc(_)) => {
+            (Became::Down { why }, Health::Unknown)
+        }
         Ok(outcome) => became(outcome, delivery.attempts),
         Err(render::RenderError::Schema(e)) => return Err(e),
         Err(render::RenderError::Broken(why)) => (Became::Parked { why }, Health::Unknown),

@@ -13,8 +13,8 @@ mod recipients;
 mod tests;
 
 pub use irc::{Settled, ended_watches};
-pub use recipients::{Names, planned, tested};
 pub(crate) use recipients::supersedes;
+pub use recipients::{Names, planned, tested};
 
 use std::collections::BTreeMap;
 use tidemill_lang::definition::{GeneratorDef, GeneratorKind, Mode, ReporterDef, ReporterKind};
@@ -128,10 +128,16 @@ pub fn notices(reporters: &[ReporterDef], facts: &Facts, subject: Subject) -> Ve
 }
 
 /// What one generator has to say, with the build that it is about.
-fn generated<'f>(generator: &GeneratorDef, facts: &'f Facts, subject: Subject) -> Vec<(Notice, Option<&'f BuildFacts>)> {
+fn generated<'f>(
+    generator: &GeneratorDef,
+    facts: &'f Facts,
+    subject: Subject,
+) -> Vec<(Notice, Option<&'f BuildFacts>)> {
     use GeneratorKind::*;
     match (subject, generator.kind) {
-        (Subject::BuildStarted(id), Build | BuildStartEnd) if generator.kind == BuildStartEnd || generator.report_new => {
+        (Subject::BuildStarted(id), Build | BuildStartEnd)
+            if generator.kind == BuildStartEnd || generator.report_new =>
+        {
             let build = facts.builds.get(&id).filter(|b| filter::build(generator, b));
             build.map(|b| (of_build(b, Moment::Start, "started"), Some(b))).into_iter().collect()
         }
@@ -142,7 +148,8 @@ fn generated<'f>(generator: &GeneratorDef, facts: &'f Facts, subject: Subject) -
         }
         (Subject::BuildsetEnded(id), Buildset) => {
             let Some(set) = facts.buildsets.get(&id) else { return vec![] };
-            let builds = set.builds.iter().filter_map(|id| facts.builds.get(id)).filter(|b| filter::build(generator, b));
+            let builds =
+                set.builds.iter().filter_map(|id| facts.builds.get(id)).filter(|b| filter::build(generator, b));
             builds.filter_map(|b| Some((of_build(b, Moment::Buildset, mode(generator, b)?), Some(b)))).collect()
         }
         (Subject::BuildsetEnded(id), BuildsetCombined) => {

@@ -140,6 +140,8 @@ async fn accounts_force_and_stop_and_what_a_channel_settled_outlives_the_notifie
     ada.join("#ci").await;
     let mut eve = Person::connect(&server, "eve").await;
     eve.join("#ci").await;
+    tidemill_schema::roles::roles_ensure(&t.db, "ci").await.expect("the owner makes roles");
+    (t.master_role, t.notifier_role) = (Some("ci_master".into()), Some("ci_notifier".into()));
     let m = t.master().await;
     t.configure(m, &project(&t, server.port, r#"authz = {"!": ["ada"]}"#, "")).await;
     t.worker("w1", &t.master_url(m), 2).await;

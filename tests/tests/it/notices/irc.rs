@@ -4,6 +4,7 @@
 use super::{all_ended, states};
 use person::{Person, from};
 use servers::Server;
+use tidemill_notifiers::irc::message::Line;
 use tidemill_tests::{Cluster, Repository, wait::holds, wait_until};
 
 // Shared with the tests of the bot alone.
@@ -92,6 +93,12 @@ async fn a_channel_hears_of_a_problem_and_its_recovery_and_people_may_force_wher
     assert!(told[0].starts_with("build #2 of check: failure (was success) | "), "{told:?}");
     assert!(told[0].ends_with("https://ci.example.org/builders/check/builds/2"), "{told:?}");
     assert!(told[1].starts_with("build #4 of check: success (was failure) | "), "{told:?}");
+
+    // To try it, by any of the reporter's names of places.
+    let asked = t.api(m).post("deliveries/test", serde_json::json!({"reporter": "testnet", "to": "ada"})).await;
+    asked.expect("a test can be asked for");
+    let tried = ada.until("the test", |l| from(l) == "tide" && l.last().contains("this only tries")).await;
+    assert_eq!(tried.param(0), "ada");
 
     // What people write is data.
     t.polled().await;
@@ -246,4 +253,42 @@ async fn a_killed_holder_is_followed_and_a_storm_that_waited_for_it_is_two_lines
     let away = text.split("c[\"services\"]").next().expect("a file").to_owned();
     t.configure(m, &away).await;
     ada.until_after(seen, "the goodbye", |l| l.command == "QUIT" && from(l) == "tidemill").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_holder_that_was_stopped_past_its_lease_says_nothing_when_it_goes_on() {
+    let Some(server) = Server::ngircd("") else { return };
+    let mut t = Cluster::start().await;
+    let mut ada = Person::connect(&server, "ada").await;
+    ada.join("#ci").await;
+    let m = t.master().await;
+    t.configure(m, &project(&t, server.port, r#"notify_events = ["finished"]"#, "")).await;
+    t.worker("w1", &t.master_url(m), 2).await;
+    t.notifier(&["irc"]).await;
+    is_there(&ada, 0).await;
+    t.notifier(&["irc"]).await;
+    good(&t, true);
+    build(&t, 0).await;
+    hears(&ada, "build #1 of check: success").await;
+    all_ended(&t, 1).await;
+
+    let seen = ada.seen();
+    t.notifiers[0].signal(nix::sys::signal::Signal::SIGSTOP);
+    // The nick is not free yet.
+    let other = |l: &Line| l.command == "JOIN" && from(l) != "tide" && from(l).starts_with("tide");
+    let other = from(&ada.until_after(seen, "another one", other).await).to_owned();
+    build(&t, 0).await;
+    all_ended(&t, 2).await;
+    ada.until("the notice", |l| from(l) == other && l.last().contains("build #2 of check: success")).await;
+    t.notifiers[0].signal(nix::sys::signal::Signal::SIGCONT);
+    ada.until_after(seen, "the first one to go", |l| l.command == "QUIT" && from(l) == "tide").await;
+    build(&t, 0).await;
+    all_ended(&t, 3).await;
+    wait_until("the third notice", || async {
+        let heard: Vec<String> = ["tide", &*other].iter().flat_map(|nick| ada.heard_of(nick, "#ci")).collect();
+        let of = |number| heard.iter().filter(|l| l.contains(&format!("build #{number} of check"))).count();
+        holds((of(1), of(2), of(3)) == (1, 1, 1), format!("{heard:?}"))
+    })
+    .await;
+    assert_eq!(ada.heard_of("tide", "#ci").iter().filter(|l| l.contains("#2")).count(), 0, "{:?}", ada.raw());
 }

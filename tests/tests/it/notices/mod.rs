@@ -1,5 +1,6 @@
 //! Notices, from the end of a build to whom it is told.
 
+mod directory;
 mod mail;
 
 use serde_json::Value;

@@ -19,7 +19,7 @@ async fn people_are_found_in_a_directory_which_delays_nobody_else_while_it_is_aw
     let text = format!(
         r#"
 c = {{}}
-c["schedulers"] = [schedulers.SingleBranchScheduler(name = "all", builderNames = ["check"])]
+c["schedulers"] = [schedulers.AnyBranchScheduler(name = "all", builderNames = ["check"])]
 c["builders"] = [util.BuilderConfig(name = "check", collapseRequests = False, workernames = ["*"], factory = util.BuildFactory([
     steps.ShellCommand(command = ["false"]),
 ]))]
@@ -36,8 +36,9 @@ c["services"] = [reporters.MailNotifier(
     t.worker("w1", &t.master_url(m), 1).await;
     t.notifier(&[]).await;
     for author in ["ann", "bob", "cid", "Dora <dora@example.org>"] {
+        // A branch each, so that nobody's builds follow another's.
         let change =
-            json!({ "author": author, "comments": "c", "branch": "main", "revision": author, "repository": "r" });
+            json!({ "author": author, "comments": "c", "branch": author, "revision": author, "repository": "r" });
         t.api(m).post("changes", change).await.expect("the change is taken");
     }
 

@@ -148,12 +148,13 @@ async fn each_destination_has_its_own_room() {
 #[tokio::test]
 async fn notices_of_one_order_go_one_after_the_other_also_when_the_first_has_to_be_tried_again() {
     let t = TestDb::new().await;
-    plan(&t, &[status(1, "commit"), status(2, "commit"), status(3, "other")]).await;
+    let of = |request, status| Planned { request: Some(request), ..status };
+    plan(&t, &[of(1, status(1, "commit")), of(1, status(2, "commit")), status(3, "other")]).await;
     let got = take(&t.db, A, 10).await;
     assert_eq!(got.iter().map(|d| d.address.as_str()).collect::<Vec<_>>(), ["commit", "other"]);
     assert!(take(&t.db, B, 10).await.is_empty());
     let mut c = t.db.pool().acquire().await.unwrap();
-    assert!(overtaken(&mut c, got[0].id, "commit").await.unwrap());
+    assert!(overtaken(&mut c, &got[0], false).await.unwrap());
     let again = Became::Again { why: "busy".into(), after: Duration::from_secs(3600) };
     record(&t, A, got[0].id, again).await;
     assert!(take(&t.db, B, 10).await.is_empty(), "the second waits for the first however long");

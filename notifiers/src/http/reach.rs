@@ -17,6 +17,17 @@ pub fn check(url: &Url, local: bool) -> Result<(), Refused> {
     reach(local).check(url)
 }
 
+/// Why a host that is reached by another program must not be; none if it may, or if nobody knows
+/// it: then that program says so.
+pub async fn refused(host: &str, local: bool) -> Option<String> {
+    let reach = reach(local);
+    if let Ok(address) = host.parse() {
+        return reach.refused(address).map(|why| format!("{host} is {why}"));
+    }
+    let error = reach.resolve(host).await.err()?;
+    error.downcast_ref::<Refused>().map(ToString::to_string)
+}
+
 /// Resolves names, and keeps the addresses that may be reached.
 pub struct Resolver {
     pub local: bool,

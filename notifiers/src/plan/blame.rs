@@ -34,7 +34,8 @@ pub(super) fn people_of_set(blame: &BlameDef, facts: &Facts, buildset: Option<i6
     let builds = set.into_iter().flat_map(|s| &s.builds).filter_map(|id| facts.builds.get(id));
     let mut people: Vec<To> = vec![];
     for to in builds.flat_map(|build| self::people(blame, build)) {
-        let same = |other: &To| matches!((other, &to), (To::Person { name: a, .. }, To::Person { name: b, .. }) if a == b);
+        let same =
+            |other: &To| matches!((other, &to), (To::Person { name: a, .. }, To::Person { name: b, .. }) if a == b);
         if !people.iter().any(same) {
             people.push(to);
         }

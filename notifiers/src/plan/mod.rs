@@ -5,13 +5,15 @@
 //! they say, once people's names have become addresses.
 
 mod blame;
+mod commits;
 mod filter;
+mod order;
 mod recipients;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use order::{Supersedes, supersedes};
 pub use recipients::{Names, planned, tested};
-pub(crate) use recipients::supersedes;
 
 use std::collections::BTreeMap;
 use tidemill_lang::definition::{GeneratorDef, GeneratorKind, Mode, ReporterDef, ReporterKind};
@@ -69,7 +71,7 @@ pub enum To {
     /// Somebody of the changes, and why.
     Person { name: String, why: &'static str },
     /// A commit's status or its pull request.
-    Commit { codebase: String, repository: String, revision: Option<String>, branch: Option<String> },
+    Commit { codebase: String, repository: String, revision: String, branch: Option<String> },
 }
 
 /// A generator has something to say.
@@ -117,10 +119,16 @@ pub fn notices(reporters: &[ReporterDef], facts: &Facts, subject: Subject) -> Ve
 }
 
 /// What one generator has to say, with the build that it is about.
-fn generated<'f>(generator: &GeneratorDef, facts: &'f Facts, subject: Subject) -> Vec<(Notice, Option<&'f BuildFacts>)> {
+fn generated<'f>(
+    generator: &GeneratorDef,
+    facts: &'f Facts,
+    subject: Subject,
+) -> Vec<(Notice, Option<&'f BuildFacts>)> {
     use GeneratorKind::*;
     match (subject, generator.kind) {
-        (Subject::BuildStarted(id), Build | BuildStartEnd) if generator.kind == BuildStartEnd || generator.report_new => {
+        (Subject::BuildStarted(id), Build | BuildStartEnd)
+            if generator.kind == BuildStartEnd || generator.report_new =>
+        {
             let build = facts.builds.get(&id).filter(|b| filter::build(generator, b));
             build.map(|b| (of_build(b, Moment::Start, "started"), Some(b))).into_iter().collect()
         }
@@ -131,7 +139,8 @@ fn generated<'f>(generator: &GeneratorDef, facts: &'f Facts, subject: Subject) -
         }
         (Subject::BuildsetEnded(id), Buildset) => {
             let Some(set) = facts.buildsets.get(&id) else { return vec![] };
-            let builds = set.builds.iter().filter_map(|id| facts.builds.get(id)).filter(|b| filter::build(generator, b));
+            let builds =
+                set.builds.iter().filter_map(|id| facts.builds.get(id)).filter(|b| filter::build(generator, b));
             builds.filter_map(|b| Some((of_build(b, Moment::Buildset, mode(generator, b)?), Some(b)))).collect()
         }
         (Subject::BuildsetEnded(id), BuildsetCombined) => {
@@ -248,23 +257,6 @@ fn to(
         ReporterKind::Irc(_) => vec![],
         // The address is the reporter's own.
         ReporterKind::Http(_) | ReporterKind::Webhook(_) | ReporterKind::Zulip(_) => vec![To::Fixed(String::new())],
-        _ => commits(facts, notice, build),
+        forge => commits::commits(forge, facts, notice, build),
     }
-}
-
-/// The commits that a build is of. Without a revision there is none until the build has found it.
-fn commits(facts: &Facts, notice: &Notice, build: Option<&BuildFacts>) -> Vec<To> {
-    let of_set = || notice.buildset.and_then(|id| facts.buildsets.get(&id)).map(|s| s.stamps.as_slice());
-    let of_request = || notice.request.and_then(|id| facts.requests.get(&id)).map(|r| r.stamps.as_slice());
-    let stamps = build.map(|b| b.stamps.as_slice()).or_else(of_request).or_else(of_set).unwrap_or_default();
-    let known = stamps.iter().filter(|s| !s.repository.is_empty());
-    known
-        .filter(|s| s.revision.is_some() || notice.moment == Moment::End)
-        .map(|s| To::Commit {
-            codebase: s.codebase.clone(),
-            repository: s.repository.clone(),
-            revision: s.revision.clone(),
-            branch: s.branch.clone(),
-        })
-        .collect()
 }

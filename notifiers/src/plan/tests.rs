@@ -1,9 +1,9 @@
 //! Tables of who is told what.
 
 use super::*;
+use Results::*;
 use tidemill_lang::definition::{BlameDef, BlameWhen, MailDef, MailTls, Verify};
 use tidemill_model::SourceStamp;
-use Results::*;
 
 fn mail(generators: Vec<GeneratorDef>) -> ReporterDef {
     let settings = MailDef {
@@ -150,7 +150,13 @@ fn filters_take_builders_tags_schedulers_and_branches() {
 
 #[test]
 fn a_set_is_told_when_it_is_done_each_build_by_itself_or_all_as_one() {
-    let set = BuildsetFacts { buildset: 5, results: Some(Failure), scheduler: "main".into(), stamps: vec![], builds: vec![1, 2] };
+    let set = BuildsetFacts {
+        buildset: 5,
+        results: Some(Failure),
+        scheduler: "main".into(),
+        stamps: vec![],
+        builds: vec![1, 2],
+    };
     let good = BuildFacts { build: 2, authors: vec!["bob".into()], ..build(Success, &[], Some(Success)) };
     let facts = Facts {
         builds: BTreeMap::from([(1, build(Failure, &[], Some(Success))), (2, good)]),
@@ -160,7 +166,10 @@ fn a_set_is_told_when_it_is_done_each_build_by_itself_or_all_as_one() {
     let each = GeneratorDef { kind: GeneratorKind::Buildset, ..generator(&[Mode::Failing]) };
     let all = GeneratorDef::new(GeneratorKind::BuildsetCombined);
     let told = notices(&[mail(vec![each, all])], &facts, Subject::BuildsetEnded(5));
-    assert_eq!(told.iter().map(|n| (n.generator, n.build, n.buildset)).collect::<Vec<_>>(), [(0, Some(1), Some(0)), (1, None, Some(5))]);
+    assert_eq!(
+        told.iter().map(|n| (n.generator, n.build, n.buildset)).collect::<Vec<_>>(),
+        [(0, Some(1), Some(0)), (1, None, Some(5))]
+    );
     assert_eq!(people(&told[1]), ["ann", "olga"], "bob's build was good");
 }
 

@@ -5,9 +5,14 @@
 //! became of them many at a time. A destination that is down is left alone as a
 //! whole; one that is slow keeps its own room and nobody else's.
 
+mod commit;
 mod dispatch;
+mod forge;
+mod gerrit;
+mod http;
 mod mail;
 mod one;
+mod written;
 
 use crate::app::App;
 use crate::outcome::Outcome;

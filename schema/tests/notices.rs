@@ -192,7 +192,11 @@ async fn a_destination_that_is_down_is_left_alone_and_its_notices_spend_no_attem
     for _ in 0..3 {
         run_tx!(t.db, "test", |c| destination_down(c, mail.destination, "refused").await).unwrap();
     }
-    assert_eq!(scalar::<i32>(&t, "select failures from destinations where kind = 'mail'").await, 1, "one failure for all");
+    assert_eq!(
+        scalar::<i32>(&t, "select failures from destinations where kind = 'mail'").await,
+        1,
+        "one failure for all"
+    );
     record(&t, A, mail.id, Became::Down { why: "refused".into() }).await;
     assert!(take(&t.db, A, 10).await.is_empty());
     let mut c = t.db.pool().acquire().await.unwrap();
@@ -243,13 +247,18 @@ async fn gathered_notices_are_due_together() {
 #[tokio::test]
 async fn what_is_too_old_is_not_told_and_can_be_asked_for() {
     let t = TestDb::new().await;
-    let old = Planned { at: OffsetDateTime::now_utc() - Duration::from_secs(7200), max_age_us: 1_000_000, ..mail(1, "a@x") };
+    let old =
+        Planned { at: OffsetDateTime::now_utc() - Duration::from_secs(7200), max_age_us: 1_000_000, ..mail(1, "a@x") };
     assert_eq!(plan(&t, &[old, mail(2, "a@x")]).await, 1);
     assert_eq!(states(&t).await, ["expired", "due"]);
-    let ids: Vec<i64> = sqlx::query_scalar("select id from deliveries order by id").fetch_all(t.db.pool()).await.unwrap();
+    let ids: Vec<i64> =
+        sqlx::query_scalar("select id from deliveries order by id").fetch_all(t.db.pool()).await.unwrap();
     let got = take(&t.db, A, 10).await.remove(0);
     record(&t, A, got.id, Became::Parked { why: "550 no such user\r\nBcc: x".into() }).await;
-    assert_eq!(scalar::<String>(&t, "select answer from deliveries where state = 'parked'").await, "550 no such user  Bcc: x");
+    assert_eq!(
+        scalar::<String>(&t, "select answer from deliveries where state = 'parked'").await,
+        "550 no such user  Bcc: x"
+    );
     let all = run_tx!(t.db, "test", |c| deliveries_retry(c, None).await).unwrap();
     assert_eq!(all.due, [ids[1]]);
     let named = run_tx!(t.db, "test", |c| deliveries_retry(c, Some(&ids)).await).unwrap();
@@ -273,7 +282,7 @@ async fn build(t: &TestDb, session: tidemill_model::SessionId, poll: u64, author
         revision: change.revision.clone(),
         ..SourceStamp::default()
     };
-    let id = run_tx!(t.db, "test", |c| changes_insert(c, &[change.clone()], None).await).unwrap()[0];
+    let id = run_tx!(t.db, "test", |c| changes_insert(c, std::slice::from_ref(&change), None).await).unwrap()[0];
     let mut set = NewBuildset {
         reason: "test".into(),
         sourcestamps: vec![stamp],

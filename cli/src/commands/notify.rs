@@ -57,7 +57,9 @@ pub enum NotifyCommand {
 
 /// Send a notice that only tries whether it arrives, and wait for the answer.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  tidemill notify test MailNotifier --to me@example.org\n  tidemill notify test irc --to '#builds'")]
+#[command(
+    after_help = "Examples:\n  tidemill notify test MailNotifier --to me@example.org\n  tidemill notify test irc --to '#builds'"
+)]
 pub struct Test {
     /// Name of the reporter in the project file
     #[arg(value_name = "REPORTER")]
@@ -74,7 +76,9 @@ pub struct Test {
 
 /// List notices: to whom, when, with which answer.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  tidemill notify deliveries\n  tidemill notify deliveries --failed --json\n  tidemill notify deliveries --reporter MailNotifier --limit 20")]
+#[command(
+    after_help = "Examples:\n  tidemill notify deliveries\n  tidemill notify deliveries --failed --json\n  tidemill notify deliveries --reporter MailNotifier --limit 20"
+)]
 pub struct Deliveries {
     /// Those that were given up or grew too old
     #[arg(long)]
@@ -227,8 +231,9 @@ async fn retry(args: Retry, out: Output) -> Result<Exit> {
     if left.is_empty() {
         return Ok(Exit::Success);
     }
-    Err(Failure::new(Exit::Failure, format!("left as they are: {}", left.join(", ")))
-        .hint("only notices that were given up or grew too old are sent again: see `tidemill notify deliveries --failed`"))
+    Err(Failure::new(Exit::Failure, format!("left as they are: {}", left.join(", "))).hint(
+        "only notices that were given up or grew too old are sent again: see `tidemill notify deliveries --failed`",
+    ))
 }
 
 fn row(d: &Value) -> Vec<String> {
@@ -237,5 +242,12 @@ fn row(d: &Value) -> Vec<String> {
         Some(build) => format!("build {build} {}", text("mode")),
         None => format!("{} {}", text("moment"), text("mode")),
     };
-    vec![d["deliveryid"].to_string(), text("state"), text("reporter"), text("address"), about.trim().to_owned(), text("answer")]
+    vec![
+        d["deliveryid"].to_string(),
+        text("state"),
+        text("reporter"),
+        text("address"),
+        about.trim().to_owned(),
+        text("answer"),
+    ]
 }

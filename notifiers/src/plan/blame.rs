@@ -18,7 +18,7 @@ pub(super) fn people(blame: &BlameDef, build: &BuildFacts) -> Vec<To> {
     let mut people: Vec<To> = build.owners.iter().map(|name| person(name, "owner")).collect();
     let authors = match blame.when {
         BlameWhen::Always => true,
-        BlameWhen::Turn => turned_bad(build) && !blame.mute_flaky.is_some_and(|n| turns(build) >= n),
+        BlameWhen::Turn => turned_bad(build) && blame.mute_flaky.is_none_or(|n| turns(build) < n),
         BlameWhen::Never => false,
     };
     if authors {

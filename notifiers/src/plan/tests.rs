@@ -75,7 +75,8 @@ fn people(notice: &Notice) -> Vec<&str> {
 
 #[test]
 fn modes_choose_ends_by_their_result_and_by_what_was_before() {
-    let table: &[(&[Mode], Results, &[Results], Option<&str>)] = &[
+    type Row<'a> = (&'a [Mode], Results, &'a [Results], Option<&'a str>);
+    let table: &[Row<'_>] = &[
         (&[Mode::Failing], Failure, &[Failure], Some("failing")),
         (&[Mode::Failing], Success, &[Failure], None),
         (&[Mode::Passing, Mode::Warnings], Warnings, &[], Some("warnings")),

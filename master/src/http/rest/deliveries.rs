@@ -103,7 +103,10 @@ async fn test(State(app): State<App>, who: Who, Body(test): Body<Test>) -> Resul
     if !reporters.iter().any(|r| r.name == test.reporter) {
         let names: Vec<&str> = reporters.iter().map(|r| r.name.as_str()).collect();
         let there = if names.is_empty() { "none".into() } else { names.join(", ") };
-        return Err(ApiError::field("reporter", format!("the active configuration has no such reporter; it has {there}")));
+        return Err(ApiError::field(
+            "reporter",
+            format!("the active configuration has no such reporter; it has {there}"),
+        ));
     }
     let id = run_tx!(app.people, "notices.test", |c| {
         people::test_notice(c, &test.reporter, test.to.as_deref(), &who.name).await

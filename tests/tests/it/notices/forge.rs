@@ -10,21 +10,28 @@ use tidemill_tests::{Cluster, wait_until};
 
 const SHA: &str = "6dcb09b5b57875f334f61aebed695e2e4193db5e";
 
-fn project(services: &str) -> String {
+/// Two builders, whose builds wait until there is the file `go`.
+fn project(t: &Cluster, services: &str) -> String {
+    let go = t.dir().join("go").display().to_string();
     format!(
         r#"
+go = {go:?}
 c = {{"buildbotURL": "https://ci.example.org/"}}
 c["www"] = {{"change_hook_dialects": {{"base": True}}}}
 c["schedulers"] = [schedulers.AnyBranchScheduler(name = "all", builderNames = ["good", "bad"])]
 def builder(name, line):
     return util.BuilderConfig(name = name, workernames = ["*"], factory = util.BuildFactory([
-        steps.ShellCommand(name = "run", command = ["sh", "-c", line]),
+        steps.ShellCommand(name = "run", command = ["sh", "-c", "until [ -e %s ]; do sleep 0.05; done; %s" % (go, line)]),
         steps.SetProperty(property = "tests_failed", value = "3"),
     ]))
 c["builders"] = [builder("good", "true"), builder("bad", "exit 1")]
 c["services"] = [{services}]
 "#
     )
+}
+
+fn go(t: &Cluster) {
+    std::fs::write(t.dir().join("go"), "").unwrap();
 }
 
 /// Waits until so many deliveries are planned, of whatever state.
@@ -66,7 +73,7 @@ async fn each_forge_is_told_of_a_commit_from_the_request_to_its_end() {
     reporters.GerritVerifyStatusPush("{url}/gerrit", ("ci", util.Secret("gerrit")), category = "check"),
 "#
     );
-    t.configure(m, &project(&services)).await;
+    t.configure(m, &project(&t, &services)).await;
     t.notifier(&["forge"]).await;
     let about = json!({
         "repository": "https://forge.example.org/octocat/hello.git", "revision": SHA, "branch": "refs/pull/17/merge",
@@ -78,7 +85,17 @@ async fn each_forge_is_told_of_a_commit_from_the_request_to_its_end() {
         server.wait_for(place, count).await;
     }
     t.worker("w", &t.master_url(m), 2).await;
-    // Of each build: 6 with a start and an end, 1 of old, 2 comments; and the requests.
+    // All but the comments tell that it begins.
+    wait_until("the beginnings to be told", || async {
+        let told: i64 = sqlx::query_scalar("select count(*) from deliveries where moment = 'start' and state = 'sent'")
+            .fetch_one(t.db.pool())
+            .await
+            .map_err(|e| e.to_string())?;
+        holds(told == 14, told)
+    })
+    .await;
+    go(&t);
+    // Of each build: five requests, seven with a beginning and an end, two comments.
     let deliveries = all_ended(&t, 2 * (5 + 7 * 2 + 2)).await;
     assert_eq!(states(&deliveries), "42 sent", "{deliveries:#?}");
 
@@ -162,11 +179,12 @@ async fn statuses_of_one_name_arrive_in_order_though_the_forge_is_busy_and_then_
             endDescription = util.Interpolate("end %(prop:buildername)s"))"#,
         server.url
     );
-    t.configure(m, &project(&services)).await;
+    t.configure(m, &project(&t, &services)).await;
     t.notifier(&["forge"]).await;
     t.notifier(&["forge"]).await;
     change(&t, m, json!({"repository": "git@github.com:octocat/hello.git", "revision": SHA, "branch": "main"})).await;
     server.wait_for("/api/", 1).await;
+    go(&t);
     t.worker("w", &t.master_url(m), 1).await;
     planned(&t, "end", 2).await;
     assert!(server.asked().iter().all(|a| a.status == 503));
@@ -193,12 +211,23 @@ async fn statuses_of_one_name_arrive_in_order_though_the_forge_is_busy_and_then_
 
     // What was refused and is sent again by hand does not undo what came after it.
     picky.store(true, Ordering::SeqCst);
+    std::fs::remove_file(t.dir().join("go")).unwrap();
     change(
         &t,
         m,
         json!({"repository": "https://github.com/octocat/hello", "revision": SHA.replace('6', "7"), "branch": "main"}),
     )
     .await;
+    planned(&t, "start", 3).await;
+    wait_until("something to be refused", || async {
+        let parked: i64 = sqlx::query_scalar("select count(*) from deliveries where state = 'parked'")
+            .fetch_one(t.db.pool())
+            .await
+            .map_err(|e| e.to_string())?;
+        holds(parked > 0, parked)
+    })
+    .await;
+    go(&t);
     let then = all_ended(&t, 12).await;
     assert!(then.iter().any(|d| d["state"] == "parked"), "{then:#?}");
     picky.store(false, Ordering::SeqCst);
@@ -216,9 +245,10 @@ async fn a_build_that_finds_its_own_revision_is_told_at_its_end_and_a_test_sets_
     t.secret("hub", "geheim");
     let m = t.master().await;
     let services = format!("reporters.GitHubStatusPush(util.Secret(\"hub\"), baseURL = \"{}/api\")", server.url);
-    let text =
-        project(&services).replace("\"tests_failed\", value = \"3\"", &format!("\"got_revision\", value = {SHA:?}"));
+    let text = project(&t, &services)
+        .replace("\"tests_failed\", value = \"3\"", &format!("\"got_revision\", value = {SHA:?}"));
     t.configure(m, &text).await;
+    go(&t);
     t.worker("w", &t.master_url(m), 1).await;
     t.notifier(&["forge"]).await;
     let found = t
@@ -273,7 +303,8 @@ async fn gerrit_hears_by_ssh_what_the_projects_functions_vote() {
     summaryCB = lambda builds, result, master, arg: {
         "message": ", ".join(["%s %s" % (b["name"], b["resultText"]) for b in builds]), "labels": {"Verified": 1 if result == SUCCESS else -1}},
 )"#;
-    t.configure(m, &project(services)).await;
+    t.configure(m, &project(&t, services)).await;
+    go(&t);
     t.worker("w", &t.master_url(m), 1).await;
     t.notifier(&["forge"]).await;
     let about = json!({"repository": "p/q", "project": "p/q", "revision": SHA, "branch": "refs/changes/34/1234/2",

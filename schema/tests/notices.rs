@@ -169,6 +169,27 @@ async fn notices_of_one_order_go_one_after_the_other_also_when_the_first_has_to_
 }
 
 #[tokio::test]
+async fn a_status_is_old_news_when_a_later_one_of_its_request_waits_or_one_of_its_name_was_sent() {
+    let t = TestDb::new().await;
+    let of = |event, key: &str, request| Planned { request: Some(request), ..status(event, key) };
+    plan(&t, &[of(1, "name", 1), of(2, "name", 2), of(3, "other", 3)]).await;
+    let first = take(&t.db, A, 10).await.into_iter().find(|d| d.order_key.as_deref() == Some("name")).unwrap();
+    let mut c = t.db.pool().acquire().await.unwrap();
+    for one in [false, true] {
+        assert!(!overtaken(&mut c, &first, one).await.unwrap(), "another request's waits, and may come to nothing");
+    }
+    record(&t, A, first.id, Became::Parked { why: "no".into() }).await;
+    let second = take(&t.db, A, 10).await.remove(0);
+    record(&t, A, second.id, sent()).await;
+    // Somebody sends the first again.
+    assert!(overtaken(&mut c, &first, true).await.unwrap());
+    assert!(!overtaken(&mut c, &first, false).await.unwrap(), "it may have had another name");
+    assert!(!overtaken(&mut c, &second, true).await.unwrap());
+    drop(c);
+    t.drop().await;
+}
+
+#[tokio::test]
 async fn what_a_sender_lost_is_due_again_under_the_same_message_id_and_the_lost_one_cannot_record_it() {
     let t = TestDb::new().await;
     plan(&t, &[mail(1, "ann@x")]).await;
@@ -318,6 +339,15 @@ async fn facts_know_what_was_before_and_who_changed_what_since_it_was_good() {
     assert_eq!(of(bad).owners, ["olga"]);
     assert_eq!(of(worse).line_verdict, Some(Results::Failure));
     assert_eq!(of(worse).history, [Some(Results::Failure), Some(Results::Exception), Some(Results::Success)]);
+    // What steps set while it ran counts too.
+    sqlx::query("insert into build_properties values ($1, 'owners', '[\"pia\", \"ron\"]', 's'), ($1, 'got_revision', '{\"a\": \"a1\"}', 's')")
+        .bind(bad)
+        .execute(t.db.pool())
+        .await
+        .unwrap();
+    let found = facts::builds(&mut c, &[bad], wanted).await.unwrap().remove(0);
+    assert_eq!(found.owners, ["olga", "pia", "ron"]);
+    assert_eq!((found.got_revision("a"), found.got_revision("b")), (Some("a1"), None));
     let plain = facts::builds(&mut c, &[bad], Facts::default()).await.unwrap().remove(0);
     assert!(plain.authors.is_empty() && plain.line_verdict.is_none());
     let wants = content::Wants { properties: true, steps: true, logs: true };
@@ -326,6 +356,7 @@ async fn facts_know_what_was_before_and_who_changed_what_since_it_was_good() {
     assert_eq!(document["prev_build"]["results"], 4);
     assert_eq!(document["changes"].as_array().unwrap().len(), 2);
     assert_eq!(document["properties"]["owner"], json!(["olga", "test"]));
+    assert_eq!(document["properties"]["owners"], json!([["pia", "ron"], "s"]));
     drop(c);
     t.drop().await;
 }

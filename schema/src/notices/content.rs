@@ -31,7 +31,7 @@ pub async fn build(c: &mut PgConnection, id: i64, wants: Wants) -> Result<Value>
                                 from builds p where p.builder_id = b.builder_id and p.number < b.number
                                  and (p.results is null or p.results <> 5) order by p.number desc limit 1),
                'properties', case when $2 then build_started_with(b.id)
-                   || coalesce((select jsonb_object_agg(e.name, e.value) from build_properties e where e.build_id = b.id), '{}')
+                   || coalesce((select jsonb_object_agg(e.name, jsonb_build_array(e.value, e.source)) from build_properties e where e.build_id = b.id), '{}')
                    end,
                'steps', case when $3 then coalesce((select jsonb_agg(jsonb_build_object(
                         'number', t.number, 'name', t.name, 'state_string', t.state_string, 'results', t.results,

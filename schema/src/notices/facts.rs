@@ -85,7 +85,7 @@ pub async fn builds(c: &mut PgConnection, ids: &[i64], wanted: Wanted) -> Result
                   l.previous as "previous?", l.verdict as "verdict?",
                   coalesce(w.authors, '{}') as "authors!: Vec<String>",
                   coalesce(o.owners, '{}') as "owners!: Vec<String>",
-                  (select p.value -> 0 from build_properties p
+                  (select p.value from build_properties p
                     where p.build_id = b.id and p.name = 'got_revision') as got_revision
              from unnest($1::bigint[]) x(id)
              join builds b on b.id = x.id
@@ -111,7 +111,7 @@ pub async fn builds(c: &mut PgConnection, ids: &[i64], wanted: Wanted) -> Result
                     from (select v.value -> 0 as owner
                             from jsonb_each(s.properties) v where v.key in ('owner', 'owners')
                            union all
-                          select p.value -> 0 from build_properties p
+                          select p.value from build_properties p
                            where p.build_id = b.id and p.name in ('owner', 'owners')) v
                    cross join lateral jsonb_array_elements_text(
                         case jsonb_typeof(v.owner) when 'array' then v.owner else jsonb_build_array(v.owner) end) e(owner)

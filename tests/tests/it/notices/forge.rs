@@ -21,8 +21,8 @@ c["www"] = {{"change_hook_dialects": {{"base": True}}}}
 c["schedulers"] = [schedulers.AnyBranchScheduler(name = "all", builderNames = ["good", "bad"])]
 def builder(name, line):
     return util.BuilderConfig(name = name, workernames = ["*"], factory = util.BuildFactory([
-        steps.ShellCommand(name = "run", command = ["sh", "-c", "until [ -e %s ]; do sleep 0.05; done; %s" % (go, line)]),
         steps.SetProperty(property = "tests_failed", value = "3"),
+        steps.ShellCommand(name = "run", command = ["sh", "-c", "until [ -e %s ]; do sleep 0.05; done; %s" % (go, line)]),
     ]))
 c["builders"] = [builder("good", "true"), builder("bad", "exit 1")]
 c["services"] = [{services}]

@@ -42,3 +42,20 @@ impl reqwest::dns::Resolve for Resolver {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_another_program_may_not_reach_is_known_before_it_is_started() {
+        for (host, local) in [("127.0.0.1", false), ("localhost", false), ("::1", false), ("169.254.169.254", true)] {
+            let why = refused(host, local).await;
+            assert!(why.as_ref().is_some_and(|why| why.starts_with(host)), "{host}: {why:?}");
+        }
+        for (host, local) in [("127.0.0.1", true), ("localhost", true), ("nowhere.invalid", false), ("10.1.2.3", false)]
+        {
+            assert_eq!(refused(host, local).await, None, "{host}");
+        }
+    }
+}

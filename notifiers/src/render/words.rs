@@ -39,6 +39,7 @@ pub fn line(doc: &Value) -> String {
         return "a test".into();
     }
     match doc["build"]["results"].as_i64() {
+        None if doc["request"].is_object() && doc["mode"] == "cancelled" => "cancelled before it was built".into(),
         None if doc["request"].is_object() => "waits to be built".into(),
         None => "build started".into(),
         Some(_) => {

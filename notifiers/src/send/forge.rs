@@ -7,6 +7,7 @@ use super::written::{lacking, nothing, unsaid, written};
 use crate::app::App;
 use crate::forge::{Details, Facts, Forge, Kind, Stage};
 use crate::http::{Auth, Client};
+use crate::message::Body;
 use crate::outcome::Outcome;
 use crate::render::context::{results, text};
 use crate::render::{self, RenderError, Source, words};
@@ -18,6 +19,8 @@ use tidemill_model::Results;
 use tidemill_schema::notices::Moment;
 use tidemill_schema::notices::send::{Delivery, Told};
 
+/// What a reporter says of requests where its file says nothing.
+const PENDING: &str = "Build pending.";
 /// What a status that only tries a reporter is called.
 const TEST: &str = "tidemill/test";
 
@@ -184,6 +187,10 @@ async fn said(app: &App, source: &Source, told: &Told, of: Kind) -> Result<Resul
         return Ok(Err(nothing("the build is not of a change of Gerrit")));
     }
     let (description, text_of) = match &written.body {
+        // The kind's own word for a request is that of one that waits.
+        Some(Body::Plain(text)) if text == PENDING && told.mode == "cancelled" => {
+            (words::line(document), String::new())
+        }
         Some(body) => (body.plain(), body.plain()),
         None if comments => (String::new(), words::comment(document)),
         None => (words::line(document), String::new()),

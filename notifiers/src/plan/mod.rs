@@ -13,7 +13,7 @@ mod recipients;
 mod tests;
 
 pub(crate) use order::{Supersedes, supersedes};
-pub use recipients::{Names, planned, tested};
+pub use recipients::{Found, Names, planned, tested};
 
 use std::collections::BTreeMap;
 use tidemill_lang::definition::{GeneratorDef, GeneratorKind, Mode, ReporterDef, ReporterKind};
@@ -30,6 +30,8 @@ pub struct Facts {
     pub requests: BTreeMap<i64, RequestFacts>,
     /// Names of workers.
     pub workers: BTreeMap<i64, String>,
+    /// Mailboxes that the project names for a worker that stays away.
+    pub notify_on_missing: BTreeMap<i64, Vec<String>>,
 }
 
 /// What an event is about, and its id.
@@ -243,6 +245,15 @@ fn to(
     match &reporter.kind {
         ReporterKind::Mail(mail) => {
             let mut to: Vec<To> = mail.extra_recipients.iter().cloned().map(To::Fixed).collect();
+            to.extend(
+                notice
+                    .worker
+                    .and_then(|id| facts.notify_on_missing.get(&id))
+                    .into_iter()
+                    .flatten()
+                    .cloned()
+                    .map(To::Fixed),
+            );
             if mail.send_to_interested_users && notice.moment != Moment::Start {
                 to.extend(match build {
                     Some(build) => blame::people(&generator.blame, build),

@@ -12,6 +12,7 @@ mod gerrit;
 mod http;
 mod mail;
 mod one;
+mod person;
 mod written;
 
 use crate::app::App;

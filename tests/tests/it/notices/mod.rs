@@ -1,5 +1,6 @@
 //! Notices, from the end of a build to whom it is told.
 
+mod directory;
 mod forge;
 mod http;
 mod mail;

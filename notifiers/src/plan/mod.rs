@@ -5,12 +5,14 @@
 //! they say, once people's names have become addresses.
 
 mod blame;
+mod commits;
 mod filter;
+mod order;
 mod recipients;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use recipients::supersedes;
+pub(crate) use order::{Supersedes, supersedes};
 pub use recipients::{Found, Names, planned, tested};
 
 use std::collections::BTreeMap;
@@ -71,7 +73,7 @@ pub enum To {
     /// Somebody of the changes, and why.
     Person { name: String, why: &'static str },
     /// A commit's status or its pull request.
-    Commit { codebase: String, repository: String, revision: Option<String>, branch: Option<String> },
+    Commit { codebase: String, repository: String, revision: String, branch: Option<String> },
 }
 
 /// A generator has something to say.
@@ -266,23 +268,6 @@ fn to(
         ReporterKind::Irc(_) => vec![],
         // The address is the reporter's own.
         ReporterKind::Http(_) | ReporterKind::Webhook(_) | ReporterKind::Zulip(_) => vec![To::Fixed(String::new())],
-        _ => commits(facts, notice, build),
+        forge => commits::commits(forge, facts, notice, build),
     }
-}
-
-/// The commits that a build is of. Without a revision there is none until the build has found it.
-fn commits(facts: &Facts, notice: &Notice, build: Option<&BuildFacts>) -> Vec<To> {
-    let of_set = || notice.buildset.and_then(|id| facts.buildsets.get(&id)).map(|s| s.stamps.as_slice());
-    let of_request = || notice.request.and_then(|id| facts.requests.get(&id)).map(|r| r.stamps.as_slice());
-    let stamps = build.map(|b| b.stamps.as_slice()).or_else(of_request).or_else(of_set).unwrap_or_default();
-    let known = stamps.iter().filter(|s| !s.repository.is_empty());
-    known
-        .filter(|s| s.revision.is_some() || notice.moment == Moment::End)
-        .map(|s| To::Commit {
-            codebase: s.codebase.clone(),
-            repository: s.repository.clone(),
-            revision: s.revision.clone(),
-            branch: s.branch.clone(),
-        })
-        .collect()
 }

@@ -293,12 +293,19 @@ pub async fn deliveries_folded(c: &mut PgConnection, leader: i64) -> Result<Vec<
         .collect())
 }
 
-/// Whether a later delivery of the same order waits: then this one is old news.
-pub async fn overtaken(c: &mut PgConnection, id: i64, order_key: &str) -> Result<bool> {
+/// Whether a status is old news: a later one of the same order and request waits, or was sent, as
+/// when this one was given up and is tried again by hand. `one`: all of this order is one status,
+/// and then one of a later request that was sent counts too.
+pub async fn overtaken(c: &mut PgConnection, delivery: &Delivery, one: bool) -> Result<bool> {
     Ok(sqlx::query_scalar!(
-        r#"select exists (select from deliveries where order_key = $2 and state = 'due' and id > $1) as "x!""#,
-        id,
-        order_key
+        r#"select exists (select from deliveries
+                           where order_key = $2 and state = 'due' and id > $1 and request_id = $3)
+               or exists (select from deliveries
+                           where order_key = $2 and state = 'sent' and id > $1 and ($4 or request_id = $3)) as "x!""#,
+        delivery.id,
+        delivery.order_key.as_deref(),
+        delivery.told.request,
+        one
     )
     .fetch_one(c)
     .await?)

@@ -43,6 +43,7 @@ pub async fn run(settings: Settings, life: Lifecycle) -> Result<(), tidemill_sch
     let db = Db::connect(&settings.database_url, settings.max_connections).await?;
     tidemill_schema::migrate::check(&db).await?;
     let app = app::App::start(settings, db, life.clone()).await?;
+    planner::begin(&app).await?;
     let planned = Arc::new(Notify::new());
     planner::start(&app, planned.clone());
     send::start(&app, planned);

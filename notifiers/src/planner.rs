@@ -13,7 +13,7 @@ use tidemill_lang::Project;
 use tidemill_lang::definition::ReporterDef;
 use tidemill_schema::events::{Event, events_after, events_start, reader_advance, reader_forget, reader_take};
 use tidemill_schema::notices::facts;
-use tidemill_schema::notices::plan::{READER, deliveries_insert};
+use tidemill_schema::notices::plan::{READER, active, deliveries_insert, reporters as stored_reporters};
 use tidemill_schema::wake::Wake;
 use tidemill_schema::{Error, Result, run_tx};
 use tidemill_service::reconcile::{self, Next};
@@ -23,6 +23,21 @@ use tokio::sync::Notify;
 const PAGE: i64 = 500;
 /// The look underneath the wakes.
 const PERIOD: Duration = Duration::from_secs(2);
+
+/// Makes sure that what happens from now on is planned: a place that is new begins at the end of the
+/// stream, and that end is now, not when the first page is read.
+pub async fn begin(app: &App) -> Result<()> {
+    run_tx!(app.db, "notices.begin", |c| begin_at(c).await)
+}
+
+async fn begin_at(c: &mut PgConnection) -> Result<()> {
+    let Some(revision) = active(c).await? else { return Ok(()) };
+    let reporters = stored_reporters(c, revision).await?;
+    if reporters.is_some_and(|r| r.as_array().is_some_and(|r| !r.is_empty())) {
+        reader_take(c, READER).await?;
+    }
+    Ok(())
+}
 
 /// Starts it; `planned` is told after each page that made something to send.
 pub fn start(app: &App, planned: Arc<Notify>) {
@@ -79,6 +94,10 @@ async fn page(c: &mut PgConnection, revision: i64, project: &Arc<Project>) -> Re
     let reporters = &project.definition().reporters;
     let subjects: Vec<(&Event, Subject)> = read.events.iter().filter_map(|e| Some((e, Subject::of(e)?))).collect();
     let mut facts = gather(c, reporters, &subjects).await?;
+    for (id, name) in &facts.workers {
+        let worker = project.definition().workers.iter().find(|w| w.name == *name);
+        facts.notify_on_missing.extend(worker.map(|w| (*id, w.notify_on_missing.clone())));
+    }
     let networks = crate::networks::names(reporters);
     if !networks.is_empty() && !subjects.is_empty() {
         facts.places = crate::networks::places(c, &networks).await?;

@@ -69,6 +69,7 @@ create index deliveries_due on deliveries (destination_id, not_before, id) where
 create index deliveries_address on deliveries (destination_id, reporter, address, id) where state = 'due';
 create index deliveries_held on deliveries (held_until) where state = 'sending';
 create index deliveries_order on deliveries (order_key, id) where state in ('due', 'sending') and order_key is not null;
+create index deliveries_told on deliveries (order_key, id) where state = 'sent' and order_key is not null;
 create index deliveries_folded on deliveries (folded_into) where folded_into is not null;
 create index deliveries_build on deliveries (build_id) where build_id is not null;
 create index deliveries_ended on deliveries (ended_at) where ended_at is not null;

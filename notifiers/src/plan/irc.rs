@@ -203,7 +203,7 @@ mod tests {
     fn deliveries_go_through_the_network_in_the_order_of_their_place() {
         struct Nobody;
         impl crate::plan::Names for Nobody {
-            fn address(&self, _: &str, _: &str) -> Option<String> {
+            fn find(&self, _: &str, _: &str) -> Option<crate::plan::Found> {
                 None
             }
         }

@@ -6,15 +6,17 @@
 //! they say, once people's names have become addresses.
 
 mod blame;
+mod commits;
 mod filter;
 mod irc;
+mod order;
 mod recipients;
 #[cfg(test)]
 mod tests;
 
 pub use irc::{Settled, ended_watches};
-pub(crate) use recipients::supersedes;
-pub use recipients::{Names, planned, tested};
+pub(crate) use order::{Supersedes, supersedes};
+pub use recipients::{Found, Names, planned, tested};
 
 use std::collections::BTreeMap;
 use tidemill_lang::definition::{GeneratorDef, GeneratorKind, Mode, ReporterDef, ReporterKind};
@@ -33,6 +35,8 @@ pub struct Facts {
     pub workers: BTreeMap<i64, String>,
     /// What channels and nicks settled, by IRC reporter and folded name.
     pub places: BTreeMap<String, BTreeMap<String, Settled>>,
+    /// Mailboxes that the project names for a worker that stays away.
+    pub notify_on_missing: BTreeMap<i64, Vec<String>>,
 }
 
 /// What an event is about, and its id.
@@ -76,7 +80,7 @@ pub enum To {
     /// Somebody of the changes, and why.
     Person { name: String, why: &'static str },
     /// A commit's status or its pull request.
-    Commit { codebase: String, repository: String, revision: Option<String>, branch: Option<String> },
+    Commit { codebase: String, repository: String, revision: String, branch: Option<String> },
 }
 
 /// A generator has something to say.
@@ -252,6 +256,15 @@ fn to(
     match &reporter.kind {
         ReporterKind::Mail(mail) => {
             let mut to: Vec<To> = mail.extra_recipients.iter().cloned().map(To::Fixed).collect();
+            to.extend(
+                notice
+                    .worker
+                    .and_then(|id| facts.notify_on_missing.get(&id))
+                    .into_iter()
+                    .flatten()
+                    .cloned()
+                    .map(To::Fixed),
+            );
             if mail.send_to_interested_users && notice.moment != Moment::Start {
                 to.extend(match build {
                     Some(build) => blame::people(&generator.blame, build),
@@ -266,23 +279,6 @@ fn to(
         ReporterKind::Irc(_) => vec![],
         // The address is the reporter's own.
         ReporterKind::Http(_) | ReporterKind::Webhook(_) | ReporterKind::Zulip(_) => vec![To::Fixed(String::new())],
-        _ => commits(facts, notice, build),
+        forge => commits::commits(forge, facts, notice, build),
     }
-}
-
-/// The commits that a build is of. Without a revision there is none until the build has found it.
-fn commits(facts: &Facts, notice: &Notice, build: Option<&BuildFacts>) -> Vec<To> {
-    let of_set = || notice.buildset.and_then(|id| facts.buildsets.get(&id)).map(|s| s.stamps.as_slice());
-    let of_request = || notice.request.and_then(|id| facts.requests.get(&id)).map(|r| r.stamps.as_slice());
-    let stamps = build.map(|b| b.stamps.as_slice()).or_else(of_request).or_else(of_set).unwrap_or_default();
-    let known = stamps.iter().filter(|s| !s.repository.is_empty());
-    known
-        .filter(|s| s.revision.is_some() || notice.moment == Moment::End)
-        .map(|s| To::Commit {
-            codebase: s.codebase.clone(),
-            repository: s.repository.clone(),
-            revision: s.revision.clone(),
-            branch: s.branch.clone(),
-        })
-        .collect()
 }

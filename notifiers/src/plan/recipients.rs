@@ -1,6 +1,7 @@
 //! From whom a notice is for to rows of deliveries.
 
-use super::{Notice, To};
+use super::{Notice, To, order};
+use crate::line::cut;
 use serde_json::json;
 use std::collections::BTreeSet;
 use tidemill_lang::definition::{ReporterDef, ReporterKind, SecretText};
@@ -8,10 +9,21 @@ use tidemill_schema::events::Event;
 use tidemill_schema::notices::plan::Planned;
 use tidemill_schema::notices::{Moment, Way};
 
+/// Shown of a repository's address.
+const REPOSITORY_MAX: usize = 300;
+
 /// Addresses of people's names, as a reporter's lookup has them.
 pub trait Names {
     /// None: this one cannot be reached.
-    fn address(&self, reporter: &str, name: &str) -> Option<String>;
+    fn find(&self, reporter: &str, name: &str) -> Option<Found>;
+}
+
+/// What is known of somebody when a notice is planned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    Address(String),
+    /// A directory has the address, which is asked when the notice is sent.
+    Name,
 }
 
 /// The rows of a notice, none twice.
@@ -24,16 +36,17 @@ pub fn planned(event: &Event, reporter: &ReporterDef, notice: &Notice, names: &d
             To::Fixed(address) if address.is_empty() => (destination.clone(), json!({})),
             To::Fixed(address) => (address.clone(), json!({ "why": "configured" })),
             To::Place { place, why, about } => (place.clone(), json!({ "why": why, "about": about })),
-            To::Person { name, why } => match names.address(&reporter.name, name) {
-                Some(address) => (address, json!({ "why": why, "name": name })),
+            To::Person { name, why } => match names.find(&reporter.name, name) {
+                Some(Found::Address(address)) => (address, json!({ "why": why, "name": name })),
+                Some(Found::Name) => (name.clone(), json!({ "why": why, "name": name, "lookup": true })),
                 None => continue,
             },
             To::Commit { codebase, repository, revision, branch } => {
                 let repository = without_login(repository);
-                let at = revision.as_deref().or(branch.as_deref()).unwrap_or("HEAD");
                 let facts = json!({ "codebase": codebase, "repository": repository, "revision": revision,
                                     "branch": branch });
-                (format!("{repository}@{at}"), facts)
+                // The revision is what tells it from others.
+                (format!("{}@{}", cut(&repository, REPOSITORY_MAX), cut(revision, 100)), facts)
             }
         };
         // Mailboxes that differ in the case of letters are the same people.
@@ -55,7 +68,7 @@ pub fn planned(event: &Event, reporter: &ReporterDef, notice: &Notice, names: &d
             worker: notice.worker,
             way,
             destination: destination.clone(),
-            order_key: order(way, &reporter.kind, &reporter.name, notice, &address),
+            order_key: order::key(way, &reporter.kind, &reporter.name, notice, &address),
             address,
             facts,
             message_id: None,
@@ -77,6 +90,8 @@ pub fn tested(event: &Event, reporters: &[ReporterDef]) -> Option<Planned> {
         ReporterKind::Irc(irc) => irc.channels.first().map(|c| c.name.clone()),
         _ => Some(destination.clone()),
     };
+    // The address of these is the reporter's own; a forge's sender says what it needs.
+    let to = said("to").filter(|_| way != Way::Http);
     Some(Planned {
         xid: event.at_cursor.xid,
         event_id: event.at_cursor.id,
@@ -92,27 +107,13 @@ pub fn tested(event: &Event, reporters: &[ReporterDef]) -> Option<Planned> {
         worker: None,
         way,
         destination,
-        address: said("to").map(str::to_owned).or(own)?,
+        address: to.map(str::to_owned).or(own)?,
         facts: json!({ "why": format!("asked for by {}", said("by").unwrap_or("somebody")) }),
         order_key: None,
         message_id: said("message_id").map(str::to_owned),
         wait_us: 0,
         max_age_us: reporter.max_age_us,
     })
-}
-
-/// What must come one after the other: the beginning and end of a build at an address that hears
-/// both, and what a forge shows of a commit. Mails may overtake each other.
-fn order(way: Way, kind: &ReporterKind, reporter: &str, notice: &Notice, address: &str) -> Option<String> {
-    if way == Way::Irc {
-        return Some(format!("{reporter} {address}"));
-    }
-    let build = notice.build.or(notice.request).or(notice.buildset)?;
-    match (way, kind) {
-        (Way::Mail | Way::Irc, _) => None,
-        (Way::Http, _) => Some(format!("{reporter} {build}")),
-        (Way::Forge, _) => Some(format!("{reporter} {} {address}", notice.builder.unwrap_or_default())),
-    }
 }
 
 /// Through what a reporter speaks. None where its address is no address: nothing can be planned.
@@ -155,12 +156,4 @@ fn without_login(repository: &str) -> String {
         }
         _ => repository.to_owned(),
     }
-}
-
-/// Whether a later one of the same order makes an earlier one old news: a status that is shown is
-/// the last, a message is read.
-pub(crate) fn supersedes(kind: &ReporterKind, moment: Moment) -> bool {
-    use ReporterKind::*;
-    matches!(kind, Github(_) | Gitlab(_) | Gitea(_) | Bitbucket(_) | BitbucketServer(_) | BitbucketServerCore(_))
-        && matches!(moment, Moment::Start | Moment::End | Moment::Request)
 }

@@ -196,3 +196,21 @@ fn a_cancelled_request_is_told_and_one_that_was_built_is_not() {
     assert_eq!(told(RequestFacts { unbuilt: false, ..request.clone() }, Subject::RequestEnded(7)), 0);
     assert_eq!(told(RequestFacts { results: Some(Success), ..request }, Subject::RequestEnded(7)), 0);
 }
+
+#[test]
+fn a_worker_that_stays_away_is_told_to_those_whom_it_names_and_to_those_who_hear_everything() {
+    let facts = Facts {
+        workers: BTreeMap::from([(7, "w1".to_owned()), (8, "w2".to_owned())]),
+        notify_on_missing: BTreeMap::from([(7, vec!["ops@example.org".to_owned(), "team@example.org".to_owned()])]),
+        ..Facts::default()
+    };
+    let told = |generator: GeneratorDef, id| {
+        let said = notices(&[mail(vec![generator])], &facts, Subject::WorkerMissing(id));
+        said.into_iter().flat_map(|n| n.to).collect::<Vec<_>>()
+    };
+    let to = |addresses: &[&str]| addresses.iter().map(|a| To::Fixed((*a).to_owned())).collect::<Vec<_>>();
+    let any = GeneratorDef::new(GeneratorKind::WorkerMissing);
+    assert_eq!(told(any.clone(), 7), to(&["ops@example.org", "team@example.org"]));
+    assert_eq!(told(any.clone(), 8), to(&["team@example.org"]));
+    assert_eq!(told(GeneratorDef { workers: Some(vec!["w2".into()]), ..any }, 7), to(&[]));
+}

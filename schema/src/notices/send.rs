@@ -186,6 +186,29 @@ pub async fn deliveries_record(c: &mut PgConnection, holder: &str, became: &[(i6
     .await?)
 }
 
+/// Gives a delivery that only named somebody an address. False where this address is told of the same
+/// event already, or the delivery is not this holder's any more.
+pub async fn delivery_addressed(c: &mut PgConnection, id: i64, holder: &str, address: &str) -> Result<bool> {
+    // Two names of one event may be one person, and be asked for at the same time.
+    sqlx::query!("select pg_advisory_xact_lock(hashtextextended('deliveries.address ' || lower($1), 0))", address)
+        .execute(&mut *c)
+        .await?;
+    let done = sqlx::query!(
+        "update deliveries d set address = $3, facts = d.facts - 'lookup'
+          where d.id = $1 and d.state = 'sending' and d.holder = $2
+            and not exists (select from deliveries o
+                             where o.xid = d.xid and o.event_id = d.event_id and o.reporter = d.reporter
+                               and o.generator = d.generator and o.build_id is not distinct from d.build_id
+                               and o.id <> d.id and lower(o.address) = lower($3))",
+        id,
+        holder,
+        clean(address)
+    )
+    .execute(c)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
 /// Goes on holding what is still being sent. Returns what is still held.
 pub async fn deliveries_renew(c: &mut PgConnection, holder: &str, ids: &[i64], term: Duration) -> Result<Vec<i64>> {
     Ok(sqlx::query_scalar!(
@@ -274,12 +297,19 @@ pub async fn deliveries_folded(c: &mut PgConnection, leader: i64) -> Result<Vec<
         .collect())
 }
 
-/// Whether a later delivery of the same order waits: then this one is old news.
-pub async fn overtaken(c: &mut PgConnection, id: i64, order_key: &str) -> Result<bool> {
+/// Whether a status is old news: a later one of the same order and request waits, or was sent, as
+/// when this one was given up and is tried again by hand. `one`: all of this order is one status,
+/// and then one of a later request that was sent counts too.
+pub async fn overtaken(c: &mut PgConnection, delivery: &Delivery, one: bool) -> Result<bool> {
     Ok(sqlx::query_scalar!(
-        r#"select exists (select from deliveries where order_key = $2 and state = 'due' and id > $1) as "x!""#,
-        id,
-        order_key
+        r#"select exists (select from deliveries
+                           where order_key = $2 and state = 'due' and id > $1 and request_id = $3)
+               or exists (select from deliveries
+                           where order_key = $2 and state = 'sent' and id > $1 and ($4 or request_id = $3)) as "x!""#,
+        delivery.id,
+        delivery.order_key.as_deref(),
+        delivery.told.request,
+        one
     )
     .fetch_one(c)
     .await?)

@@ -1,7 +1,11 @@
 //! Notices, from the end of a build to whom it is told.
 
+mod directory;
+mod forge;
+mod http;
 mod irc;
 mod mail;
+mod played;
 
 use serde_json::Value;
 use tidemill_tests::{Cluster, wait_until};

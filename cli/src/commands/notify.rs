@@ -57,7 +57,9 @@ pub enum NotifyCommand {
 
 /// Send a notice that only tries whether it arrives, and wait for the answer.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  tidemill notify test MailNotifier --to me@example.org\n  tidemill notify test irc --to '#builds'")]
+#[command(
+    after_help = "Examples:\n  tidemill notify test MailNotifier --to me@example.org\n  tidemill notify test irc --to '#builds'"
+)]
 pub struct Test {
     /// Name of the reporter in the project file
     #[arg(value_name = "REPORTER")]
@@ -74,7 +76,9 @@ pub struct Test {
 
 /// List notices: to whom, when, with which answer.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  tidemill notify deliveries\n  tidemill notify deliveries --failed --json\n  tidemill notify deliveries --reporter MailNotifier --limit 20")]
+#[command(
+    after_help = "Examples:\n  tidemill notify deliveries\n  tidemill notify deliveries --failed --json\n  tidemill notify deliveries --reporter MailNotifier --limit 20"
+)]
 pub struct Deliveries {
     /// Those that were given up or grew too old
     #[arg(long)]
@@ -97,14 +101,19 @@ pub struct Deliveries {
 
 /// Send again what was given up, by the active configuration.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  tidemill notify retry 1201 1202\n  tidemill notify retry --all")]
+#[command(
+    after_help = "Examples:\n  tidemill notify retry 1201 1202\n  tidemill notify retry --all\n  tidemill notify retry --waiting     the mail server is up again"
+)]
 pub struct Retry {
     /// Ids of deliveries
-    #[arg(value_name = "ID", required_unless_present = "all", conflicts_with = "all")]
+    #[arg(value_name = "ID", required_unless_present_any = ["all", "waiting"], conflicts_with_all = ["all", "waiting"])]
     ids: Vec<i64>,
     /// All that were given up
-    #[arg(long)]
+    #[arg(long, conflicts_with = "waiting")]
     all: bool,
+    /// Not those that were given up: what waits for another try is tried now
+    #[arg(long)]
+    waiting: bool,
     #[command(flatten)]
     connection: Connection,
 }
@@ -130,7 +139,8 @@ pub async fn run(args: Notify, mut layers: Layers) -> Result<Exit> {
         secrets_dir: notify.secrets_dir.or(settings.master.secrets_dir),
         each: usize::try_from(notify.each).unwrap_or(8).max(1),
         most: usize::try_from(notify.most).unwrap_or(64).max(1),
-        term: Duration::from_secs(notify.lease_seconds.max(10)),
+        again: Duration::from_secs(notify.again_seconds.clamp(1, 3600)),
+        term: Duration::from_secs(notify.lease_seconds.max(3)),
         local_addresses: notify.local_addresses,
     };
     let life = Lifecycle::new();
@@ -215,7 +225,11 @@ async fn deliveries(args: Deliveries, out: Output) -> Result<Exit> {
 
 async fn retry(args: Retry, out: Output) -> Result<Exit> {
     let client = args.connection.client().await?;
-    let body = if args.all { json!({ "all": true }) } else { json!({ "deliveryids": args.ids }) };
+    let body = match (args.all, args.waiting) {
+        (true, _) => json!({ "all": true }),
+        (_, true) => json!({ "waiting": true }),
+        _ => json!({ "deliveryids": args.ids }),
+    };
     let answer: Value = client.post("deliveries/retry", &body).await?;
     if out.json {
         out.document(&answer);
@@ -227,8 +241,9 @@ async fn retry(args: Retry, out: Output) -> Result<Exit> {
     if left.is_empty() {
         return Ok(Exit::Success);
     }
-    Err(Failure::new(Exit::Failure, format!("left as they are: {}", left.join(", ")))
-        .hint("only notices that were given up or grew too old are sent again: see `tidemill notify deliveries --failed`"))
+    Err(Failure::new(Exit::Failure, format!("left as they are: {}", left.join(", "))).hint(
+        "only notices that were given up or grew too old are sent again: see `tidemill notify deliveries --failed`",
+    ))
 }
 
 fn row(d: &Value) -> Vec<String> {
@@ -237,5 +252,12 @@ fn row(d: &Value) -> Vec<String> {
         Some(build) => format!("build {build} {}", text("mode")),
         None => format!("{} {}", text("moment"), text("mode")),
     };
-    vec![d["deliveryid"].to_string(), text("state"), text("reporter"), text("address"), about.trim().to_owned(), text("answer")]
+    vec![
+        d["deliveryid"].to_string(),
+        text("state"),
+        text("reporter"),
+        text("address"),
+        about.trim().to_owned(),
+        text("answer"),
+    ]
 }

@@ -2,8 +2,8 @@
 
 use crate::commands::{
     builders, builds, cancel, checkconfig, completion, config, doc, force, init, locks, log, lsp, master, migrate,
-    notify, pause, plan, reconfig, requests, run, schedulers, sendchange, settings, sources, try_builds, user, watch, worker,
-    workers,
+    notify, pause, plan, reconfig, requests, run, schedulers, sendchange, settings, sources, try_builds, user, watch,
+    worker, workers,
 };
 use crate::project::apart;
 use crate::{exit, up};

@@ -439,11 +439,7 @@ fn a_policy_that_does_not_end_or_grows_is_stopped() {
 
 #[test]
 fn what_no_part_runs_yet_is_taken_with_a_warning() {
-    let p = with(
-        "",
-        "",
-        "c['services'] = [reporters.PushoverNotifier(userKey = 'a', apiToken = util.Secret('mail'))]",
-    );
+    let p = with("", "", "c['services'] = [reporters.PushoverNotifier(userKey = 'a', apiToken = util.Secret('mail'))]");
     let warnings: Vec<_> =
         p.warnings().iter().filter(|w| w.severity == Severity::Warning).map(|w| w.message.as_str()).collect();
     assert_eq!(warnings, ["reporters.PushoverNotifier is accepted but not run by this release"]);

@@ -6,7 +6,6 @@ use crate::loops::claim::Polls;
 use crate::loops::ingest::Ingest;
 use crate::policies::failures::Failures;
 use crate::projects::Projects;
-use tidemill_service::secrets::Secrets;
 use crate::settings::Settings;
 use std::net::SocketAddr;
 use std::ops::Deref;
@@ -15,6 +14,7 @@ use tidemill_model::MasterId;
 use tidemill_schema::wake::Wakes;
 use tidemill_schema::{Db, beats};
 use tidemill_service::Lifecycle;
+use tidemill_service::secrets::Secrets;
 
 /// Cheap to clone.
 #[derive(Clone)]

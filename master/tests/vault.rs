@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tidemill_lang::{Limits, Project};
 use tidemill_master::secret_providers::Providers;
-use tidemill_service::secrets::Secrets;
 use tidemill_model::revision::Files;
+use tidemill_service::secrets::Secrets;
 
 /// The providers of a project file.
 fn providers(list: &str) -> Providers {

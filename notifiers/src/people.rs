@@ -2,7 +2,7 @@
 
 use crate::line::one_line;
 use crate::mail::addresses::{Lookup, who};
-use crate::plan::{Names, Notice, To};
+use crate::plan::{Found, Names, Notice, To};
 use sqlx::PgConnection;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use tidemill_schema::notices::people::opted_out;
 
 /// By reporter and name.
 #[derive(Default)]
-pub struct People(BTreeMap<(String, String), Option<String>>);
+pub struct People(BTreeMap<(String, String), Option<Found>>);
 
 impl Names for People {
-    fn address(&self, reporter: &str, name: &str) -> Option<String> {
+    fn find(&self, reporter: &str, name: &str) -> Option<Found> {
         self.0.get(&(reporter.to_owned(), name.to_owned()))?.clone()
     }
 }
@@ -41,11 +41,15 @@ impl People {
             let reporter = &project.definition().reporters[reporter];
             let ReporterKind::Mail(mail) = &reporter.kind else { continue };
             let found = addresses(project, &reporter.name, mail, names).await;
-            let all: Vec<String> = found.values().flatten().map(|a| plain(a)).collect();
+            let address = |found: &Found| match found {
+                Found::Address(address) => plain(address),
+                Found::Name => String::new(),
+            };
+            let all: Vec<String> = found.values().flatten().map(address).collect();
             let out: BTreeSet<String> = opted_out(c, &all, &reporter.name).await?.into_iter().collect();
-            for (name, address) in found {
-                let address = address.filter(|a| !out.contains(&plain(a)));
-                people.0.insert((reporter.name.clone(), name), address);
+            for (name, one) in found {
+                let one = one.filter(|f| !out.contains(&address(f)));
+                people.0.insert((reporter.name.clone(), name), one);
             }
         }
         Ok(people)
@@ -63,17 +67,18 @@ async fn addresses(
     reporter: &str,
     mail: &MailDef,
     names: BTreeSet<String>,
-) -> BTreeMap<String, Option<String>> {
+) -> BTreeMap<String, Option<Found>> {
     let (project, reporter) = (project.clone(), reporter.to_owned());
     let directory = matches!(mail.lookup, Some(LookupDef::Ldap(_)));
     // Functions of the project are not for async threads.
     let asked = tokio::task::spawn_blocking(move || {
-        let ask = |name: &str| -> std::result::Result<String, String> {
+        let ask = |name: &str| -> std::result::Result<Found, String> {
             if directory {
-                return Err("this release asks no LDAP server".into());
+                // Asked when the mail is sent: a directory that is away holds up nobody else's notices.
+                return Ok(who(name, &Lookup::None).map_or(Found::Name, |mailbox| Found::Address(mailbox.to_string())));
             }
             let found = project.policies().lookup(&reporter, name).map_err(|e| e.to_string())?;
-            who(name, &Lookup::Answer(found.as_deref())).map(|mailbox| mailbox.to_string())
+            who(name, &Lookup::Answer(found.as_deref())).map(|mailbox| Found::Address(mailbox.to_string()))
         };
         let answer = |name: String| {
             let address = ask(&name).inspect_err(|why| {

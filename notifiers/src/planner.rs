@@ -78,7 +78,11 @@ async fn page(c: &mut PgConnection, revision: i64, project: &Arc<Project>) -> Re
     }
     let reporters = &project.definition().reporters;
     let subjects: Vec<(&Event, Subject)> = read.events.iter().filter_map(|e| Some((e, Subject::of(e)?))).collect();
-    let facts = gather(c, reporters, &subjects).await?;
+    let mut facts = gather(c, reporters, &subjects).await?;
+    for (id, name) in &facts.workers {
+        let worker = project.definition().workers.iter().find(|w| w.name == *name);
+        facts.notify_on_missing.extend(worker.map(|w| (*id, w.notify_on_missing.clone())));
+    }
     let notices: Vec<(&Event, Vec<plan::Notice>)> =
         subjects.iter().map(|(event, subject)| (*event, plan::notices(reporters, &facts, *subject))).collect();
     let people = People::of(c, project, notices.iter().flat_map(|(_, n)| n)).await?;

@@ -46,7 +46,8 @@ impl Projects {
             return found;
         }
         let revision = revision_by_id(&mut *db.pool().acquire().await?, RevisionId(id)).await?;
-        let revision = revision.ok_or_else(|| Error::NotFound(format!("revision {id} is not stored any more").into()))?;
+        let revision =
+            revision.ok_or_else(|| Error::NotFound(format!("revision {id} is not stored any more").into()))?;
         let evaluated = tokio::task::spawn_blocking(move || Project::evaluate(&revision.files, &Limits::default()))
             .await
             .map_err(|e| Error::Inconsistent(format!("evaluating revision {id}: {e}")))?;

@@ -3,8 +3,9 @@
 //!
 //! The role that migrates owns everything. `PREFIX_master` may do what a
 //! replica does and no more: it makes no table, and can neither enrol a worker
-//! nor make a user's token. `PREFIX_reader` reads history in SQL, without the
-//! columns that prove something ([`Grant::secret`]).
+//! nor make a user's token. `PREFIX_notifier` reads as people do, and writes what
+//! became of notices. `PREFIX_reader` reads history in SQL, without the columns
+//! that prove something ([`Grant::secret`]).
 //!
 //! Grants are a state, not steps: each [`grants_apply`] takes away what the
 //! roles had here and gives what this release says, in one transaction, for
@@ -95,6 +96,35 @@ pub const GRANTS: &[Grant] = &[
     Grant { table: "_sqlx_migrations", master: "", reader: false, secret: &[] },
 ];
 
+/// What a notifier may do beside reading what people may read.
+#[derive(Clone, Copy, Debug)]
+pub struct NotifierGrant {
+    pub table: &'static str,
+    /// Beside reading; empty: nothing.
+    pub rights: &'static str,
+    /// Columns of [`Grant::secret`] that it reads.
+    pub reads: &'static [&'static str],
+}
+
+const fn notifier(table: &'static str, rights: &'static str, reads: &'static [&'static str]) -> NotifierGrant {
+    NotifierGrant { table, rights, reads }
+}
+
+pub const NOTIFIER: &[NotifierGrant] = &[
+    // Signs the links with which people leave.
+    notifier("cluster", "", &["link_key"]),
+    // Evaluates the project, whose functions make words.
+    notifier("config_revisions", "", &["files", "definition"]),
+    // A mail carries the patch of a try.
+    notifier("patches", "", &["body", "hash"]),
+    notifier("event_readers", "insert, update, delete", &[]),
+    notifier("destinations", "insert, update", &[]),
+    notifier("deliveries", "insert, update", &[]),
+    notifier("notifier_leases", "insert, update, delete", &[]),
+    // Compares it at its start with what this release brings.
+    notifier("_sqlx_migrations", "", &[]),
+];
+
 /// Functions that not everybody may call.
 const MASTER_FUNCTIONS: &[&str] = &["log_chunks_partition(bigint, bigint)"];
 
@@ -102,14 +132,15 @@ const MASTER_FUNCTIONS: &[&str] = &["log_chunks_partition(bigint, bigint)"];
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Roles {
     pub master: String,
+    pub notifier: String,
     pub reader: String,
-    /// Those of the two that were not there before.
+    /// Those of the three that were not there before.
     pub created: Vec<String>,
     /// Whether `/readyz` can name who of other roles holds the horizon back.
     pub sees_others: bool,
 }
 
-/// Makes the two roles where they are missing, and grants. Twice is once; with
+/// Makes the three roles where they are missing, and grants. Twice is once; with
 /// another prefix the former roles keep nothing here.
 ///
 /// The roles can log in and have no password: until they are given one, only
@@ -126,16 +157,17 @@ async fn ensure(c: &mut PgConnection, prefix: &str) -> Result<Roles> {
             withdraw(c, &role).await?;
         }
     }
-    let (master, reader) = names(prefix);
+    let [master, notifier, reader] = names(prefix);
     let have = existing(c, prefix).await?;
-    let missing: Vec<String> = [&master, &reader].into_iter().filter(|r| !have.contains(r)).cloned().collect();
-    for role in &missing {
-        create(c, role).await?;
+    let missing: Vec<String> =
+        [&master, &notifier, &reader].into_iter().filter(|r| !have.contains(r)).cloned().collect();
+    if !missing.is_empty() {
+        create(c, &missing).await?;
     }
     sqlx::query!("update cluster set roles_prefix = $1", prefix).execute(&mut *c).await?;
     grants_apply(c).await?;
     let sees_others = let_see_others(c, &master).await?;
-    Ok(Roles { master, reader, created: missing, sees_others })
+    Ok(Roles { master, notifier, reader, created: missing, sees_others })
 }
 
 /// Grants to those of the roles that exist. Called by every `migrate`.
@@ -145,7 +177,7 @@ pub async fn grants_apply(c: &mut PgConnection) -> Result<()> {
     else {
         return Ok(());
     };
-    let (master, _) = names(&prefix);
+    let [master, notifier, _] = names(&prefix);
     let schema = schema(c).await?;
     for role in existing(c, &prefix).await? {
         withdraw(c, &role).await?;
@@ -155,9 +187,14 @@ pub async fn grants_apply(c: &mut PgConnection) -> Result<()> {
             if role == master {
                 let rights = if g.master.is_empty() { "select".to_owned() } else { format!("select, {}", g.master) };
                 run(c, format!("grant {rights} on {} to {to}", quote(g.table))).await?;
-            } else if g.reader {
-                let columns = columns(c, g).await?;
-                run(c, format!("grant select ({columns}) on {} to {to}", quote(g.table))).await?;
+                continue;
+            }
+            let more = NOTIFIER.iter().find(|n| role == notifier && n.table == g.table);
+            if g.reader || more.is_some() {
+                let columns = columns(c, g, more.map_or(&[], |n| n.reads)).await?;
+                let rights =
+                    more.filter(|n| !n.rights.is_empty()).map(|n| format!(", {}", n.rights)).unwrap_or_default();
+                run(c, format!("grant select ({columns}){rights} on {} to {to}", quote(g.table))).await?;
             }
         }
         if role == master {
@@ -192,12 +229,13 @@ async fn withdraw(c: &mut PgConnection, role: &str) -> Result<()> {
     .await
 }
 
-async fn create(c: &mut PgConnection, role: &str) -> Result<()> {
-    let statement = format!("create role {} login", quote(role));
-    run(c, statement.clone()).await.map_err(|e| {
+async fn create(c: &mut PgConnection, roles: &[String]) -> Result<()> {
+    let statements =
+        roles.iter().map(|role| format!("create role {} login", quote(role))).collect::<Vec<_>>().join("; ");
+    run(c, statements.clone()).await.map_err(|e| {
         if e.is_refused() {
             Error::Conflict(format!(
-                "this role of the database may not make roles: run `{statement}` as one that may, then this command again"
+                "this role of the database may not make roles: run `{statements}` as one that may, then this command again"
             ))
         } else {
             e
@@ -224,15 +262,15 @@ async fn let_see_others(c: &mut PgConnection, role: &str) -> Result<bool> {
     }
 }
 
-fn names(prefix: &str) -> (String, String) {
-    (format!("{prefix}_master"), format!("{prefix}_reader"))
+/// Of master, notifier and reader.
+fn names(prefix: &str) -> [String; 3] {
+    ["master", "notifier", "reader"].map(|role| format!("{prefix}_{role}"))
 }
 
 async fn existing(c: &mut PgConnection, prefix: &str) -> Result<Vec<String>> {
-    let (master, reader) = names(prefix);
     Ok(sqlx::query_scalar!(
         r#"select rolname::text as "name!" from pg_roles where rolname = any($1::text[]::name[]) order by 1"#,
-        &[master, reader]
+        &names(prefix)
     )
     .fetch_all(c)
     .await?)
@@ -256,9 +294,9 @@ async fn owner(c: &mut PgConnection) -> Result<String> {
     .await?)
 }
 
-/// The columns that people may read, quoted.
-async fn columns(c: &mut PgConnection, g: &Grant) -> Result<String> {
-    let secret: Vec<String> = g.secret.iter().map(|s| (*s).to_owned()).collect();
+/// The columns that people may read, and these, quoted.
+async fn columns(c: &mut PgConnection, g: &Grant, more: &[&str]) -> Result<String> {
+    let secret: Vec<String> = g.secret.iter().filter(|s| !more.contains(s)).map(|s| (*s).to_owned()).collect();
     let names = sqlx::query_scalar!(
         r#"select attname::text as "name!" from pg_attribute
             where attrelid = to_regclass($1) and attnum > 0 and not attisdropped and attname <> all($2::text[]::name[])"#,

@@ -281,7 +281,7 @@ async fn build(t: &TestDb, session: tidemill_model::SessionId, poll: u64, author
         revision: change.revision.clone(),
         ..SourceStamp::default()
     };
-    let id = run_tx!(t.db, "test", |c| changes_insert(c, &[change.clone()], None).await).unwrap()[0];
+    let id = run_tx!(t.db, "test", |c| changes_insert(c, std::slice::from_ref(&change), None).await).unwrap()[0];
     let mut set = NewBuildset {
         reason: "test".into(),
         sourcestamps: vec![stamp],

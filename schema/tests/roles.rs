@@ -28,7 +28,7 @@ async fn code(c: &mut PgConnection, statement: &str) -> String {
 }
 
 async fn end(t: TestDb, prefix: &str) {
-    for role in ["master", "reader"] {
+    for role in ["master", "notifier", "reader"] {
         let drop = format!("drop owned by {prefix}_{role}; drop role {prefix}_{role}");
         sqlx::raw_sql(AssertSqlSafe(drop)).execute(t.db.pool()).await.unwrap();
     }
@@ -47,7 +47,7 @@ async fn the_reader_reads_history_and_can_neither_write_nor_see_what_proves_some
     let user = tokens::user_token_create(&t.db, "alice").await.unwrap();
     let prefix = prefix("read");
     let roles = roles_ensure(&t.db, &prefix).await.unwrap();
-    assert_eq!(roles.created, [format!("{prefix}_master"), format!("{prefix}_reader")]);
+    assert_eq!(roles.created, ["master", "notifier", "reader"].map(|role| format!("{prefix}_{role}")));
     let mut c = connect(&t, &roles.reader).await;
 
     let seen: (i64, String) = sqlx::query_as(
@@ -141,6 +141,8 @@ async fn every_table_is_granted_on_purpose_and_nothing_that_sounds_secret_is_rea
         ("build_requests", "collapse_key"),
         ("buildsets", "dedupe_key"),
         ("tries", "idempotency_key"),
+        // What comes one after the other.
+        ("deliveries", "order_key"),
     ];
     for (table, column) in suspicious {
         let g = GRANTS.iter().find(|g| g.table == table).unwrap();
@@ -188,6 +190,47 @@ async fn the_master_role_can_neither_enrol_nor_make_tokens_nor_tables_and_makes_
 }
 
 #[tokio::test]
+async fn the_notifier_role_writes_notices_and_nothing_else_and_sees_no_token() {
+    let t = TestDb::new().await;
+    common::project(&t.db, &["b"]).await;
+    common::submit(&t.db, "b").await;
+    let prefix = prefix("tell");
+    let roles = roles_ensure(&t.db, &prefix).await.unwrap();
+    let mut c = connect(&t, &roles.notifier).await;
+    for statement in [
+        "insert into notifier_leases (network, holder, held_until) values ('libera', 'me', now())",
+        "delete from notifier_leases",
+        "insert into event_readers (name, xid, id) values ('mine', 0, 0) on conflict do nothing",
+        "update deliveries set state = 'due' where false",
+        "select files, definition from config_revisions",
+        "select link_key from cluster",
+        "select version from _sqlx_migrations",
+    ] {
+        assert_eq!(code(&mut c, statement).await, "", "{statement}");
+    }
+    for statement in [
+        "delete from deliveries",
+        "delete from events",
+        "insert into events (kind, data) values ('builds.finished', '{}')",
+        "update builds set results = 0",
+        "update build_requests set priority = 9",
+        "insert into notice_optouts (address, reporter) values ('a@b', '')",
+        "update cluster set epoch = epoch + 1",
+        "update active_revision set revision_id = 1",
+        "select form_key from cluster",
+        "select token from builds",
+        "select token from leases",
+        "select token_hash from workers",
+        "select * from user_tokens",
+        "create table public.mine (x int)",
+    ] {
+        assert_eq!(code(&mut c, statement).await, REFUSED, "{statement}");
+    }
+    c.close().await.unwrap();
+    end(t, &prefix).await;
+}
+
+#[tokio::test]
 async fn roles_twice_are_once_and_each_migrate_grants_again_and_another_prefix_takes_all_away() {
     let t = TestDb::new().await;
     let (one, two) = (prefix("one"), prefix("two"));
@@ -212,7 +255,8 @@ async fn roles_twice_are_once_and_each_migrate_grants_again_and_another_prefix_t
     c.close().await.unwrap();
 
     // A database restored where the roles are missing is migrated all the same.
-    let gone = format!("drop owned by {two}_master, {two}_reader; drop role {two}_master, {two}_reader");
+    let roles = ["master", "notifier", "reader"].map(|role| format!("{two}_{role}")).join(", ");
+    let gone = format!("drop owned by {roles}; drop role {roles}");
     sqlx::raw_sql(AssertSqlSafe(gone)).execute(t.db.pool()).await.unwrap();
     migrate::migrate(&t.db).await.unwrap();
     end(t, &one).await;
@@ -231,13 +275,11 @@ async fn an_owner_that_may_make_no_roles_is_told_what_to_run() {
     let db = tidemill_schema::Db::connect(&url, 2).await.unwrap();
     migrate::migrate(&db).await.unwrap();
     let error = roles_ensure(&db, &prefix).await.unwrap_err().to_string();
-    assert!(error.contains(&format!("create role \"{prefix}_master\" login")), "{error}");
+    let all = ["master", "notifier", "reader"].map(|role| format!("create role \"{prefix}_{role}\" login")).join("; ");
+    assert!(error.contains(&all), "{error}");
 
     // Made by somebody who may, they are used; in another schema than `public` too.
-    sqlx::raw_sql(AssertSqlSafe(format!("create role {prefix}_master login; create role {prefix}_reader login")))
-        .execute(t.db.pool())
-        .await
-        .unwrap();
+    sqlx::raw_sql(AssertSqlSafe(all)).execute(t.db.pool()).await.unwrap();
     let roles = roles_ensure(&db, &prefix).await.unwrap();
     assert!(roles.created.is_empty() && !roles.sees_others);
     let mut c = connect(&t, &roles.master).await;

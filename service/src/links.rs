@@ -20,9 +20,11 @@ mod tests {
     fn a_proof_is_for_one_address_and_one_reporter() {
         let made = proof("key", "ann@example.org", "mail");
         assert_eq!(made, proof("key", "ann@example.org", "mail"));
-        for (key, address, reporter) in
-            [("other", "ann@example.org", "mail"), ("key", "bob@example.org", "mail"), ("key", "ann@example.orgm", "ail")]
-        {
+        for (key, address, reporter) in [
+            ("other", "ann@example.org", "mail"),
+            ("key", "bob@example.org", "mail"),
+            ("key", "ann@example.orgm", "ail"),
+        ] {
             assert_ne!(made, proof(key, address, reporter));
         }
     }

@@ -5,8 +5,8 @@
 //! `TIDEMILL_SECRET_NAME`. It is read when it is needed, and goes nowhere but to
 //! the server that it is for.
 
-use std::path::{Path, PathBuf};
 use crate::secret_file::{self, SecretFileError};
+use std::path::{Path, PathBuf};
 use tidemill_model::SecretText;
 
 /// Before the name of a variable.

@@ -22,6 +22,8 @@ pub struct Cluster {
     pub token: String,
     /// The role that masters use, if not the owner.
     pub master_role: Option<String>,
+    /// The same of notifiers.
+    pub notifier_role: Option<String>,
     /// More of the environment of masters that start after this.
     pub master_env: Vec<(String, String)>,
     /// The same of notifiers.
@@ -66,6 +68,7 @@ impl Cluster {
             db,
             token,
             master_role: None,
+            notifier_role: None,
             master_env: Vec::new(),
             notifier_env: Vec::new(),
             lease_seconds,
@@ -127,7 +130,7 @@ impl Cluster {
         let mut command = Command::new(program("tidemill"));
         command
             .arg("master")
-            .env("TIDEMILL_DATABASE_URL", self.master_database())
+            .env("TIDEMILL_DATABASE_URL", self.database_of(&self.master_role))
             .env("TIDEMILL_MASTER_LISTEN", address.to_string())
             .env("TIDEMILL_MASTER_NAME", format!("master{n}"))
             .env("TIDEMILL_MASTER_LEASE_SECONDS", self.lease_seconds.to_string())
@@ -140,8 +143,8 @@ impl Cluster {
         Process::start(&format!("master{n}"), command, &self.dir().join(format!("master{n}.log")))
     }
 
-    fn master_database(&self) -> String {
-        match &self.master_role {
+    fn database_of(&self, role: &Option<String>) -> String {
+        match role {
             Some(role) => self.database_as(role),
             None => self.postgres.url().to_owned(),
         }
@@ -194,7 +197,7 @@ impl Cluster {
         command
             .arg("notify")
             .args(ways)
-            .env("TIDEMILL_DATABASE_URL", self.postgres.url())
+            .env("TIDEMILL_DATABASE_URL", self.database_of(&self.notifier_role))
             .env("TIDEMILL_NOTIFY_SECRETS_DIR", self.dir().join("secrets"))
             .env("TIDEMILL_NOTIFY_LEASE_SECONDS", "3")
             .env("TIDEMILL_NOTIFY_LOCAL_ADDRESSES", "true")

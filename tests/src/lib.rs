@@ -1,5 +1,5 @@
 //! The harness: one Postgres, any number of masters and workers as real
-//! processes, a proxy that cuts and delays, HAProxy, web pages, a mail relay, git repositories.
+//! processes, a proxy that cuts and delays, HAProxy, web pages, a mail relay, a directory, git repositories.
 //!
 //! A test owns its [`cluster::Cluster`]: database, processes, folders, all gone
 //! when it is dropped, also after a panic. Waits are on conditions with a text
@@ -17,6 +17,7 @@ pub mod process;
 pub mod proxy;
 pub mod relay;
 pub mod repository;
+pub mod slapd;
 pub mod smtp;
 pub mod wait;
 

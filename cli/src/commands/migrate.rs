@@ -13,10 +13,10 @@ use tidemill_service::settings::Layers;
 #[command(after_help = "\
 Examples:
   TIDEMILL_DATABASE_URL=postgres://me@db/ci tidemill migrate
-  tidemill migrate --roles        makes tidemill_master and tidemill_reader, and grants to them")]
+  tidemill migrate --roles        makes tidemill_master, tidemill_notifier and tidemill_reader")]
 pub struct Migrate {
-    /// Make the roles PREFIX_master (for replicas) and PREFIX_reader (history in SQL) too; every later migrate grants to
-    /// them [default PREFIX: tidemill]
+    /// Make the roles PREFIX_master (for replicas), PREFIX_notifier and PREFIX_reader (history in SQL) too; every later
+    /// migrate grants to them [default PREFIX: tidemill]
     #[arg(long, value_name = "PREFIX", num_args = 0..=1, default_missing_value = "tidemill")]
     pub roles: Option<String>,
     #[command(flatten)]
@@ -65,7 +65,9 @@ pub async fn run(args: Migrate, mut layers: Layers, out: Output) -> Result<Exit>
             "applied": report.applied, "version": report.version, "rebased": report.rebased, "epoch": report.epoch,
         });
         if let Some(r) = &roles {
-            document["roles"] = serde_json::json!({ "master": r.master, "reader": r.reader, "created": r.created });
+            document["roles"] = serde_json::json!({
+                "master": r.master, "notifier": r.notifier, "reader": r.reader, "created": r.created,
+            });
         }
         out.document(&document);
         return Ok(Exit::Success);
@@ -80,7 +82,10 @@ pub async fn run(args: Migrate, mut layers: Layers, out: Output) -> Result<Exit>
     }
     if let Some(r) = &roles {
         let made = if r.created.is_empty() { String::new() } else { format!(" (made: {})", r.created.join(", ")) };
-        out.line(&format!("{} may run masters, {} may read history{made}", r.master, r.reader));
+        out.line(&format!(
+            "{} may run masters, {} notifiers, {} may read history{made}",
+            r.master, r.notifier, r.reader
+        ));
         if !r.created.is_empty() {
             out.line("They have no password: give them one with \\password in psql, or let pg_hba.conf know them.");
         }

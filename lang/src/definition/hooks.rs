@@ -1,9 +1,9 @@
 //! Hooks: addresses to which others send what happened (`c["www"]`).
 
 use serde::{Deserialize, Serialize};
-use tidemill_model::SecretText;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use tidemill_model::SecretText;
 
 /// A dialect of `POST /change_hook/<name>` that the project allows (WH-01).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -34,13 +34,13 @@ pub use sources::{
     Branches, ChangeSourceDef, ChangeSourceKind, CustomPollerDef, Declared, GitCredentials, GitPollerDef, Login,
     RevlinkDef,
 };
+pub use tidemill_model::SecretText;
 pub use transports::{
     BitbucketDef, BitbucketServerDef, ChannelDef, ClientCert, ForgeDef, GerritDef, GerritVerifyDef, HttpAccess,
     HttpDef, IrcAllowed, IrcDef, IrcRule, LdapDef, LookupDef, MailDef, MailMapLine, MailTls, NotifyEvent, Verify,
     WebhookDef, ZulipDef,
 };
 pub use workers::WorkerDef;
-pub use tidemill_model::SecretText;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -248,7 +248,7 @@ pub enum BlameWhen {
     /// last good build.
     #[default]
     Turn,
-    /// At each message, those of the build's own changes, as Buildbot does.
+    /// At each message, those of the changes since the last good build, as Buildbot does.
     Always,
     Never,
 }

@@ -27,9 +27,6 @@ pub(super) fn runs_reporter(kind: &str) -> bool {
     !REPORTERS.contains(&kind)
 }
 
-/// Where addresses of people come from.
-const LOOKUPS: &[&str] = &["LdapLookup"];
-
 /// Workers that somebody starts on demand.
 pub(super) const RUNS_LATENT: bool = false;
 
@@ -60,7 +57,6 @@ pub(crate) fn accepted_only(spec: &Spec) -> bool {
         Kind::Step(_) => !runs_step(spec.name),
         Kind::ChangeSource(_) => !runs_source(spec.short()),
         Kind::Worker => !PLAIN_WORKERS.contains(&spec.short()) && !RUNS_LATENT,
-        Kind::Lookup => LOOKUPS.contains(&spec.short()),
         Kind::Reporter => !runs_reporter(spec.short()),
         Kind::SecretsProvider => !runs_provider(spec.short()),
         _ => false,

@@ -21,13 +21,13 @@ pub mod program;
 pub mod pull_requests;
 pub mod svn;
 
-use tidemill_service::secrets::{SecretError, Secrets};
 use functions::Functions;
 use serde_json::Value;
 use std::path::Path;
 use tidemill_lang::definition::Declared;
 use tidemill_model::NewChange;
 use tidemill_model::repository::is_proposal;
+use tidemill_service::secrets::{SecretError, Secrets};
 
 /// What a poll may use.
 pub struct World<'a> {

@@ -20,8 +20,8 @@ use tidemill_lang::definition::{ChangeSourceKind, Declared};
 use tidemill_lang::{Limits, Project};
 use tidemill_master::pollers::functions::Functions;
 use tidemill_master::pollers::{self, Found, Outcome, PollError, World};
-use tidemill_service::secrets::Secrets;
 use tidemill_model::revision::Files;
+use tidemill_service::secrets::Secrets;
 
 /// When polls are, seconds since 1970.
 const NOW: i64 = 1_800_000_000;

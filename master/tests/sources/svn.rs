@@ -5,8 +5,8 @@ use crate::{Source, run};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use tidemill_master::pollers::Found;
-use tidemill_service::secrets::Secrets;
 use tidemill_model::NewChange;
+use tidemill_service::secrets::Secrets;
 
 struct Repository {
     dir: tempfile::TempDir,

@@ -18,7 +18,7 @@ pub(super) fn people(blame: &BlameDef, build: &BuildFacts) -> Vec<To> {
     let mut people: Vec<To> = build.owners.iter().map(|name| person(name, "owner")).collect();
     let authors = match blame.when {
         BlameWhen::Always => true,
-        BlameWhen::Turn => turned_bad(build) && !blame.mute_flaky.is_some_and(|n| turns(build) >= n),
+        BlameWhen::Turn => turned_bad(build) && blame.mute_flaky.is_none_or(|n| turns(build) < n),
         BlameWhen::Never => false,
     };
     if authors {
@@ -34,7 +34,8 @@ pub(super) fn people_of_set(blame: &BlameDef, facts: &Facts, buildset: Option<i6
     let builds = set.into_iter().flat_map(|s| &s.builds).filter_map(|id| facts.builds.get(id));
     let mut people: Vec<To> = vec![];
     for to in builds.flat_map(|build| self::people(blame, build)) {
-        let same = |other: &To| matches!((other, &to), (To::Person { name: a, .. }, To::Person { name: b, .. }) if a == b);
+        let same =
+            |other: &To| matches!((other, &to), (To::Person { name: a, .. }, To::Person { name: b, .. }) if a == b);
         if !people.iter().any(same) {
             people.push(to);
         }

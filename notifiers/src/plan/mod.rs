@@ -10,8 +10,8 @@ mod recipients;
 #[cfg(test)]
 mod tests;
 
-pub use recipients::{Names, planned, tested};
 pub(crate) use recipients::supersedes;
+pub use recipients::{Found, Names, planned, tested};
 
 use std::collections::BTreeMap;
 use tidemill_lang::definition::{GeneratorDef, GeneratorKind, Mode, ReporterDef, ReporterKind};
@@ -28,6 +28,8 @@ pub struct Facts {
     pub requests: BTreeMap<i64, RequestFacts>,
     /// Names of workers.
     pub workers: BTreeMap<i64, String>,
+    /// Mailboxes that the project names for a worker that stays away.
+    pub notify_on_missing: BTreeMap<i64, Vec<String>>,
 }
 
 /// What an event is about, and its id.
@@ -117,10 +119,16 @@ pub fn notices(reporters: &[ReporterDef], facts: &Facts, subject: Subject) -> Ve
 }
 
 /// What one generator has to say, with the build that it is about.
-fn generated<'f>(generator: &GeneratorDef, facts: &'f Facts, subject: Subject) -> Vec<(Notice, Option<&'f BuildFacts>)> {
+fn generated<'f>(
+    generator: &GeneratorDef,
+    facts: &'f Facts,
+    subject: Subject,
+) -> Vec<(Notice, Option<&'f BuildFacts>)> {
     use GeneratorKind::*;
     match (subject, generator.kind) {
-        (Subject::BuildStarted(id), Build | BuildStartEnd) if generator.kind == BuildStartEnd || generator.report_new => {
+        (Subject::BuildStarted(id), Build | BuildStartEnd)
+            if generator.kind == BuildStartEnd || generator.report_new =>
+        {
             let build = facts.builds.get(&id).filter(|b| filter::build(generator, b));
             build.map(|b| (of_build(b, Moment::Start, "started"), Some(b))).into_iter().collect()
         }
@@ -131,7 +139,8 @@ fn generated<'f>(generator: &GeneratorDef, facts: &'f Facts, subject: Subject) -
         }
         (Subject::BuildsetEnded(id), Buildset) => {
             let Some(set) = facts.buildsets.get(&id) else { return vec![] };
-            let builds = set.builds.iter().filter_map(|id| facts.builds.get(id)).filter(|b| filter::build(generator, b));
+            let builds =
+                set.builds.iter().filter_map(|id| facts.builds.get(id)).filter(|b| filter::build(generator, b));
             builds.filter_map(|b| Some((of_build(b, Moment::Buildset, mode(generator, b)?), Some(b)))).collect()
         }
         (Subject::BuildsetEnded(id), BuildsetCombined) => {
@@ -234,6 +243,15 @@ fn to(
     match &reporter.kind {
         ReporterKind::Mail(mail) => {
             let mut to: Vec<To> = mail.extra_recipients.iter().cloned().map(To::Fixed).collect();
+            to.extend(
+                notice
+                    .worker
+                    .and_then(|id| facts.notify_on_missing.get(&id))
+                    .into_iter()
+                    .flatten()
+                    .cloned()
+                    .map(To::Fixed),
+            );
             if mail.send_to_interested_users && notice.moment != Moment::Start {
                 to.extend(match build {
                     Some(build) => blame::people(&generator.blame, build),

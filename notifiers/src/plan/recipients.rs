@@ -11,7 +11,15 @@ use tidemill_schema::notices::{Moment, Way};
 /// Addresses of people's names, as a reporter's lookup has them.
 pub trait Names {
     /// None: this one cannot be reached.
-    fn address(&self, reporter: &str, name: &str) -> Option<String>;
+    fn find(&self, reporter: &str, name: &str) -> Option<Found>;
+}
+
+/// What is known of somebody when a notice is planned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    Address(String),
+    /// A directory has the address, which is asked when the notice is sent.
+    Name,
 }
 
 /// The rows of a notice, none twice.
@@ -23,8 +31,9 @@ pub fn planned(event: &Event, reporter: &ReporterDef, notice: &Notice, names: &d
         let (address, facts) = match to {
             To::Fixed(address) if address.is_empty() => (destination.clone(), json!({})),
             To::Fixed(address) => (address.clone(), json!({ "why": "configured" })),
-            To::Person { name, why } => match names.address(&reporter.name, name) {
-                Some(address) => (address, json!({ "why": why, "name": name })),
+            To::Person { name, why } => match names.find(&reporter.name, name) {
+                Some(Found::Address(address)) => (address, json!({ "why": why, "name": name })),
+                Some(Found::Name) => (name.clone(), json!({ "why": why, "name": name, "lookup": true })),
                 None => continue,
             },
             To::Commit { codebase, repository, revision, branch } => {

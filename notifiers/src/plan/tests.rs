@@ -1,9 +1,9 @@
 //! Tables of who is told what.
 
 use super::*;
+use Results::*;
 use tidemill_lang::definition::{BlameDef, BlameWhen, MailDef, MailTls, Verify};
 use tidemill_model::SourceStamp;
-use Results::*;
 
 fn mail(generators: Vec<GeneratorDef>) -> ReporterDef {
     let settings = MailDef {
@@ -75,7 +75,8 @@ fn people(notice: &Notice) -> Vec<&str> {
 
 #[test]
 fn modes_choose_ends_by_their_result_and_by_what_was_before() {
-    let table: &[(&[Mode], Results, &[Results], Option<&str>)] = &[
+    type Row<'a> = (&'a [Mode], Results, &'a [Results], Option<&'a str>);
+    let table: &[Row<'_>] = &[
         (&[Mode::Failing], Failure, &[Failure], Some("failing")),
         (&[Mode::Failing], Success, &[Failure], None),
         (&[Mode::Passing, Mode::Warnings], Warnings, &[], Some("warnings")),
@@ -150,7 +151,13 @@ fn filters_take_builders_tags_schedulers_and_branches() {
 
 #[test]
 fn a_set_is_told_when_it_is_done_each_build_by_itself_or_all_as_one() {
-    let set = BuildsetFacts { buildset: 5, results: Some(Failure), scheduler: "main".into(), stamps: vec![], builds: vec![1, 2] };
+    let set = BuildsetFacts {
+        buildset: 5,
+        results: Some(Failure),
+        scheduler: "main".into(),
+        stamps: vec![],
+        builds: vec![1, 2],
+    };
     let good = BuildFacts { build: 2, authors: vec!["bob".into()], ..build(Success, &[], Some(Success)) };
     let facts = Facts {
         builds: BTreeMap::from([(1, build(Failure, &[], Some(Success))), (2, good)]),
@@ -160,7 +167,10 @@ fn a_set_is_told_when_it_is_done_each_build_by_itself_or_all_as_one() {
     let each = GeneratorDef { kind: GeneratorKind::Buildset, ..generator(&[Mode::Failing]) };
     let all = GeneratorDef::new(GeneratorKind::BuildsetCombined);
     let told = notices(&[mail(vec![each, all])], &facts, Subject::BuildsetEnded(5));
-    assert_eq!(told.iter().map(|n| (n.generator, n.build, n.buildset)).collect::<Vec<_>>(), [(0, Some(1), Some(0)), (1, None, Some(5))]);
+    assert_eq!(
+        told.iter().map(|n| (n.generator, n.build, n.buildset)).collect::<Vec<_>>(),
+        [(0, Some(1), Some(0)), (1, None, Some(5))]
+    );
     assert_eq!(people(&told[1]), ["ann", "olga"], "bob's build was good");
 }
 
@@ -185,4 +195,22 @@ fn a_cancelled_request_is_told_and_one_that_was_built_is_not() {
     assert_eq!(told(request.clone(), Subject::RequestEnded(7)), 1);
     assert_eq!(told(RequestFacts { unbuilt: false, ..request.clone() }, Subject::RequestEnded(7)), 0);
     assert_eq!(told(RequestFacts { results: Some(Success), ..request }, Subject::RequestEnded(7)), 0);
+}
+
+#[test]
+fn a_worker_that_stays_away_is_told_to_those_whom_it_names_and_to_those_who_hear_everything() {
+    let facts = Facts {
+        workers: BTreeMap::from([(7, "w1".to_owned()), (8, "w2".to_owned())]),
+        notify_on_missing: BTreeMap::from([(7, vec!["ops@example.org".to_owned(), "team@example.org".to_owned()])]),
+        ..Facts::default()
+    };
+    let told = |generator: GeneratorDef, id| {
+        let said = notices(&[mail(vec![generator])], &facts, Subject::WorkerMissing(id));
+        said.into_iter().flat_map(|n| n.to).collect::<Vec<_>>()
+    };
+    let to = |addresses: &[&str]| addresses.iter().map(|a| To::Fixed((*a).to_owned())).collect::<Vec<_>>();
+    let any = GeneratorDef::new(GeneratorKind::WorkerMissing);
+    assert_eq!(told(any.clone(), 7), to(&["ops@example.org", "team@example.org"]));
+    assert_eq!(told(any.clone(), 8), to(&["team@example.org"]));
+    assert_eq!(told(GeneratorDef { workers: Some(vec!["w2".into()]), ..any }, 7), to(&[]));
 }

@@ -96,7 +96,15 @@ pub fn plain(html: &str) -> String {
             rest = &rest[end..];
             continue;
         }
-        let entities = [("&amp;", '&'), ("&lt;", '<'), ("&gt;", '>'), ("&quot;", '"'), ("&#x27;", '\''), ("&#39;", '\''), ("&nbsp;", ' ')];
+        let entities = [
+            ("&amp;", '&'),
+            ("&lt;", '<'),
+            ("&gt;", '>'),
+            ("&quot;", '"'),
+            ("&#x27;", '\''),
+            ("&#39;", '\''),
+            ("&nbsp;", ' '),
+        ];
         match entities.iter().find(|(name, _)| rest.starts_with(name)) {
             Some((name, c)) => {
                 out.push(*c);

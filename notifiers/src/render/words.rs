@@ -114,7 +114,8 @@ fn one_build(out: &mut String, doc: &Value) {
     if !failed.is_empty() {
         out.push_str("\nSteps that did not succeed:\n");
         for step in failed {
-            let (name, said) = (one_line(&text(step, "/name"), WORD_MAX), one_line(&text(step, "/state_string"), WORD_MAX));
+            let (name, said) =
+                (one_line(&text(step, "/name"), WORD_MAX), one_line(&text(step, "/state_string"), WORD_MAX));
             let _ = writeln!(out, "  {name}: {said}");
             for log in step["logs"].as_array().into_iter().flatten() {
                 let _ = writeln!(out, "    {}: {}", one_line(&text(log, "/name"), WORD_MAX), text(log, "/url"));

@@ -2,6 +2,7 @@
 //! that go together are one mail, a digest.
 
 use super::dispatch::Transports;
+use super::person::{self, Person};
 use crate::app::App;
 use crate::mail::attachments::Attachment;
 use crate::mail::compose::{Letter, compose, message_id};
@@ -44,6 +45,15 @@ pub(super) async fn send(
     settings: &MailDef,
     delivery: &Delivery,
 ) -> std::result::Result<Outcome, RenderError> {
+    let found;
+    let delivery = match person::of(app, settings, delivery).await? {
+        Person::Known => delivery,
+        Person::Found(address) => {
+            found = Delivery { address, ..delivery.clone() };
+            &found
+        }
+        Person::Not(outcome) => return Ok(outcome),
+    };
     let mut c = app.db.pool().acquire().await.map_err(tidemill_schema::Error::from)?;
     let address = crate::people::plain(&delivery.address);
     if !opted_out(&mut c, &[address], &source.reporter.name).await?.is_empty() {

@@ -8,6 +8,7 @@
 mod dispatch;
 mod mail;
 mod one;
+mod person;
 
 use crate::app::App;
 use crate::outcome::Outcome;

@@ -192,6 +192,29 @@ pub async fn deliveries_record(c: &mut PgConnection, holder: &str, became: &[(i6
     .await?)
 }
 
+/// Gives a delivery that only named somebody an address. False where this address is told of the same
+/// event already, or the delivery is not this holder's any more.
+pub async fn delivery_addressed(c: &mut PgConnection, id: i64, holder: &str, address: &str) -> Result<bool> {
+    // Two names of one event may be one person, and be asked for at the same time.
+    sqlx::query!("select pg_advisory_xact_lock(hashtextextended('deliveries.address ' || lower($1), 0))", address)
+        .execute(&mut *c)
+        .await?;
+    let done = sqlx::query!(
+        "update deliveries d set address = $3, facts = d.facts - 'lookup'
+          where d.id = $1 and d.state = 'sending' and d.holder = $2
+            and not exists (select from deliveries o
+                             where o.xid = d.xid and o.event_id = d.event_id and o.reporter = d.reporter
+                               and o.generator = d.generator and o.build_id is not distinct from d.build_id
+                               and o.id <> d.id and lower(o.address) = lower($3))",
+        id,
+        holder,
+        clean(address)
+    )
+    .execute(c)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
 /// Goes on holding what is still being sent. Returns what is still held.
 pub async fn deliveries_renew(c: &mut PgConnection, holder: &str, ids: &[i64], term: Duration) -> Result<Vec<i64>> {
     Ok(sqlx::query_scalar!(

@@ -14,7 +14,7 @@ async fn a_master_under_the_restricted_role_polls_schedules_builds_stops_and_rea
     let mut t = Cluster::with(false, 3).await;
     let (code, text) = migrate(&t, &["--roles", "ci"]);
     assert_eq!(code, Some(0), "{text}");
-    assert!(text.contains("made: ci_master, ci_reader"), "{text}");
+    assert!(text.contains("made: ci_master, ci_notifier, ci_reader"), "{text}");
     let (code, text) = migrate(&t, &["--roles", "Not A Name"]);
     assert_eq!(code, Some(2), "{text}");
     t.master_role = Some("ci_master".into());

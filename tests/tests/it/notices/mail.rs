@@ -28,6 +28,8 @@ async fn the_author_of_the_commit_that_broke_a_good_builder_is_told_with_the_err
     let Some(sink) = Sink::start() else { return };
     let mut t = Cluster::start().await;
     let repo = Repository::create(t.dir());
+    tidemill_schema::roles::roles_ensure(&t.db, "ci").await.expect("the owner makes roles");
+    (t.master_role, t.notifier_role) = (Some("ci_master".into()), Some("ci_notifier".into()));
     let m = t.master().await;
     t.configure(
         m,

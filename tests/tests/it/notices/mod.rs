@@ -2,6 +2,7 @@
 
 mod catch_up;
 mod chaos;
+mod directory;
 mod hostile;
 mod kinds;
 mod mail;
@@ -20,10 +21,11 @@ pub async fn all_ended(t: &Cluster, at_least: usize) -> Vec<Value> {
             .await
             .map_err(|e| e.to_string())?;
         let open = rows.iter().filter(|d| d["ended_at"].is_null()).count();
+        let said = || t.notifiers.iter().map(|n| n.output()).collect::<Vec<_>>().join("\n");
         if rows.len() >= at_least && open == 0 {
             Ok(rows)
         } else {
-            Err(format!("{} rows, {open} open: {rows:?}", rows.len()))
+            Err(format!("{} rows, {open} open: {rows:?}; the notifiers said:\n{}", rows.len(), said()))
         }
     })
     .await

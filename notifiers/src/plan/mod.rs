@@ -33,10 +33,10 @@ pub struct Facts {
     pub requests: BTreeMap<i64, RequestFacts>,
     /// Names of workers.
     pub workers: BTreeMap<i64, String>,
-    /// What channels and nicks settled, by IRC reporter and folded name.
-    pub places: BTreeMap<String, BTreeMap<String, Settled>>,
     /// Mailboxes that the project names for a worker that stays away.
     pub notify_on_missing: BTreeMap<i64, Vec<String>>,
+    /// What channels and nicks settled, by IRC reporter and folded name.
+    pub places: BTreeMap<String, BTreeMap<String, Settled>>,
 }
 
 /// What an event is about, and its id.

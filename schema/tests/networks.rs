@@ -194,7 +194,7 @@ async fn what_was_asked_for_is_answered_once_and_not_when_it_is_too_old() {
         run_tx!(t.db, "test", |c| control_ask(c, "linux", wish, "irc:ada", term).await).unwrap()
     };
     let id = ask(&wish, LONG).await;
-    let answered = async |id| control_answer(&mut *t.db.pool().acquire().await.unwrap(), id).await.unwrap();
+    let answered = async |id| control_answer(&mut t.db.pool().acquire().await.unwrap(), id).await.unwrap();
     assert_eq!(answered(id).await, None);
     let all = open(&t).await.unwrap();
     assert_eq!((all.len(), all[0].id, &*all[0].builder, &*all[0].by), (1, id, "linux", "irc:ada"));

@@ -100,6 +100,10 @@ async fn page(c: &mut PgConnection, revision: i64, project: &Arc<Project>) -> Re
         let worker = project.definition().workers.iter().find(|w| w.name == *name);
         facts.notify_on_missing.extend(worker.map(|w| (*id, w.notify_on_missing.clone())));
     }
+    let networks = crate::networks::names(reporters);
+    if !networks.is_empty() && !subjects.is_empty() {
+        facts.places = crate::networks::places(c, &networks).await?;
+    }
     let notices: Vec<(&Event, Vec<plan::Notice>)> =
         subjects.iter().map(|(event, subject)| (*event, plan::notices(reporters, &facts, *subject))).collect();
     let people = People::of(c, project, notices.iter().flat_map(|(_, n)| n)).await?;
@@ -119,6 +123,10 @@ async fn page(c: &mut PgConnection, revision: i64, project: &Arc<Project>) -> Re
     rows.extend(tests.filter_map(|event| plan::tested(event, reporters)));
     let planned = deliveries_insert(c, revision, &rows).await?;
     deliveries_supersede(c, &statuses).await?;
+    let watched = plan::ended_watches(&facts, subjects.iter().map(|(_, s)| *s));
+    if !watched.is_empty() {
+        tidemill_schema::notices::networks::places_told(c, &networks, &watched).await?;
+    }
     reader_advance(c, READER, last.at_cursor).await?;
     Ok(Page { planned, full: read.events.len() as i64 == PAGE, behind: read.more_above_horizon })
 }

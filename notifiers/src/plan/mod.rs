@@ -1,17 +1,20 @@
 //! From an event to who is told: pure, so that it can be tested by tables, and so
 //! that two who plan the same event plan the same.
 //!
-//! [`notices`] asks each reporter's generators. [`recipients`] makes rows of what
+//! [`notices`] asks each reporter's generators, and of IRC what its channels want
+//! to hear. [`recipients`] makes rows of what
 //! they say, once people's names have become addresses.
 
 mod blame;
 mod commits;
 mod filter;
+mod irc;
 mod order;
 mod recipients;
 #[cfg(test)]
 mod tests;
 
+pub use irc::{Settled, ended_watches};
 pub(crate) use order::{Supersedes, supersedes};
 pub use recipients::{Found, Names, planned, tested};
 
@@ -32,6 +35,8 @@ pub struct Facts {
     pub workers: BTreeMap<i64, String>,
     /// Mailboxes that the project names for a worker that stays away.
     pub notify_on_missing: BTreeMap<i64, Vec<String>>,
+    /// What channels and nicks settled, by IRC reporter and folded name.
+    pub places: BTreeMap<String, BTreeMap<String, Settled>>,
 }
 
 /// What an event is about, and its id.
@@ -70,6 +75,8 @@ impl Subject {
 pub enum To {
     /// As the reporter says, whatever it is there.
     Fixed(String),
+    /// A channel or nick, why, and what it hears of in a few words.
+    Place { place: String, why: &'static str, about: String },
     /// Somebody of the changes, and why.
     Person { name: String, why: &'static str },
     /// A commit's status or its pull request.
@@ -107,6 +114,10 @@ pub fn wanted(reporters: &[ReporterDef]) -> tidemill_schema::notices::facts::Wan
 pub fn notices(reporters: &[ReporterDef], facts: &Facts, subject: Subject) -> Vec<Notice> {
     let mut all = vec![];
     for (r, reporter) in reporters.iter().enumerate() {
+        if let ReporterKind::Irc(settings) = &reporter.kind {
+            let notice = irc::notice(&reporter.name, settings, facts, subject);
+            all.extend(notice.map(|notice| Notice { reporter: r, ..notice }));
+        }
         for (g, generator) in reporter.generators.iter().enumerate() {
             let mut said = generated(generator, facts, subject);
             for (notice, build) in &mut said {
@@ -222,7 +233,7 @@ fn mode(generator: &GeneratorDef, build: &BuildFacts) -> Option<&'static str> {
 }
 
 /// What a result is called where no mode chose it.
-fn base(results: Results) -> &'static str {
+pub(crate) fn base(results: Results) -> &'static str {
     match results {
         Results::Success => "passing",
         Results::Warnings => "warnings",
@@ -264,7 +275,7 @@ fn to(
             to.dedup();
             to
         }
-        // It has no generators.
+        // It has no generators: irc.rs plans for it.
         ReporterKind::Irc(_) => vec![],
         // The address is the reporter's own.
         ReporterKind::Http(_) | ReporterKind::Webhook(_) | ReporterKind::Zulip(_) => vec![To::Fixed(String::new())],

@@ -28,13 +28,14 @@ pub enum Found {
 
 /// The rows of a notice, none twice.
 pub fn planned(event: &Event, reporter: &ReporterDef, notice: &Notice, names: &dyn Names) -> Vec<Planned> {
-    let Some((way, destination)) = destination(&reporter.kind) else { return vec![] };
+    let Some((way, destination)) = destination(reporter) else { return vec![] };
     let mut seen = BTreeSet::new();
     let mut rows = vec![];
     for to in &notice.to {
         let (address, facts) = match to {
             To::Fixed(address) if address.is_empty() => (destination.clone(), json!({})),
             To::Fixed(address) => (address.clone(), json!({ "why": "configured" })),
+            To::Place { place, why, about } => (place.clone(), json!({ "why": why, "about": about })),
             To::Person { name, why } => match names.find(&reporter.name, name) {
                 Some(Found::Address(address)) => (address, json!({ "why": why, "name": name })),
                 Some(Found::Name) => (name.clone(), json!({ "why": why, "name": name, "lookup": true })),
@@ -83,7 +84,7 @@ pub fn planned(event: &Event, reporter: &ReporterDef, notice: &Notice, names: &d
 pub fn tested(event: &Event, reporters: &[ReporterDef]) -> Option<Planned> {
     let said = |key: &str| event.data.get(key).and_then(|v| v.as_str()).filter(|text| !text.is_empty());
     let reporter = reporters.iter().find(|r| Some(r.name.as_str()) == said("reporter"))?;
-    let (way, destination) = destination(&reporter.kind)?;
+    let (way, destination) = destination(reporter)?;
     let own = match &reporter.kind {
         ReporterKind::Mail(mail) => mail.extra_recipients.first().cloned(),
         ReporterKind::Irc(irc) => irc.channels.first().map(|c| c.name.clone()),
@@ -116,7 +117,7 @@ pub fn tested(event: &Event, reporters: &[ReporterDef]) -> Option<Planned> {
 }
 
 /// Through what a reporter speaks. None where its address is no address: nothing can be planned.
-pub(crate) fn destination(kind: &ReporterKind) -> Option<(Way, String)> {
+pub(crate) fn destination(reporter: &ReporterDef) -> Option<(Way, String)> {
     use ReporterKind::*;
     let host = |url: &str| {
         let url = url::Url::parse(url).ok()?;
@@ -127,9 +128,10 @@ pub(crate) fn destination(kind: &ReporterKind) -> Option<(Way, String)> {
         SecretText::Text(url) => host(url),
         SecretText::Secret { name } => Some(format!("secret {name}")),
     };
-    Some(match kind {
+    Some(match &reporter.kind {
         Mail(mail) => (Way::Mail, format!("{}:{}", mail.relayhost, mail.port)),
-        Irc(irc) => (Way::Irc, format!("{}:{}", irc.host, irc.port)),
+        // Its one connection, wherever that leads by then.
+        Irc(_) => (Way::Irc, reporter.name.clone()),
         Http(http) => (Way::Http, of_secret(&http.url)?),
         Webhook(hook) => (Way::Http, of_secret(&hook.url)?),
         Zulip(zulip) => (Way::Http, host(&zulip.endpoint)?),

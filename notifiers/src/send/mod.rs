@@ -10,6 +10,7 @@ mod dispatch;
 mod forge;
 mod gerrit;
 mod http;
+mod irc;
 mod mail;
 mod one;
 mod person;
@@ -142,7 +143,8 @@ impl Sender {
         let (holder, term, asked) = (&self.app.holder, self.app.settings.term, Instant::now());
         let claimed = run_tx!(self.app.db, "notices.claim", |c| deliveries_claim(c, &room, holder, term).await)?;
         if claimed.is_empty() {
-            let next = next_due(&mut *self.app.db.pool().acquire().await?, &self.app.settings.ways).await?;
+            let (ways, irc) = (&self.app.settings.ways, self.app.networks.up());
+            let next = next_due(&mut *self.app.db.pool().acquire().await?, ways, &irc).await?;
             return Ok(next.map_or(PERIOD, |d| d.clamp(Duration::from_millis(20), PERIOD)));
         }
         for delivery in claimed {
@@ -164,6 +166,7 @@ impl Sender {
             busy: sending.into_iter().map(|(id, used)| (id, left(used))).collect(),
             each: left(0),
             most: i32::try_from(free).unwrap_or(i32::MAX),
+            irc: self.app.networks.up(),
         }
     }
 

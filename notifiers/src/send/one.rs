@@ -1,7 +1,7 @@
 //! One delivery: is it still due, what does it say, and how does it go out.
 
 use super::dispatch::Transports;
-use super::{Health, became, forge, http, mail};
+use super::{Health, became, forge, http, irc, mail};
 use crate::app::App;
 use crate::outcome::Outcome;
 use crate::plan::Supersedes;
@@ -47,10 +47,14 @@ async fn try_deliver(app: &App, transports: &Transports, delivery: &Delivery) ->
         ReporterKind::Http(settings) => http::push(app, transports, &source, settings, delivery).await,
         ReporterKind::Webhook(settings) => http::webhook(app, transports, &source, settings, delivery).await,
         ReporterKind::Zulip(settings) => http::zulip(app, transports, &source, settings, delivery).await,
-        ReporterKind::Irc(_) => Ok(Outcome::Refused { why: "IRC is not run yet".into() }),
+        ReporterKind::Irc(settings) => irc::send(app, &source, settings, delivery).await,
         _ => forge::send(app, transports, &source, delivery).await,
     };
     Ok(match outcome {
+        // Whether a network can be reached says who holds it.
+        Ok(Outcome::Down { why }) if matches!(source.reporter.kind, ReporterKind::Irc(_)) => {
+            (Became::Down { why }, Health::Unknown)
+        }
         Ok(outcome) => became(outcome, delivery.attempts),
         Err(render::RenderError::Schema(e)) => return Err(e),
         Err(render::RenderError::Broken(why)) => (Became::Parked { why }, Health::Unknown),

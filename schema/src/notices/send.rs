@@ -58,6 +58,8 @@ pub struct Room {
     /// How many any other destination may get.
     pub each: i32,
     pub most: i32,
+    /// IRC networks whose connection it holds; nobody else can speak there.
+    pub irc: Vec<String>,
 }
 
 pub async fn deliveries_claim(
@@ -73,12 +75,13 @@ pub async fn deliveries_claim(
                   mode as "mode!", revision_id as "revision_id!", builder_id, build_id, buildset_id, request_id,
                   worker_id, destination_id as "destination_id!", address as "address!", facts as "facts!", order_key,
                   message_id as "message_id!", attempts as "attempts!", expires_at < tidemill_now() as "expired!"
-             from deliveries_claim($1, $2, $3, $4, $5, $6, $7) order by id"#,
+             from deliveries_claim($1, $2, $3, $4, $5, $6, $7, $8) order by id"#,
         &ways,
         &busy,
         &free,
         room.each,
         room.most,
+        &room.irc,
         holder,
         interval(term)
     )
@@ -233,8 +236,8 @@ pub async fn deliveries_reap(c: &mut PgConnection) -> Result<u64> {
     .rows_affected())
 }
 
-/// Takes along the other notices that are due to the same address of the same reporter, to be sent as
-/// one, if there are at least `storm` of them: the oldest, at most `most`.
+/// Takes along the other notices that are due to the same address of the same reporter, in the same
+/// order or in none, to be sent as one, if there are at least `storm` of them: the oldest, at most `most`.
 pub async fn deliveries_fold(
     c: &mut PgConnection,
     leader: &Delivery,
@@ -246,7 +249,7 @@ pub async fn deliveries_fold(
         r#"with others as (
              select o.id from deliveries o
               where o.destination_id = $2 and o.reporter = $3 and o.address = $4 and o.state = 'due' and o.id <> $1
-                and o.order_key is null and o.not_before <= tidemill_now()
+                and o.order_key is not distinct from $8 and o.not_before <= tidemill_now()
                 and exists (select from deliveries d where d.id = $1 and d.state = 'sending' and d.holder = $5)
               order by o.id limit $7 for no key update skip locked
          ), enough as (
@@ -261,7 +264,8 @@ pub async fn deliveries_fold(
         leader.address,
         holder,
         storm,
-        most
+        most,
+        leader.order_key
     )
     .fetch_all(c)
     .await?)
@@ -337,17 +341,18 @@ pub async fn destination_up(c: &mut PgConnection, id: i64) -> Result<bool> {
     Ok(done.rows_affected() > 0)
 }
 
-/// Time until the next delivery that waits, of any of these ways; none if nothing waits. What waits
-/// for a destination that is down counts from when that is tried again.
-pub async fn next_due(c: &mut PgConnection, ways: &[Way]) -> Result<Option<Duration>> {
+/// Time until the next delivery that waits, of any of these ways and IRC networks; none if nothing
+/// waits. What waits for a destination that is down counts from when that is tried again.
+pub async fn next_due(c: &mut PgConnection, ways: &[Way], irc: &[String]) -> Result<Option<Duration>> {
     let ways: Vec<String> = ways.iter().map(|w| w.name().to_owned()).collect();
     let seconds = sqlx::query_scalar!(
         r#"select extract(epoch from min(greatest(x.not_before, d.not_before)) - tidemill_now())::float8
              from destinations d
             cross join lateral (select not_before from deliveries q where q.destination_id = d.id and q.state = 'due'
                                  order by not_before limit 1) x
-            where d.kind = any($1)"#,
-        &ways
+            where d.kind = any($1) and (d.kind <> 'irc' or d.name = any($2))"#,
+        &ways,
+        irc
     )
     .fetch_one(c)
     .await?;

@@ -3,6 +3,7 @@
 mod directory;
 mod forge;
 mod http;
+mod irc;
 mod mail;
 mod played;
 

@@ -60,6 +60,7 @@ pub async fn run_on(listener: tokio::net::TcpListener, settings: Settings, life:
     tidemill_service::install_tls();
     let address = listener.local_addr()?;
     let db = Db::connect(&settings.database_url, settings.max_connections).await?;
+    tidemill_schema::wake::probe(&db).await?;
     tidemill_schema::migrate::check(&db).await?;
     let people = Db::connect_people(&settings.database_url, settings.people_connections())?;
     let app = App::start(Arc::new(settings), address, db, people, life.clone()).await?;

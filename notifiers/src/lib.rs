@@ -41,6 +41,7 @@ use tokio::sync::Notify;
 pub async fn run(settings: Settings, life: Lifecycle) -> Result<(), tidemill_schema::Error> {
     tidemill_service::install_tls();
     let db = Db::connect(&settings.database_url, settings.max_connections).await?;
+    tidemill_schema::wake::probe(&db).await?;
     tidemill_schema::migrate::check(&db).await?;
     let app = app::App::start(settings, db, life.clone()).await?;
     planner::begin(&app).await?;

@@ -9,6 +9,9 @@ pub enum Outcome {
     Sent { answer: String },
     /// Not now. Tried again with back-off, and not before `after` if the other side named a time.
     Again { why: String, after: Option<Duration> },
+    /// The connection was lost after all was said and before the answer: it has it, or not.
+    /// Tried again as it was.
+    Unsure { why: String },
     /// Nobody there takes anything now: the destination backs off as a whole, and this delivery
     /// has used no attempt.
     Down { why: String },

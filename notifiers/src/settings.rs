@@ -18,6 +18,8 @@ pub struct Settings {
     pub each: usize,
     /// Sent at one time by this process.
     pub most: usize,
+    /// First wait before a delivery is tried again; three times as long each time.
+    pub again: Duration,
     /// How long a delivery is held without a word of its sender.
     pub term: Duration,
     /// Whether what the project file names may be this machine, or one of its network (A10).

@@ -51,6 +51,8 @@ create table deliveries (
     holder         text,
     held_until     timestamptz,
     folded_into    bigint,
+    gathered       boolean not null default false,
+    unsure         boolean not null default false,
     answer         text,
     ended_at       timestamptz,
     check ((state = 'sending') = (holder is not null and held_until is not null)),
@@ -62,11 +64,14 @@ comment on table deliveries is
 comment on column deliveries.facts is 'What the plan knew and the send needs: the forge''s commit, a channel, why this person.';
 comment on column deliveries.order_key is 'Deliveries with the same key go one after the other in the order of id; null: in any order.';
 comment on column deliveries.message_id is 'The same for every attempt: Message-ID of a mail, webhook-id of a hook.';
+comment on column deliveries.gathered is 'Waits for others to its address, and goes with them: one of them is claimed at a time.';
+comment on column deliveries.unsure is
+    'It was perhaps taken: a sender was lost, or the connection, before the answer. So it goes by itself and as it was.';
 comment on column deliveries.answer is 'What the other side said, or why it was not sent, in a line.';
 -- Told once, whoever plans.
 create unique index deliveries_once on deliveries (xid, event_id, reporter, generator, address, build_id) nulls not distinct;
 create index deliveries_due on deliveries (destination_id, not_before, id) where state = 'due';
-create index deliveries_address on deliveries (destination_id, reporter, address, id) where state = 'due';
+create index deliveries_address on deliveries (destination_id, reporter, address, id) where state in ('due', 'sending');
 create index deliveries_held on deliveries (held_until) where state = 'sending';
 create index deliveries_order on deliveries (order_key, id) where state in ('due', 'sending') and order_key is not null;
 create index deliveries_told on deliveries (order_key, id) where state = 'sent' and order_key is not null;
@@ -102,6 +107,13 @@ as $$
                   and (q.order_key is null
                        or not exists (select from deliveries e
                                        where e.order_key = q.order_key and e.state in ('due', 'sending') and e.id < q.id))
+                  -- Its others are to go with it: whoever has them waits for it.
+                  and (not q.gathered
+                       or not exists (select from deliveries e
+                                       where e.destination_id = q.destination_id and e.reporter = q.reporter
+                                         and e.address = q.address and e.gathered and e.id < q.id
+                                         and e.state in ('due', 'sending')
+                                         and (e.state = 'sending' or e.not_before <= tidemill_now())))
                 order by q.not_before, q.id
                 limit f.free
                   for no key update skip locked) x

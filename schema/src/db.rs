@@ -9,6 +9,17 @@ use std::time::{Duration, Instant};
 /// How often a transaction that lost against a concurrent one is tried.
 const TRIES: u32 = 8;
 
+/// Said on each new connection, and not when it is opened: PgBouncer lets no settings through then.
+/// A replica that hangs must not hold locks or the horizon for ever.
+///
+/// Hot statements touch few rows of large tables by their keys. A plan made while a table was small,
+/// and kept, must not scan it when it has grown.
+const HOT: &str = "set idle_in_transaction_session_timeout = '30s'; set lock_timeout = '20s'; set jit = off; \
+                   set enable_seqscan = off; set enable_mergejoin = off";
+/// However dear a question of people, it ends: claims and logs need the machine too (F26, A17).
+const PEOPLE: &str = "set idle_in_transaction_session_timeout = '30s'; set lock_timeout = '20s'; set jit = off; \
+                      set statement_timeout = '15s'";
+
 /// The database of a cluster. Cheap to clone.
 #[derive(Clone)]
 pub struct Db {
@@ -20,10 +31,8 @@ impl Db {
     /// Opens a pool for hot statements. The first connection is made now, so that a wrong address
     /// fails here.
     pub async fn connect(url: &str, max_connections: u32) -> Result<Db> {
-        // Hot statements touch few rows of large tables by their keys. A plan made
-        // while a table was small, and kept, must not scan it when it has grown.
-        let options = connect_options(url)?.options([("enable_seqscan", "off"), ("enable_mergejoin", "off")]);
-        let pool = pool_options(max_connections).connect_with(options.clone()).await?;
+        let options = connect_options(url)?;
+        let pool = pool_options(max_connections, HOT).connect_with(options.clone()).await?;
         Ok(Db { pool, options })
     }
 
@@ -31,9 +40,8 @@ impl Db {
     /// died while idle (Postgres was restarted) is found before it is used, at
     /// the price of a round trip, so that nobody sees an error because of it.
     pub fn connect_people(url: &str, max_connections: u32) -> Result<Db> {
-        // However dear a question, it ends: claims and logs need the machine too (F26, A17).
-        let options = connect_options(url)?.options([("statement_timeout", "15s")]);
-        let pool = pool_options(max_connections).test_before_acquire(true).connect_lazy_with(options.clone());
+        let options = connect_options(url)?;
+        let pool = pool_options(max_connections, PEOPLE).test_before_acquire(true).connect_lazy_with(options.clone());
         Ok(Db { pool, options })
     }
 
@@ -122,16 +130,18 @@ impl Tries {
 
 fn connect_options(url: &str) -> Result<PgConnectOptions> {
     let options = PgConnectOptions::from_str(url).map_err(Error::from)?;
-    Ok(options.application_name("tidemill").options([
-        // A replica that hangs must not hold locks or the horizon for ever.
-        ("idle_in_transaction_session_timeout", "30s"),
-        ("lock_timeout", "20s"),
-        ("jit", "off"),
-    ]))
+    // The digits are a server's default since Postgres 12, and PgBouncer refuses who asks for them.
+    Ok(options.application_name("tidemill").extra_float_digits(None))
 }
 
-fn pool_options(max_connections: u32) -> PgPoolOptions {
+fn pool_options(max_connections: u32, first: &'static str) -> PgPoolOptions {
     PgPoolOptions::new()
+        .after_connect(move |c, _| {
+            Box::pin(async move {
+                sqlx::raw_sql(first).execute(c).await?;
+                Ok(())
+            })
+        })
         .max_connections(max_connections)
         .acquire_timeout(Duration::from_secs(5))
         // A connection that died while idle is found by its first statement,

@@ -8,7 +8,7 @@
 //! wake of everything, and a probe every 30 s finds a pooler that swallows
 //! LISTEN. Whoever waits for a wake also looks by itself now and then.
 
-use crate::{Db, Result};
+use crate::{Db, Error, Result};
 use sqlx::postgres::PgListener;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,6 +24,39 @@ const PAYLOAD_MAX: usize = 4000;
 /// Least time between two flushes.
 const FLUSH: Duration = Duration::from_millis(50);
 const PROBE: Duration = Duration::from_secs(30);
+/// How long a first notification may take, and how often one is sent.
+const FIRST: Duration = Duration::from_secs(4);
+const FIRST_TRIES: u32 = 3;
+
+/// Whether this address carries LISTEN, asked before anything else is: a pooler in transaction mode
+/// takes it and delivers nothing, and loses prepared statements besides. Simple statements only.
+pub async fn probe(db: &Db) -> Result<()> {
+    let channel = format!("tidemill_{}", tidemill_service::token::random_hex(8));
+    let pool = listener_pool(db).await?;
+    let mut listener = PgListener::connect_with(&pool).await?;
+    listener.listen(&channel).await?;
+    // A listener as well: behind such a pooler it is the one who may get what it sends.
+    let other = listener_pool(db).await?;
+    let mut sender = PgListener::connect_with(&other).await?;
+    for _ in 0..FIRST_TRIES {
+        let notify = sqlx::AssertSqlSafe(format!("notify \"{channel}\""));
+        sqlx::raw_sql(notify).execute(&mut sender).await?;
+        if let Ok(heard) = tokio::time::timeout(FIRST, listener.recv()).await {
+            heard?;
+            return Ok(());
+        }
+    }
+    Err(Error::Schema(
+        "database.url leads through a pooler in transaction mode, which delivers no notifications (LISTEN): give the \
+         address of Postgres itself, or of a pooler in session mode (PgBouncer: pool_mode = session)"
+            .into(),
+    ))
+}
+
+async fn listener_pool(db: &Db) -> Result<sqlx::PgPool> {
+    let options = sqlx::postgres::PgPoolOptions::new().max_connections(1).acquire_timeout(Duration::from_secs(5));
+    Ok(options.connect_with(db.options().clone()).await?)
+}
 
 /// What there may be to look at. An empty list of ids means any.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -197,11 +230,7 @@ impl Wakes {
     }
 
     async fn listen(&self, db: &Db) -> Result<()> {
-        let pool = sqlx::postgres::PgPoolOptions::new()
-            .max_connections(1)
-            .acquire_timeout(Duration::from_secs(5))
-            .connect_with(db.options().clone())
-            .await?;
+        let pool = listener_pool(db).await?;
         let mut listener = PgListener::connect_with(&pool).await?;
         listener.listen(CHANNEL).await?;
         let _ = self.local.send(Wake::All);

@@ -254,7 +254,7 @@ async fn many_notices_to_one_address_become_one_and_few_stay_what_they_are() {
     assert_eq!(fold(4).await.len(), 4);
     let mut c = t.db.pool().acquire().await.unwrap();
     let folded = deliveries_folded(&mut c, leader.id).await.unwrap();
-    assert_eq!(folded.iter().map(|f| f.build).collect::<Vec<_>>(), [Some(2), Some(3), Some(4), Some(5)]);
+    assert_eq!(folded.iter().map(|(_, f)| f.build).collect::<Vec<_>>(), [Some(2), Some(3), Some(4), Some(5)]);
     assert_eq!(take(&t.db, B, 10).await.len(), 1, "bob's goes by itself");
     drop(c);
     t.drop().await;
@@ -382,5 +382,94 @@ async fn who_opted_out_is_found_in_any_case_of_letters_and_may_come_back() {
     assert!(people::optin(&mut c, "ANN@x.org", "mail").await.unwrap());
     assert_eq!(people::opted_out(&mut c, &all, "mail").await.unwrap(), ["bob@x.org"]);
     drop(c);
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn of_a_storm_one_notice_is_in_hand_and_leads_the_others() {
+    let t = TestDb::new().await;
+    plan(&t, &(1..=30).map(|n| mail(n, "ann@x")).collect::<Vec<_>>()).await;
+    plan(&t, &(1..=3).map(|n| mail(n, "bob@x")).collect::<Vec<_>>()).await;
+    let calm = async |holder: &'static str, claimed: &[Delivery]| -> Vec<i64> {
+        let ids: Vec<i64> = claimed.iter().map(|d| d.id).collect();
+        run_tx!(t.db, "test", |c| deliveries_calm(c, holder, &ids, 10).await).unwrap()
+    };
+    let mut claimed = take(&t.db, A, 8).await;
+    let back = calm(A, &claimed).await;
+    claimed.retain(|d| !back.contains(&d.id));
+    assert_eq!((back.len(), claimed.len()), (7, 1));
+    let leader = claimed.remove(0);
+    // While one leads, others claim in vain, though they may have what is no storm.
+    let claimed = take(&t.db, B, 33).await;
+    let back = calm(B, &claimed).await;
+    let kept: Vec<&Delivery> = claimed.iter().filter(|d| !back.contains(&d.id)).collect();
+    assert!(kept.len() == 3 && kept.iter().all(|d| d.address == "bob@x"), "{kept:?}");
+    let folded = run_tx!(t.db, "test", |c| deliveries_fold(c, &leader, A, 9, 1000).await).unwrap();
+    assert_eq!(folded.len(), 29);
+    assert_eq!(scalar::<i64>(&t, "select count(*) from deliveries where attempts = 0 and state = 'folded'").await, 29);
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn what_was_perhaps_sent_goes_as_it_was() {
+    let t = TestDb::new().await;
+    plan(&t, &[mail(1, "ann@x"), mail(2, "ann@x")]).await;
+    let mut claimed = take(&t.db, A, 2).await;
+    let (lost, cut) = (claimed.remove(0), claimed.remove(0));
+    let after = Duration::ZERO;
+    record(&t, A, cut.id, Became::Unsure { why: "cut".into(), after }).await;
+    sql(&t, "update deliveries set held_until = tidemill_now() - interval '1 s' where state = 'sending'").await;
+    run_tx!(t.db, "test", |c| deliveries_reap(c).await).unwrap();
+    plan(&t, &(3..=30).map(|n| mail(n, "ann@x")).collect::<Vec<_>>()).await;
+    let mut claimed = take(&t.db, A, 3).await;
+    let fresh = claimed.remove(claimed.iter().position(|d| d.attempts == 1).unwrap());
+    assert!(claimed.iter().all(|d| d.id == lost.id || d.id == cut.id));
+    let fold = async |leader: &Delivery| -> usize {
+        run_tx!(t.db, "test", |c| deliveries_fold(c, leader, A, 1, 1000).await).unwrap().len()
+    };
+    assert_eq!(fold(&claimed[0]).await, 0, "nothing is added to what was perhaps sent");
+    for one in claimed {
+        record(&t, A, one.id, Became::Again { why: "later".into(), after }).await;
+    }
+    assert_eq!(fold(&fresh).await, 27, "and it goes with nothing else");
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn a_digest_is_told_as_long_as_its_youngest_notice_and_leaves_what_has_no_words() {
+    let t = TestDb::new().await;
+    let gathered = |n, age| Planned { wait_us: 1, max_age_us: age, ..mail(n, "ann@x") };
+    plan(&t, &[gathered(1, 60_000_000), gathered(2, DAY_US), gathered(3, DAY_US)]).await;
+    let claimed = loop {
+        let claimed = take(&t.db, A, 10).await;
+        if !claimed.is_empty() {
+            break claimed;
+        }
+    };
+    assert_eq!(claimed.len(), 1, "one of the gathered is in hand");
+    assert!(take(&t.db, B, 10).await.is_empty(), "the others wait for it");
+    let leader = &claimed[0];
+    let folded = run_tx!(t.db, "test", |c| deliveries_fold(c, leader, A, 1, 10).await).unwrap();
+    assert_eq!(folded.len(), 2);
+    let day = "select expires_at > tidemill_now() + interval '1 hour' from deliveries where state = 'sending'";
+    assert!(scalar::<bool>(&t, day).await);
+    let broken = [(folded[0], "no such name\nin line 2".to_owned())];
+    assert_eq!(run_tx!(t.db, "test", |c| deliveries_unfold(c, leader.id, &broken).await).unwrap(), 1);
+    assert_eq!(states(&t).await, ["sending", "parked", "folded"]);
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn what_waits_is_hastened_and_what_is_gathered_goes_on_gathering() {
+    let t = TestDb::new().await;
+    plan(&t, &[mail(1, "ann@x"), Planned { wait_us: 3_600_000_000, ..mail(2, "bob@x") }]).await;
+    let claimed = take(&t.db, A, 10).await.remove(0);
+    let after = Duration::from_secs(3600);
+    record(&t, A, claimed.id, Became::Again { why: "later".into(), after }).await;
+    run_tx!(t.db, "test", |c| destination_down(c, claimed.destination, "refused").await).unwrap();
+    assert!(take(&t.db, A, 10).await.is_empty());
+    let due = run_tx!(t.db, "test", |c| people::deliveries_hasten(c).await).unwrap();
+    assert_eq!(due, [claimed.id]);
+    assert_eq!(take(&t.db, A, 10).await.iter().map(|d| d.id).collect::<Vec<_>>(), [claimed.id]);
     t.drop().await;
 }

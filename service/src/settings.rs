@@ -97,6 +97,8 @@ pub struct Notify {
     /// Sent at one time to one server, and by one process.
     pub each: u64,
     pub most: u64,
+    /// First wait before what was put off is tried again, seconds.
+    pub again_seconds: u64,
     /// Silence after which another notifier takes what one had in hand, seconds.
     pub lease_seconds: u64,
     /// Whether addresses of the project file may be of this machine or its network.
@@ -174,6 +176,7 @@ const KEYS: &[Key] = &[
     key("notify.secrets_dir", None, "folder with the values of secrets, a file each"),
     key("notify.each", Some("8"), "notices sent at one time to one server"),
     key("notify.most", Some("64"), "notices sent at one time by one process"),
+    key("notify.again_seconds", Some("10"), "first wait before a notice is tried again; three times as long each time"),
     key("notify.lease_seconds", Some("60"), "silence after which another notifier takes over"),
     key("notify.local_addresses", Some("false"), "let webhooks and forges be on this machine or its network"),
     key("log.format", Some("text"), "text or json"),

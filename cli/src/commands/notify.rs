@@ -101,14 +101,19 @@ pub struct Deliveries {
 
 /// Send again what was given up, by the active configuration.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  tidemill notify retry 1201 1202\n  tidemill notify retry --all")]
+#[command(
+    after_help = "Examples:\n  tidemill notify retry 1201 1202\n  tidemill notify retry --all\n  tidemill notify retry --waiting     the mail server is up again"
+)]
 pub struct Retry {
     /// Ids of deliveries
-    #[arg(value_name = "ID", required_unless_present = "all", conflicts_with = "all")]
+    #[arg(value_name = "ID", required_unless_present_any = ["all", "waiting"], conflicts_with_all = ["all", "waiting"])]
     ids: Vec<i64>,
     /// All that were given up
-    #[arg(long)]
+    #[arg(long, conflicts_with = "waiting")]
     all: bool,
+    /// Not those that were given up: what waits for another try is tried now
+    #[arg(long)]
+    waiting: bool,
     #[command(flatten)]
     connection: Connection,
 }
@@ -134,7 +139,8 @@ pub async fn run(args: Notify, mut layers: Layers) -> Result<Exit> {
         secrets_dir: notify.secrets_dir.or(settings.master.secrets_dir),
         each: usize::try_from(notify.each).unwrap_or(8).max(1),
         most: usize::try_from(notify.most).unwrap_or(64).max(1),
-        term: Duration::from_secs(notify.lease_seconds.max(10)),
+        again: Duration::from_secs(notify.again_seconds.clamp(1, 3600)),
+        term: Duration::from_secs(notify.lease_seconds.max(3)),
         local_addresses: notify.local_addresses,
     };
     let life = Lifecycle::new();
@@ -219,7 +225,11 @@ async fn deliveries(args: Deliveries, out: Output) -> Result<Exit> {
 
 async fn retry(args: Retry, out: Output) -> Result<Exit> {
     let client = args.connection.client().await?;
-    let body = if args.all { json!({ "all": true }) } else { json!({ "deliveryids": args.ids }) };
+    let body = match (args.all, args.waiting) {
+        (true, _) => json!({ "all": true }),
+        (_, true) => json!({ "waiting": true }),
+        _ => json!({ "deliveryids": args.ids }),
+    };
     let answer: Value = client.post("deliveries/retry", &body).await?;
     if out.json {
         out.document(&answer);

@@ -23,10 +23,17 @@ impl LookupDef {
         }
     }
 
-    /// The address that a name holds: `Ada <ada@example.org>`, or `ada@example.org` by itself.
+    /// The address that a name holds: `Ada <ada@example.org>`, or `ada@example.org` by itself. Who
+    /// holds several has none: nobody knows which is meant.
     pub fn address_in(name: &str) -> Option<String> {
         let inner = match (name.rfind('<'), name.rfind('>')) {
-            (Some(open), Some(close)) if open < close => &name[open + 1..close],
+            (Some(open), Some(close)) if open < close => {
+                let before = &name[..open];
+                if before.contains('<') && before.contains('@') {
+                    return None;
+                }
+                &name[open + 1..close]
+            }
             _ => name,
         };
         LookupDef::is_address(inner.trim()).then(|| inner.trim().to_owned())
@@ -111,6 +118,7 @@ mod tests {
             ("Ada <ada@example.org>", Some("ada@example.org")),
             ("ada@example.org", Some("ada@example.org")),
             ("Ada < ada@example.org >", Some("ada@example.org")),
+            ("Ada <ada@example.org>, <bob@example.org>", None),
             ("ada", None),
             ("<>", None),
             ("a@b@c", None),

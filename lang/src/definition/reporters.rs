@@ -21,7 +21,7 @@ pub struct ReporterDef {
     #[serde(default)]
     pub generators: Vec<GeneratorDef>,
     /// Older events are not told any more.
-    #[serde(default = "day")]
+    #[serde(default = "max_age")]
     pub max_age_us: u64,
     /// Notices of one address are gathered for so long and sent as one; none: at once.
     #[serde(default)]
@@ -30,11 +30,11 @@ pub struct ReporterDef {
     pub location: String,
 }
 
-/// Default of [`ReporterDef::max_age_us`].
-pub const MAX_AGE_US: u64 = 86_400_000_000;
+const DAY_US: u64 = 86_400_000_000;
 
-fn day() -> u64 {
-    MAX_AGE_US
+/// Default of [`ReporterDef::max_age_us`]: a weekend, in which nobody mends a mail server.
+fn max_age() -> u64 {
+    3 * DAY_US
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -60,6 +60,11 @@ pub enum ReporterKind {
 }
 
 impl ReporterKind {
+    /// How old what it tells may be, where the file says nothing: nobody reads what a channel was told days ago.
+    pub fn max_age_us(&self) -> u64 {
+        if matches!(self, ReporterKind::Irc(_)) { DAY_US } else { max_age() }
+    }
+
     /// As a project file writes it, without its namespace.
     pub fn name(&self) -> &'static str {
         match self {

@@ -351,6 +351,7 @@ impl Failure {
             }
             (_, Some(500..)) => Outcome::Refused { why },
             (_, None) if matches!(self.why, Why::Unable(_)) => Outcome::Refused { why },
+            (Step::Content, None) => Outcome::Unsure { why },
             // A connection that was lost here may be about this very mail: the others are not held up.
             _ => Outcome::Again { why, after: None },
         }

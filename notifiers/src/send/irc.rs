@@ -41,7 +41,7 @@ pub(super) async fn send(
     let style = definition::style(settings);
     let mut lines = vec![line(&delivery.told, &document, &site, style)];
     if !others.is_empty() {
-        let also: Vec<Also> = others.iter().map(also).collect();
+        let also: Vec<Also> = others.iter().map(|(_, told)| also(told)).collect();
         lines.push(digest(&also, &format!("{}/", site.url)));
     }
     Ok(client.deliver(&delivery.address, lines, definition::voice(settings, &delivery.address)).await)

@@ -19,14 +19,16 @@ use tidemill_lang::definition::{FormatterDef, LogsWanted, MailDef};
 use tidemill_model::Results;
 use tidemill_model::log::Channel;
 use tidemill_schema::notices::people::opted_out;
-use tidemill_schema::notices::send::{Delivery, Told, deliveries_fold, deliveries_folded};
+use tidemill_schema::notices::send::{Delivery, Told, deliveries_fold, deliveries_folded, deliveries_unfold};
 use tidemill_schema::{Result, run_tx};
 
 /// So many due to one address at once are a storm, and become one mail.
-const STORM: i64 = 10;
+pub(super) const STORM: i64 = 10;
 /// Most notices of one mail; in full, and by their subjects.
 const FOLD_MAX: i64 = 1000;
 const IN_FULL: usize = 5;
+/// Of a subject in a digest.
+const ABOUT_MAX: usize = 240;
 /// Read of a failed step's log for its excerpt.
 const EXCERPT_BYTES: i64 = 1 << 20;
 
@@ -57,27 +59,38 @@ pub(super) async fn send(
     if !opted_out(&mut c, &[address], &source.reporter.name).await?.is_empty() {
         return Ok(Outcome::Refused { why: "the address has opted out".into() });
     }
-    let storm = if source.reporter.digest_us.is_some() { 1 } else { STORM - 1 };
-    drop(c);
-    run_tx!(app.db, "notices.fold", |c| deliveries_fold(c, delivery, &app.holder, storm, FOLD_MAX).await)?;
-    let mut c = app.db.pool().acquire().await.map_err(tidemill_schema::Error::from)?;
-    let others = deliveries_folded(&mut c, delivery.id).await?;
     let site = render::site(&source.project, &app.settings.public_url);
-    let Some(first) = write(&mut c, source, settings, &site, &delivery.told).await? else {
+    // First this one's own words: where they cannot be made, or say nothing, nothing goes along.
+    let own = write(&mut c, source, settings, &site, &delivery.told, true).await?;
+    drop(c);
+    if own.is_some() {
+        let storm = if source.reporter.digest_us.is_some() { 1 } else { STORM - 1 };
+        run_tx!(app.db, "notices.fold", |c| deliveries_fold(c, delivery, &app.holder, storm, FOLD_MAX).await)?;
+    }
+    let mut all: Vec<Written> = own.into_iter().collect();
+    let mut broken = vec![];
+    let mut c = app.db.pool().acquire().await.map_err(tidemill_schema::Error::from)?;
+    let folded = deliveries_folded(&mut c, delivery.id).await?;
+    for (id, told) in &folded {
+        match write(&mut c, source, settings, &site, told, all.len() < IN_FULL).await {
+            Ok(written) => all.extend(written),
+            Err(RenderError::Broken(why)) => broken.push((*id, why)),
+            Err(e) => return Err(e),
+        }
+    }
+    if !broken.is_empty() {
+        run_tx!(app.db, "notices.unfold", |c| deliveries_unfold(c, delivery.id, &broken).await)?;
+    }
+    let alone = all.len() == 1;
+    let Some(first) = all.first() else {
         return Ok(Outcome::Sent { answer: "nothing: its formatter says that nothing is to be told".into() });
     };
-    let mut attachments = attachments(&mut c, source, &delivery.told, &first.document).await?;
-    let message = if others.is_empty() {
-        first.message.clone()
-    } else {
-        attachments.clear();
-        let mut all = vec![first.message.clone()];
-        for told in &others {
-            all.extend(write(&mut c, source, settings, &site, told).await?.map(|written| written.message));
-        }
-        digest(&site, all)
+    let attachments = match alone {
+        true => attachments(&mut c, source, &delivery.told, &first.document).await?,
+        false => vec![],
     };
     drop(c);
+    let message = if alone { first.message.clone() } else { digest(&site, &all) };
     let unsubscribe = settings.unsubscribe.then(|| crate::links::unsubscribe(app, &site.url, delivery));
     let headers = headers(source, settings, &first.document).await?;
     let domain = settings.fromaddr.rsplit_once('@').map_or("tidemill.invalid", |(_, d)| d.trim_end_matches('>'));
@@ -97,7 +110,7 @@ pub(super) async fn send(
         from: &settings.fromaddr,
         to: &delivery.address,
         message_id: &message_id,
-        thread: (others.is_empty() && !builder.is_empty()).then_some(thread.as_str()),
+        thread: (alone && !builder.is_empty()).then_some(thread.as_str()),
         date: delivery.told.at.into(),
         list_id: Some(&list),
         builder: Some(builder.as_str()).filter(|b| !b.is_empty()),
@@ -117,13 +130,14 @@ pub(super) async fn send(
     }
 }
 
-/// One notice in words.
+/// One notice in words; what its logs say only where it is to be read in full.
 async fn write(
     c: &mut PgConnection,
     source: &Source,
     settings: &MailDef,
     site: &Site,
     told: &Told,
+    full: bool,
 ) -> std::result::Result<Option<Written>, RenderError> {
     let formatter = render::formatter(&source.reporter, told).unwrap_or(&FormatterDef::Default);
     let document = context::document(c, site, told, &render::wants(formatter)).await?;
@@ -135,7 +149,7 @@ async fn write(
     let body = match body {
         Some(body) => body,
         None => {
-            let excerpt = first_error(c, settings, &document).await?;
+            let excerpt = if full { first_error(c, settings, &document).await? } else { None };
             Body::Plain(words::body(&document, excerpt.as_ref()))
         }
     };
@@ -173,7 +187,9 @@ async fn attachments(c: &mut PgConnection, source: &Source, told: &Told, documen
         && let Some(build) = told.build
     {
         for log in tidemill_schema::notices::content::logs(c, build).await? {
-            if generator.add_logs.takes(&log.step, &log.name) {
+            // Without names, it is what went wrong that is looked for.
+            let wanted = log.failed || generator.add_logs != LogsWanted::All;
+            if wanted && generator.add_logs.takes(&log.step, &log.name) {
                 let content = context::joined(&context::tail(c, log.id, EXCERPT_BYTES).await?);
                 let mut attachment = Attachment::log(format!("{}.{}", log.step, log.name), content.into_bytes());
                 attachment.whole = attachment.whole.max(u64::try_from(log.bytes).unwrap_or_default());
@@ -208,22 +224,26 @@ async fn headers(
 }
 
 /// Several notices as one: the first in full, of the others what they are about.
-fn digest(site: &Site, all: Vec<Message>) -> Message {
+fn digest(site: &Site, all: &[Written]) -> Message {
     let title = if site.title.is_empty() { "Tidemill" } else { &site.title };
     let subject = format!("[{title}] {} notices", all.len());
     let mut text = format!("{} notices, oldest first:\n\n", all.len());
-    for message in &all {
-        text.push_str(&format!("  {}\n", message.subject.as_deref().unwrap_or("(no subject)")));
+    for Written { message, .. } in all {
+        text.push_str(&format!("  {}\n", about(message)));
     }
-    for message in all.iter().take(IN_FULL) {
+    for Written { message, .. } in all.iter().take(IN_FULL) {
         let line = "-".repeat(72);
-        let about = message.subject.as_deref().unwrap_or_default();
-        text.push_str(&format!("\n{line}\n{about}\n\n{}\n", message.body.plain()));
+        text.push_str(&format!("\n{line}\n{}\n\n{}\n", about(message), message.body.plain()));
     }
     if all.len() > IN_FULL {
         text.push_str(&format!("\n… and {} more, which are on the pages: {}/\n", all.len() - IN_FULL, site.url));
     }
     Message { subject: Some(subject), body: Body::Plain(text), ..Message::default() }
+}
+
+/// One line of a digest.
+fn about(message: &Message) -> String {
+    crate::line::one_line(message.subject.as_deref().unwrap_or("(no subject)"), ABOUT_MAX)
 }
 
 fn host(url: &str) -> String {

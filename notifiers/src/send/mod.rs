@@ -19,12 +19,13 @@ mod written;
 use crate::app::App;
 use crate::outcome::Outcome;
 use dispatch::Transports;
-use std::collections::BTreeMap;
+use sqlx::PgConnection;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tidemill_schema::notices::send::{
-    Became, Delivery, Room, deliveries_claim, deliveries_reap, deliveries_record, deliveries_renew, destination_down,
-    destination_up, next_due,
+    Became, Delivery, Room, deliveries_calm, deliveries_claim, deliveries_reap, deliveries_record, deliveries_renew,
+    destination_down, destination_up, next_due,
 };
 use tidemill_schema::wake::Wake;
 use tidemill_schema::{Result, run_tx};
@@ -34,8 +35,9 @@ use tokio::time::Instant;
 
 /// The look underneath the wakes.
 const PERIOD: Duration = Duration::from_secs(2);
-/// First wait before a delivery is tried again; three times as long each time.
-const AGAIN: Duration = Duration::from_secs(10);
+/// How long a destination that takes what comes is taken at its word: what other notifiers saw of it
+/// meanwhile is put right after this.
+const UP: Duration = Duration::from_secs(5);
 /// Longest wait. A delivery that would wait longer is parked.
 const AGAIN_MAX: Duration = Duration::from_secs(86_400);
 
@@ -61,14 +63,20 @@ pub fn start(app: &App, planned: Arc<Notify>) {
     app.life.spawn("notices.send", async move { Sender::new(this).run(wake).await });
 }
 
+/// Where something in hand goes: its destination, reporter and address.
+type Held = (i64, String, String);
+
 struct Sender {
     app: App,
     transports: Arc<Transports>,
-    /// In hand, with their destinations.
-    held: BTreeMap<i64, i64>,
-    /// Destinations that failed since they last took something: what comes of
-    /// them is written, of the others nothing.
-    down: BTreeMap<i64, ()>,
+    /// In hand.
+    held: BTreeMap<i64, Held>,
+    /// Destinations that took something, and when this was last written: of
+    /// these little is written.
+    up: BTreeMap<i64, Instant>,
+    /// Claims in a row that got nothing although something was due: others are
+    /// at it, or it waits for an earlier one of its order.
+    vain: u32,
     done: mpsc::UnboundedSender<Done>,
     /// Until when what was in hand at the last renewal is held.
     lease: watch::Sender<Instant>,
@@ -78,7 +86,7 @@ impl Sender {
     fn new(app: App) -> Sender {
         let transports = Arc::new(Transports::new(&app));
         let (done, lease) = (mpsc::unbounded_channel().0, watch::Sender::new(Instant::now()));
-        Sender { app, transports, held: BTreeMap::new(), down: BTreeMap::new(), done, lease }
+        Sender { app, transports, held: BTreeMap::new(), up: BTreeMap::new(), vain: 0, done, lease }
     }
 
     async fn run(mut self, wake: Arc<Notify>) {
@@ -141,14 +149,20 @@ impl Sender {
         }
         let room = self.room(free);
         let (holder, term, asked) = (&self.app.holder, self.app.settings.term, Instant::now());
-        let claimed = run_tx!(self.app.db, "notices.claim", |c| deliveries_claim(c, &room, holder, term).await)?;
+        let held = &self.held;
+        let claimed = run_tx!(self.app.db, "notices.claim", |c| claim(c, &room, holder, term, held).await)?;
         if claimed.is_empty() {
+            // What ends there makes room, and another look.
+            let full: Vec<i64> = room.busy.iter().filter(|(_, left)| *left <= 0).map(|(id, _)| *id).collect();
             let (ways, irc) = (&self.app.settings.ways, self.app.networks.up());
-            let next = next_due(&mut *self.app.db.pool().acquire().await?, ways, &irc).await?;
-            return Ok(next.map_or(PERIOD, |d| d.clamp(Duration::from_millis(20), PERIOD)));
+            let next = next_due(&mut *self.app.db.pool().acquire().await?, ways, &irc, &full).await?;
+            self.vain = if next == Some(Duration::ZERO) { self.vain + 1 } else { 0 };
+            let least = Duration::from_millis(20 << self.vain.min(5));
+            return Ok(next.map_or(PERIOD, |d| d.clamp(least, PERIOD)));
         }
+        self.vain = 0;
         for delivery in claimed {
-            self.held.insert(delivery.id, delivery.destination);
+            self.held.insert(delivery.id, key(&delivery));
             self.send(delivery, asked + term);
         }
         // What ends next makes room.
@@ -157,7 +171,7 @@ impl Sender {
 
     fn room(&self, free: usize) -> Room {
         let mut sending: BTreeMap<i64, usize> = BTreeMap::new();
-        for destination in self.held.values() {
+        for (destination, ..) in self.held.values() {
             *sending.entry(*destination).or_default() += 1;
         }
         let left = |used: usize| i32::try_from(self.app.settings.each.saturating_sub(used)).unwrap_or(i32::MAX);
@@ -209,12 +223,12 @@ impl Sender {
             }
         }
         let holder = &self.app.holder;
-        let down = &self.down;
+        let up = &self.up;
         let recorded = run_tx!(self.app.db, "notices.record", |c| async {
             for (destination, why) in &health {
                 match why {
                     Some(why) => destination_down(c, *destination, why).await?,
-                    None if down.contains_key(destination) => {
+                    None if up.get(destination).is_none_or(|said| said.elapsed() > UP) => {
                         destination_up(c, *destination).await?;
                     }
                     None => {}
@@ -227,11 +241,12 @@ impl Sender {
             match why {
                 Some(why) => {
                     tracing::warn!(destination, why, "notices wait: their destination is down");
-                    self.down.insert(destination, ());
+                    self.up.remove(&destination);
                 }
-                None => {
-                    self.down.remove(&destination);
+                None if self.up.get(&destination).is_none_or(|said| said.elapsed() > UP) => {
+                    self.up.insert(destination, Instant::now());
                 }
+                None => {}
             }
         }
         for done in unsaid.drain(..) {
@@ -255,26 +270,57 @@ async fn lost(until: Instant, mut lease: watch::Receiver<Instant>) {
     }
 }
 
-/// What an outcome means for the delivery, at this attempt.
-pub(crate) fn became(outcome: Outcome, attempts: i32) -> (Became, Health) {
+/// Claims what there is room for; of what is a storm to one address, one.
+async fn claim(
+    c: &mut PgConnection,
+    room: &Room,
+    holder: &str,
+    term: Duration,
+    held: &BTreeMap<i64, Held>,
+) -> Result<Vec<Delivery>> {
+    let mut claimed = deliveries_claim(c, room, holder, term).await?;
+    if crowded(held, &claimed) {
+        let ids: Vec<i64> = claimed.iter().map(|d| d.id).collect();
+        let back = deliveries_calm(c, holder, &ids, mail::STORM).await?;
+        claimed.retain(|d| !back.contains(&d.id));
+    }
+    Ok(claimed)
+}
+
+fn key(delivery: &Delivery) -> Held {
+    (delivery.destination, delivery.reporter.clone(), delivery.address.clone())
+}
+
+/// Whether several of these go to one address.
+fn crowded(now: &BTreeMap<i64, Held>, claimed: &[Delivery]) -> bool {
+    let mut seen: BTreeSet<Held> = now.values().cloned().collect();
+    claimed.iter().any(|delivery| !seen.insert(key(delivery)))
+}
+
+/// What an outcome means for the delivery, at this attempt; `again` is the first wait.
+pub(crate) fn became(outcome: Outcome, attempts: i32, again: Duration) -> (Became, Health) {
+    let given_up = |why: &str| Became::Parked { why: format!("given up after {attempts} attempts: {why}") };
+    let wait = back_off(again, attempts);
     match outcome {
         Outcome::Sent { answer } => (Became::Sent { answer }, Health::Up),
         Outcome::Refused { why } => (Became::Parked { why }, Health::Up),
         Outcome::Down { why } => (Became::Down { why: why.clone() }, Health::Down(why)),
         Outcome::Again { why, after } => {
-            let wait = back_off(attempts).max(after.unwrap_or_default());
+            let wait = wait.max(after.unwrap_or_default());
             if wait > AGAIN_MAX {
-                (Became::Parked { why: format!("given up after {attempts} attempts: {why}") }, Health::Up)
+                (given_up(&why), Health::Up)
             } else {
                 (Became::Again { why, after: jittered(wait) }, Health::Up)
             }
         }
+        Outcome::Unsure { why } if wait > AGAIN_MAX => (given_up(&why), Health::Unknown),
+        Outcome::Unsure { why } => (Became::Unsure { why, after: jittered(wait) }, Health::Unknown),
     }
 }
 
-fn back_off(attempts: i32) -> Duration {
+fn back_off(again: Duration, attempts: i32) -> Duration {
     let times = 3u32.saturating_pow(u32::try_from(attempts - 1).unwrap_or_default());
-    AGAIN.saturating_mul(times)
+    again.saturating_mul(times)
 }
 
 /// A quarter up or down, so that what failed together does not come back together.
@@ -301,7 +347,8 @@ mod tests {
 
     #[test]
     fn waits_grow_to_a_day_and_then_it_is_given_up() {
-        let again = |attempts| became(Outcome::Again { why: "busy".into(), after: None }, attempts).0;
+        let first = Duration::from_secs(10);
+        let again = |attempts| became(Outcome::Again { why: "busy".into(), after: None }, attempts, first).0;
         let mut whole = Duration::ZERO;
         let mut attempts = 1;
         while let Became::Again { after, .. } = again(attempts) {
@@ -311,8 +358,8 @@ mod tests {
         }
         assert!(whole > Duration::from_secs(12 * 3600), "{whole:?}");
         assert!(matches!(again(attempts), Became::Parked { .. }));
-        assert!(matches!(became(Outcome::Refused { why: "no".into() }, 1).0, Became::Parked { .. }));
-        let (down, health) = became(Outcome::Down { why: "away".into() }, 1);
+        assert!(matches!(became(Outcome::Refused { why: "no".into() }, 1, first).0, Became::Parked { .. }));
+        let (down, health) = became(Outcome::Down { why: "away".into() }, 1, first);
         assert!(matches!(down, Became::Down { .. }) && matches!(health, Health::Down(_)));
     }
 }

@@ -13,9 +13,10 @@ use tidemill_schema::{Error, Result};
 pub(super) async fn deliver(app: &App, transports: &Transports, delivery: &Delivery) -> (Became, Health) {
     match try_deliver(app, transports, delivery).await {
         Ok(found) => found,
-        // The database: our matter, and no attempt of the delivery's.
-        Err(e) if e.is_unavailable() || e.is_cancelled() => {
-            (Became::Down { why: format!("could not be read: {e}") }, Health::Unknown)
+        // The database: our matter, nobody else's.
+        Err(e) if e.is_unavailable() || e.is_cancelled() || e.is_serialization() => {
+            let why = format!("could not be read: {e}");
+            (Became::Again { why, after: app.settings.again }, Health::Unknown)
         }
         Err(e @ Error::NotFound(_)) => (Became::Parked { why: e.to_string() }, Health::Unknown),
         Err(e) => (Became::Parked { why: format!("could not be read: {e}") }, Health::Unknown),
@@ -55,7 +56,7 @@ async fn try_deliver(app: &App, transports: &Transports, delivery: &Delivery) ->
         Ok(Outcome::Down { why }) if matches!(source.reporter.kind, ReporterKind::Irc(_)) => {
             (Became::Down { why }, Health::Unknown)
         }
-        Ok(outcome) => became(outcome, delivery.attempts),
+        Ok(outcome) => became(outcome, delivery.attempts, app.settings.again),
         Err(render::RenderError::Schema(e)) => return Err(e),
         Err(render::RenderError::Broken(why)) => (Became::Parked { why }, Health::Unknown),
     })

@@ -127,7 +127,7 @@ async fn a_connection_lost_within_a_mail_is_tried_again() {
         |_, came: &str| (came == "content").then_some(Say("garbage")),
     ] {
         let outcome = outcome(says).await;
-        assert!(matches!(outcome, Outcome::Again { .. }), "{outcome:?}");
+        assert!(matches!(outcome, Outcome::Again { .. } | Outcome::Unsure { .. }), "{outcome:?}");
     }
     for says in [
         |_: usize, came: &str| (came == "RCPT").then_some(Say("550-5.1.1 no\r\n550 5.1.1 such user")),
@@ -198,7 +198,7 @@ async fn a_mail_given_up_in_its_midst_leaves_nothing_for_the_next() {
     // The first content is never answered; its connection must not carry the second mail.
     let (settings, taken) = relay(|n, came| (n == 1 && came == "content").then_some(Hang)).await;
     let relay = Relay::new(settings).unwrap();
-    assert!(matches!(relay.send(&mail("a@example.org")).await, Outcome::Again { .. }));
+    assert!(matches!(relay.send(&mail("a@example.org")).await, Outcome::Unsure { .. }));
     assert!(matches!(relay.send(&mail("b@example.org")).await, Outcome::Sent { .. }));
     assert_eq!(taken.load(Ordering::SeqCst), 1);
 }

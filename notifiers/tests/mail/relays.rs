@@ -41,7 +41,9 @@ async fn each_answer_of_a_relay_has_its_meaning_and_concerns_no_other_mail() {
         outcome
     };
     let said = |outcome: &Outcome| match outcome {
-        Outcome::Again { why, .. } | Outcome::Refused { why } | Outcome::Down { why } => why.clone(),
+        Outcome::Again { why, .. } | Outcome::Unsure { why } | Outcome::Refused { why } | Outcome::Down { why } => {
+            why.clone()
+        }
         Outcome::Sent { answer } => panic!("{answer}"),
     };
     let refused = ask("nobody@example.org").await;

@@ -156,19 +156,24 @@ pub struct LogOf {
     pub step: String,
     pub name: String,
     pub bytes: i64,
+    /// Its step failed, or broke.
+    pub failed: bool,
 }
 
 /// The text logs of a build, in the order of its steps.
 pub async fn logs(c: &mut PgConnection, build: i64) -> Result<Vec<LogOf>> {
     let rows = sqlx::query!(
-        "select l.id, s.name as step, l.name, l.bytes from logs l join steps s on s.build_id = l.build_id and s.number = l.step
-          where l.build_id = $1 and l.kind <> 'h' order by l.number limit $2",
+        r#"select l.id, s.name as step, l.name, l.bytes, coalesce(s.results in (2, 4), false) as "failed!" from logs l join steps s on s.build_id = l.build_id and s.number = l.step
+          where l.build_id = $1 and l.kind <> 'h' order by l.number limit $2"#,
         build,
         MANY
     )
     .fetch_all(c)
     .await?;
-    Ok(rows.into_iter().map(|r| LogOf { id: r.id, step: r.step, name: r.name, bytes: r.bytes }).collect())
+    Ok(rows
+        .into_iter()
+        .map(|r| LogOf { id: r.id, step: r.step, name: r.name, bytes: r.bytes, failed: r.failed })
+        .collect())
 }
 
 /// The body of a patch.

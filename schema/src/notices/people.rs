@@ -150,6 +150,20 @@ pub async fn deliveries_retry(c: &mut PgConnection, ids: Option<&[i64]>) -> Resu
     Ok(Retried { due, left })
 }
 
+/// What waits for its next attempt is due now, and what is down is tried now: somebody has mended
+/// it. What is still gathered goes on gathering. Returns the ids.
+pub async fn deliveries_hasten(c: &mut PgConnection) -> Result<Vec<i64>> {
+    sqlx::query!("update destinations set not_before = null where not_before > tidemill_now()")
+        .execute(&mut *c)
+        .await?;
+    Ok(sqlx::query_scalar!(
+        "update deliveries set not_before = tidemill_now()
+          where state = 'due' and not_before > tidemill_now() and not (gathered and answer is null) returning id"
+    )
+    .fetch_all(c)
+    .await?)
+}
+
 /// Tells this address nothing more of a reporter; an empty name is all of them.
 pub async fn optout(c: &mut PgConnection, address: &str, reporter: &str) -> Result<()> {
     sqlx::query!(

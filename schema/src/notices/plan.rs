@@ -83,7 +83,7 @@ pub async fn deliveries_insert(c: &mut PgConnection, revision: i64, planned: &[P
              select x.*, x.at + x.age * interval '1 second' as expires,
                     -- Joins what is already gathered for the address.
                     coalesce((select min(d.not_before) from deliveries d
-                               where x.wait > 0 and d.destination_id = x.destination and d.reporter = x.reporter
+                               where x.wait > 0 and d.gathered and d.attempts = 0 and d.destination_id = x.destination and d.reporter = x.reporter
                                  and d.address = x.address and d.state = 'due'),
                              tidemill_now() + x.wait * interval '1 second') as due
                from unnest($1::bigint[], $2::bigint[], $3::timestamptz[], $4::text[], $5::int[], $6::text[],
@@ -96,10 +96,10 @@ pub async fn deliveries_insert(c: &mut PgConnection, revision: i64, planned: &[P
          ), made as (
              insert into deliveries (xid, event_id, at, reporter, generator, moment, mode, revision_id, builder_id,
                                      build_id, buildset_id, request_id, worker_id, destination_id, address, facts,
-                                     order_key, message_id, not_before, expires_at, state, ended_at, answer)
+                                     order_key, message_id, gathered, not_before, expires_at, state, ended_at, answer)
              select xid, event_id, at, reporter, generator, moment, mode, $19, builder, build, buildset, request,
                     worker, destination, address, facts, order_key,
-                    coalesce(message, gen_random_uuid()::text), due, expires,
+                    coalesce(message, gen_random_uuid()::text), wait > 0, due, expires,
                     case when expires < tidemill_now() then 'expired' else 'due' end,
                     case when expires < tidemill_now() then tidemill_now() end,
                     case when expires < tidemill_now() then 'too old when it was planned' end

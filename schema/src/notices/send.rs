@@ -126,6 +126,11 @@ pub enum Became {
         why: String,
         after: Duration,
     },
+    /// The same, and the other side has it perhaps.
+    Unsure {
+        why: String,
+        after: Duration,
+    },
     /// The destination is down: due again, and this was no attempt.
     Down {
         why: String,
@@ -147,6 +152,7 @@ impl Became {
         match self {
             Became::Sent { answer } => ("sent", answer, 0.0, true),
             Became::Again { why, after } => ("due", why, after.as_secs_f64(), true),
+            Became::Unsure { why, after } => ("due", why, after.as_secs_f64(), true),
             Became::Down { why } => ("due", why, 0.0, false),
             Became::Parked { why } => ("parked", why, 0.0, true),
             Became::Expired { why } => ("expired", why, 0.0, false),
@@ -164,15 +170,17 @@ pub async fn deliveries_record(c: &mut PgConnection, holder: &str, became: &[(i6
     let answers: Vec<String> = parts.iter().map(|p| line(p.1)).collect();
     let waits: Vec<f64> = parts.iter().map(|p| p.2).collect();
     let counts: Vec<bool> = parts.iter().map(|p| p.3).collect();
+    let unsure: Vec<bool> = became.iter().map(|(_, b)| matches!(b, Became::Unsure { .. })).collect();
     Ok(sqlx::query_scalar!(
         r#"update deliveries d
               set state = x.state, answer = x.answer, holder = null, held_until = null,
                   not_before = case when x.state = 'due' then tidemill_now() + x.wait * interval '1 second'
                                     else d.not_before end,
                   attempts = d.attempts - case when x.counts then 0 else 1 end,
-                  ended_at = case when x.state <> 'due' then tidemill_now() end
-             from unnest($2::bigint[], $3::text[], $4::text[], $5::float8[], $6::bool[])
-                  as x(id, state, answer, wait, counts)
+                  ended_at = case when x.state <> 'due' then tidemill_now() end,
+                  unsure = d.unsure or x.unsure
+             from unnest($2::bigint[], $3::text[], $4::text[], $5::float8[], $6::bool[], $7::bool[])
+                  as x(id, state, answer, wait, counts, unsure)
             where d.id = x.id and d.state = 'sending' and d.holder = $1
            returning d.id"#,
         holder,
@@ -180,7 +188,8 @@ pub async fn deliveries_record(c: &mut PgConnection, holder: &str, became: &[(i6
         &states,
         &answers,
         &waits,
-        &counts
+        &counts,
+        &unsure
     )
     .fetch_all(c)
     .await?)
@@ -222,10 +231,10 @@ pub async fn deliveries_renew(c: &mut PgConnection, holder: &str, ids: &[i64], t
     .await?)
 }
 
-/// Gives back what its holder no longer holds. Returns how many.
+/// Gives back what its holder no longer holds: sent, or not. Returns how many.
 pub async fn deliveries_reap(c: &mut PgConnection) -> Result<u64> {
     Ok(sqlx::query!(
-        "update deliveries set state = 'due', holder = null, held_until = null, not_before = tidemill_now(),
+        "update deliveries set state = 'due', holder = null, held_until = null, not_before = tidemill_now(), unsure = true,
                 answer = 'its sender was lost before it could say what became of it'
           where id in (select id from deliveries where state = 'sending' and held_until < tidemill_now()
                         order by held_until limit 1000 for no key update skip locked)
@@ -236,8 +245,49 @@ pub async fn deliveries_reap(c: &mut PgConnection) -> Result<u64> {
     .rows_affected())
 }
 
+/// Of mails just claimed that are part of a storm to their address only the oldest is kept, to lead
+/// the others, and none where one leads already; the rest is given back as if it had never been
+/// claimed. Returns what was given back.
+pub async fn deliveries_calm(c: &mut PgConnection, holder: &str, claimed: &[i64], storm: i64) -> Result<Vec<i64>> {
+    Ok(sqlx::query_scalar!(
+        r#"with mine as materialized (
+             select d.id, d.destination_id, d.reporter, d.address, d.revision_id
+               from deliveries d join destinations x on x.id = d.destination_id and x.kind = 'mail'
+              where d.id = any($2) and d.state = 'sending' and d.holder = $1
+                and d.order_key is null and d.moment <> 'test' and not d.unsure
+         ), keys as (
+             select destination_id, reporter, address, revision_id, min(id) as oldest, count(*) as claimed
+               from mine group by 1, 2, 3, 4
+         ), storms as (
+             select k.*, exists (select from deliveries e
+                                  where e.destination_id = k.destination_id and e.reporter = k.reporter
+                                    and e.address = k.address and e.state = 'sending' and e.id < k.oldest) as led
+               from keys k
+              where k.claimed + (select count(*) from (
+                        select from deliveries d
+                         where d.destination_id = k.destination_id and d.reporter = k.reporter
+                           and d.address = k.address and d.state = 'due' and d.revision_id = k.revision_id
+                           and d.not_before <= tidemill_now() and not d.unsure limit $3) x) >= $3
+         )
+         update deliveries d
+            set state = 'due', holder = null, held_until = null, attempts = d.attempts - 1
+           from storms s
+           join mine m on m.destination_id = s.destination_id and m.reporter = s.reporter
+                      and m.address = s.address and m.revision_id = s.revision_id
+          where d.id = m.id and (s.led or m.id <> s.oldest)
+         returning d.id"#,
+        holder,
+        claimed,
+        storm
+    )
+    .fetch_all(c)
+    .await?)
+}
+
 /// Takes along the other notices that are due to the same address of the same reporter, in the same
-/// order or in none, to be sent as one, if there are at least `storm` of them: the oldest, at most `most`.
+/// order or in none, to be sent as one, if there are at least `storm` of them: the oldest, at most `most`, of the same revision.
+/// What was perhaps sent goes as it was: its message id has a meaning for who got it. The one that
+/// leads is told as long as the youngest of them would be.
 pub async fn deliveries_fold(
     c: &mut PgConnection,
     leader: &Delivery,
@@ -249,15 +299,25 @@ pub async fn deliveries_fold(
         r#"with others as (
              select o.id from deliveries o
               where o.destination_id = $2 and o.reporter = $3 and o.address = $4 and o.state = 'due' and o.id <> $1
-                and o.order_key is not distinct from $8 and o.not_before <= tidemill_now()
-                and exists (select from deliveries d where d.id = $1 and d.state = 'sending' and d.holder = $5)
+                and o.order_key is not distinct from $8 and o.not_before <= tidemill_now() and not o.unsure
+                and o.moment <> 'test'
+                -- Of digests one is in hand at a time, and what follows it is its own.
+                and exists (select from deliveries d where d.id = $1 and d.state = 'sending' and d.holder = $5
+                               and d.revision_id = o.revision_id and d.gathered = o.gathered
+                               and d.moment <> 'test' and not d.unsure)
               order by o.id limit $7 for no key update skip locked
          ), enough as (
              select id from others where (select count(*) from others) >= $6
+         ), folded as (
+             update deliveries d set state = 'folded', folded_into = $1, ended_at = tidemill_now()
+               from enough e where d.id = e.id and d.state = 'due'
+             returning d.id, d.expires_at
+         ), youngest as (
+             update deliveries
+                set expires_at = greatest(expires_at, (select max(expires_at) from folded))
+              where id = $1 and exists (select from folded)
          )
-         update deliveries d set state = 'folded', folded_into = $1, ended_at = tidemill_now()
-           from enough e where d.id = e.id and d.state = 'due'
-         returning d.id"#,
+         select id from folded"#,
         leader.id,
         leader.destination,
         leader.reporter,
@@ -271,10 +331,10 @@ pub async fn deliveries_fold(
     .await?)
 }
 
-/// What goes with a delivery, oldest first.
-pub async fn deliveries_folded(c: &mut PgConnection, leader: i64) -> Result<Vec<Told>> {
+/// What goes with a delivery, oldest first, with its ids.
+pub async fn deliveries_folded(c: &mut PgConnection, leader: i64) -> Result<Vec<(i64, Told)>> {
     let rows = sqlx::query!(
-        "select at, generator, moment, mode, builder_id, build_id, buildset_id, request_id, worker_id, facts
+        "select id, at, generator, moment, mode, builder_id, build_id, buildset_id, request_id, worker_id, facts
            from deliveries where folded_into = $1 order by id",
         leader
     )
@@ -282,19 +342,41 @@ pub async fn deliveries_folded(c: &mut PgConnection, leader: i64) -> Result<Vec<
     .await?;
     Ok(rows
         .into_iter()
-        .map(|r| Told {
-            at: r.at,
-            generator: r.generator,
-            moment: Moment::named(&r.moment).expect("a CHECK lists them"),
-            mode: r.mode,
-            builder: r.builder_id,
-            build: r.build_id,
-            buildset: r.buildset_id,
-            request: r.request_id,
-            worker: r.worker_id,
-            facts: r.facts,
+        .map(|r| {
+            (
+                r.id,
+                Told {
+                    at: r.at,
+                    generator: r.generator,
+                    moment: Moment::named(&r.moment).expect("a CHECK lists them"),
+                    mode: r.mode,
+                    builder: r.builder_id,
+                    build: r.build_id,
+                    buildset: r.buildset_id,
+                    request: r.request_id,
+                    worker: r.worker_id,
+                    facts: r.facts,
+                },
+            )
         })
         .collect())
+}
+
+/// Those of what goes with a delivery that cannot be put into words stay behind, parked, with why.
+pub async fn deliveries_unfold(c: &mut PgConnection, leader: i64, broken: &[(i64, String)]) -> Result<u64> {
+    let ids: Vec<i64> = broken.iter().map(|(id, _)| *id).collect();
+    let whys: Vec<String> = broken.iter().map(|(_, why)| line(why)).collect();
+    Ok(sqlx::query!(
+        "update deliveries d set state = 'parked', folded_into = null, answer = x.why, ended_at = tidemill_now()
+           from unnest($2::bigint[], $3::text[]) x(id, why)
+          where d.id = x.id and d.state = 'folded' and d.folded_into = $1",
+        leader,
+        &ids,
+        &whys
+    )
+    .execute(c)
+    .await?
+    .rows_affected())
 }
 
 /// Whether a status is old news: a later one of the same order and request waits, or was sent, as
@@ -342,17 +424,19 @@ pub async fn destination_up(c: &mut PgConnection, id: i64) -> Result<bool> {
 }
 
 /// Time until the next delivery that waits, of any of these ways and IRC networks; none if nothing
-/// waits. What waits for a destination that is down counts from when that is tried again.
-pub async fn next_due(c: &mut PgConnection, ways: &[Way], irc: &[String]) -> Result<Option<Duration>> {
+/// waits. What waits for a destination that is down counts from when that is tried again, what waits
+/// for one in `full` not at all.
+pub async fn next_due(c: &mut PgConnection, ways: &[Way], irc: &[String], full: &[i64]) -> Result<Option<Duration>> {
     let ways: Vec<String> = ways.iter().map(|w| w.name().to_owned()).collect();
     let seconds = sqlx::query_scalar!(
         r#"select extract(epoch from min(greatest(x.not_before, d.not_before)) - tidemill_now())::float8
              from destinations d
             cross join lateral (select not_before from deliveries q where q.destination_id = d.id and q.state = 'due'
                                  order by not_before limit 1) x
-            where d.kind = any($1) and (d.kind <> 'irc' or d.name = any($2))"#,
+            where d.kind = any($1) and (d.kind <> 'irc' or d.name = any($2)) and d.id <> all($3)"#,
         &ways,
-        irc
+        irc,
+        full
     )
     .fetch_one(c)
     .await?;

@@ -10,7 +10,7 @@ mod mail;
 mod reading;
 
 use super::root::Config;
-use crate::definition::{GeneratorKind, MAX_AGE_US, ReporterDef, ReporterKind};
+use crate::definition::{GeneratorKind, ReporterDef, ReporterKind};
 use crate::host::collector::Collector;
 use crate::host::site::Site;
 use crate::policies::Reporter;
@@ -37,8 +37,8 @@ pub(super) fn read(config: &Config, service: &Descriptor<'_>, collector: &Collec
     let definition = ReporterDef {
         name: given.unwrap_or_else(|| kind.name().to_owned()),
         generators: generators.iter().map(|g| g.definition.clone()).collect(),
+        max_age_us: reading.get("maxAge", seconds).flatten().unwrap_or(kind.max_age_us()),
         kind,
-        max_age_us: reading.get("maxAge", seconds).flatten().unwrap_or(MAX_AGE_US),
         digest_us: reading.get("digest", seconds).flatten().filter(|us| *us > 0),
         location: service.site.location(),
     };

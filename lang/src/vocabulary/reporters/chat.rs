@@ -1,6 +1,6 @@
 //! IRC and Zulip.
 
-use super::{DEBUG, MAX_AGE, NAME, OLD, OLD_TAGS, REPORTER, VERIFY};
+use super::{DEBUG, NAME, OLD, OLD_TAGS, REPORTER, TALK_MAX_AGE, VERIFY};
 use crate::values::convert::*;
 use crate::values::notices::*;
 use crate::values::spec::{Kind, Spec, alias, moved, optional, required};
@@ -44,7 +44,7 @@ static IRC: Spec = Spec {
         optional("serverPassword", SECRET, "", "The password of the server itself, best a `util.Secret`."),
         optional("sasl", LOGIN, "", "User and password for SASL, the password best a `util.Secret`."),
         NAME,
-        MAX_AGE,
+        TALK_MAX_AGE,
         alias("categories", "tags"),
         moved("allowForce", "authz = {\"force\": [\"an account\"], \"stop\": [\"an account\"]}"),
         moved("allowShutdown", "authz = {\"shutdown\": [\"an account\"]}"),

@@ -23,9 +23,11 @@ const NAME: Param = optional("name", TEXT, "", "Unique among services; made of t
 const MAX_AGE: Param = optional(
     "maxAge",
     INTERVAL,
-    "86400",
+    "259200",
     "Seconds; what happened longer ago is not told any more, where nobody could tell it in time.",
 );
+/// Of those who talk: nobody reads what a channel was told days ago.
+const TALK_MAX_AGE: Param = Param { default: "86400", ..MAX_AGE };
 const DIGEST: Param = optional(
     "digest",
     SECONDS,

@@ -23,6 +23,7 @@ const RETRY_MAX: usize = 10_000;
 const RETRY: &[(&str, &str)] = &[
     ("deliveryids", "Ids of deliveries that were given up or grew too old."),
     ("all", "True instead of ids: all that were given up."),
+    ("waiting", "True instead of both: what waits for another try, or for a server that was down, is tried now."),
 ];
 const TEST: &[(&str, &str)] = &[
     ("reporter", "Name of the reporter in the active configuration; needed."),
@@ -66,14 +67,23 @@ async fn destination(State(app): State<App>, At(id): At<i64>, ops: Operators) ->
 struct Retry {
     deliveryids: Vec<i64>,
     all: bool,
+    waiting: bool,
 }
 
 async fn retry(State(app): State<App>, Body(retry): Body<Retry>) -> Result<Response, ApiError> {
-    if retry.all != retry.deliveryids.is_empty() {
-        return Err(ApiError::field("deliveryids", "name some deliveries, or say `all`, and not both"));
+    if [retry.all, retry.waiting, !retry.deliveryids.is_empty()].iter().filter(|said| **said).count() != 1 {
+        return Err(ApiError::field(
+            "deliveryids",
+            "name some deliveries, or say `all`, or `waiting`, and only one of these",
+        ));
     }
     if retry.deliveryids.len() > RETRY_MAX {
         return Err(ApiError::field("deliveryids", format!("name at most {RETRY_MAX} at once")));
+    }
+    if retry.waiting {
+        let due = run_tx!(app.people, "deliveries.hasten", |c| people::deliveries_hasten(c).await)?;
+        app.wakes.send(Wake::Notices);
+        return Ok(Json(json!({ "due": due, "left": [] })).into_response());
     }
     let retried = retried(&app, (!retry.all).then_some(retry.deliveryids.as_slice())).await?;
     Ok(Json(json!({ "due": retried.due, "left": retried.left })).into_response())

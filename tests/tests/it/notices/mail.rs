@@ -1,6 +1,6 @@
 //! Mail: the right people, once, in words that are of use.
 
-use super::{all_ended, states};
+use super::{all_ended, built, planning, states};
 use tidemill_tests::smtp::{Sink, parsed};
 use tidemill_tests::{Cluster, Repository};
 
@@ -23,18 +23,6 @@ c["services"] = [reporters.MailNotifier(
     )
 }
 
-/// Waits until so many builds have ended.
-async fn built(t: &Cluster, count: i64) {
-    tidemill_tests::wait_until("the builds to end", || async {
-        let ended: i64 = sqlx::query_scalar("select count(*) from builds where state = 'finished'")
-            .fetch_one(t.db.pool())
-            .await
-            .map_err(|e| e.to_string())?;
-        tidemill_tests::wait::holds(ended >= count, format!("{ended} of {count}"))
-    })
-    .await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_author_of_the_commit_that_broke_a_good_builder_is_told_with_the_error_and_nobody_else() {
     let Some(sink) = Sink::start() else { return };
@@ -55,6 +43,7 @@ async fn the_author_of_the_commit_that_broke_a_good_builder_is_told_with_the_err
     .await;
     t.worker("w1", &t.master_url(m), 1).await;
     t.notifier(&["mail"]).await;
+    planning(&t).await;
     t.polled().await;
 
     repo.commit("README", "good\n", "a good beginning");

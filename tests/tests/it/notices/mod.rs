@@ -1,13 +1,20 @@
 //! Notices, from the end of a build to whom it is told.
 
+mod catch_up;
+mod chaos;
 mod directory;
 mod forge;
+mod hostile;
 mod http;
 mod irc;
+mod kinds;
 mod mail;
+mod parked;
 mod played;
+mod pooler;
 
 use serde_json::Value;
+use tidemill_tests::wait::holds;
 use tidemill_tests::{Cluster, wait_until};
 
 /// Waits until no delivery is on its way any more; the rows of all.
@@ -35,4 +42,42 @@ pub fn states(deliveries: &[Value]) -> String {
         *counts.entry(delivery["state"].as_str().unwrap_or("?")).or_default() += 1;
     }
     counts.iter().map(|(state, n)| format!("{n} {state}")).collect::<Vec<_>>().join(", ")
+}
+
+/// Waits until so many builds have ended.
+pub async fn built(t: &Cluster, count: i64) {
+    wait_until("the builds to end", || async {
+        let ended: i64 = sqlx::query_scalar("select count(*) from builds where state = 'finished'")
+            .fetch_one(t.db.pool())
+            .await
+            .map_err(|e| e.to_string())?;
+        holds(ended >= count, format!("{ended} of {count}"))
+    })
+    .await;
+}
+
+/// Waits until the planner has its place: what ends from now on is told.
+pub async fn planning(t: &Cluster) {
+    wait_until("the planner's place", || async {
+        let place: i64 = sqlx::query_scalar("select count(*) from event_readers where name = 'notifiers'")
+            .fetch_one(t.db.pool())
+            .await
+            .map_err(|e| e.to_string())?;
+        if place == 1 { Ok(()) } else { Err("none".to_owned()) }
+    })
+    .await;
+}
+
+/// A header as a mail program reads it; empty where there is none.
+pub fn header(seen: &Value, name: &str) -> String {
+    let all = seen["headers"].as_array().expect("a mail has headers");
+    let found = all.iter().find(|h| h[0].as_str().is_some_and(|n| n.eq_ignore_ascii_case(name)));
+    found.and_then(|h| h[1].as_str()).unwrap_or_default().to_owned()
+}
+
+/// The text that is read first.
+pub fn text(seen: &Value) -> String {
+    let parts = seen["parts"].as_array().expect("a mail has parts");
+    let plain = parts.iter().find(|p| p["type"] == "text/plain" && p["disposition"].is_null());
+    plain.and_then(|p| p["content"].as_str()).unwrap_or_default().to_owned()
 }

@@ -118,6 +118,7 @@ async fn only_who_holds_a_network_gets_its_notices_and_what_nobody_can_hold_is_p
     assert_eq!(orphaned(active).await, 1);
     let parked: String = scalar(&t, "select reporter from deliveries where state = 'parked'").await;
     assert_eq!(parked, "gone");
+    drop(c);
     t.drop().await;
 }
 
@@ -135,6 +136,7 @@ async fn what_a_channel_settled_is_kept_by_who_speaks_there() {
     assert_eq!(place(&mut c, "libera", "#other").await.unwrap(), None);
     run_tx!(t.db, "test", |c| network_release(c, "libera", "a").await).unwrap();
     assert_eq!(place(&mut c, "libera", "#ci").await.unwrap(), Some(json!({"muted": true})));
+    drop(c);
     t.drop().await;
 }
 
@@ -169,6 +171,7 @@ async fn a_build_that_ends_while_somebody_begins_to_watch_is_told_or_was_not_wat
     assert_eq!(places(&mut c, &names).await.unwrap()[0].watched, [build.build]);
     places_told(&mut c, &names, &[build.build]).await.unwrap();
     assert!(places(&mut c, &names).await.unwrap()[0].watched.is_empty());
+    drop(c);
     t.drop().await;
 }
 
@@ -236,5 +239,6 @@ async fn people_see_what_runs_waits_and_was() {
     assert!(chat::commits(&mut c, Some(b.id), 5).await.unwrap().is_empty());
     let workers = chat::workers(&mut c).await.unwrap();
     assert_eq!((&*workers[0].name, workers[0].connected, workers[0].paused), ("w", true, false));
+    drop(c);
     t.drop().await;
 }

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 /// Somebody with a client that writes down every byte.
 pub struct Person {
     pub nick: String,
-    write: OwnedWriteHalf,
+    write: Arc<tokio::sync::Mutex<OwnedWriteHalf>>,
     lines: Arc<Mutex<Vec<Vec<u8>>>>,
     reader: JoinHandle<()>,
 }
@@ -27,6 +27,8 @@ impl Person {
     pub async fn connect(server: &Server, nick: &str) -> Person {
         let stream = TcpStream::connect(("127.0.0.1", server.port)).await.unwrap();
         let (read, write) = stream.into_split();
+        let write = Arc::new(tokio::sync::Mutex::new(write));
+        let answers = write.clone();
         let lines = Arc::new(Mutex::new(Vec::new()));
         let kept = lines.clone();
         let reader = tokio::spawn(async move {
@@ -35,6 +37,10 @@ impl Person {
                 let mut line = Vec::new();
                 if read.read_until(b'\n', &mut line).await.unwrap_or(0) == 0 {
                     return;
+                }
+                // Servers throw out who is silent for long.
+                if let Some(ping) = Line::parse(&line).filter(|l| l.command == "PING") {
+                    let _ = answers.lock().await.write_all(format!("PONG :{}\r\n", ping.last()).as_bytes()).await;
                 }
                 kept.lock().unwrap().push(line);
             }
@@ -46,7 +52,7 @@ impl Person {
     }
 
     pub async fn send(&mut self, line: &str) {
-        self.write.write_all(format!("{line}\r\n").as_bytes()).await.unwrap();
+        self.write.lock().await.write_all(format!("{line}\r\n").as_bytes()).await.unwrap();
     }
 
     pub async fn join(&mut self, channel: &str) {

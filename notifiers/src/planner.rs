@@ -3,7 +3,7 @@
 
 use crate::app::App;
 use crate::people::People;
-use crate::plan::{self, Facts, Subject};
+use crate::plan::{self, Facts, Subject, Supersedes};
 use sqlx::PgConnection;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,7 +13,9 @@ use tidemill_lang::Project;
 use tidemill_lang::definition::ReporterDef;
 use tidemill_schema::events::{Event, events_after, events_start, reader_advance, reader_forget, reader_take};
 use tidemill_schema::notices::facts;
-use tidemill_schema::notices::plan::{READER, active, deliveries_insert, reporters as stored_reporters};
+use tidemill_schema::notices::plan::{
+    READER, active, deliveries_insert, deliveries_supersede, reporters as stored_reporters,
+};
 use tidemill_schema::wake::Wake;
 use tidemill_schema::{Error, Result, run_tx};
 use tidemill_service::reconcile::{self, Next};
@@ -106,14 +108,21 @@ async fn page(c: &mut PgConnection, revision: i64, project: &Arc<Project>) -> Re
         subjects.iter().map(|(event, subject)| (*event, plan::notices(reporters, &facts, *subject))).collect();
     let people = People::of(c, project, notices.iter().flat_map(|(_, n)| n)).await?;
     let mut rows = vec![];
+    let mut statuses = vec![];
     for (event, notices) in &notices {
         for notice in notices {
-            rows.extend(plan::planned(event, &reporters[notice.reporter], notice, &people));
+            let reporter = &reporters[notice.reporter];
+            let planned = plan::planned(event, reporter, notice, &people);
+            if plan::supersedes(&reporter.kind, notice.moment) != Supersedes::No {
+                statuses.extend(planned.iter().filter_map(|p| p.order_key.clone()));
+            }
+            rows.extend(planned);
         }
     }
     let tests = read.events.iter().filter(|e| e.kind == "notices.test");
     rows.extend(tests.filter_map(|event| plan::tested(event, reporters)));
     let planned = deliveries_insert(c, revision, &rows).await?;
+    deliveries_supersede(c, &statuses).await?;
     let watched = plan::ended_watches(&facts, subjects.iter().map(|(_, s)| *s));
     if !watched.is_empty() {
         tidemill_schema::notices::networks::places_told(c, &networks, &watched).await?;

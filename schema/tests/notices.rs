@@ -9,7 +9,7 @@ use tidemill_schema::changes::changes_insert;
 use tidemill_schema::events::{events_after, reader_advance, reader_take};
 use tidemill_schema::notices::facts::{self, Wanted as Facts};
 use tidemill_schema::notices::people::deliveries_retry;
-use tidemill_schema::notices::plan::{Planned, READER, deliveries_insert};
+use tidemill_schema::notices::plan::{Planned, READER, deliveries_insert, deliveries_supersede};
 use tidemill_schema::notices::send::*;
 use tidemill_schema::notices::{Moment, Way, content, people};
 use tidemill_schema::requests::NewBuildset;
@@ -181,6 +181,13 @@ async fn a_status_is_old_news_when_a_later_one_of_its_request_waits_or_one_of_it
     record(&t, A, first.id, Became::Parked { why: "no".into() }).await;
     let second = take(&t.db, A, 10).await.remove(0);
     record(&t, A, second.id, sent()).await;
+    // One that waits, however long, gives way as soon as a later one of its request is planned.
+    plan(&t, &[of(4, "name", 4), of(5, "name", 5), of(6, "name", 4), of(7, "other", 3)]).await;
+    sql(&t, "update deliveries set not_before = tidemill_now() + interval '1 day' where event_id = 4").await;
+    let let_go = run_tx!(t.db, "test", |c| deliveries_supersede(c, &["name".into()]).await).unwrap();
+    let told = scalar::<Vec<i64>>(&t, "select array_agg(event_id) from deliveries where state = 'superseded'").await;
+    assert_eq!((let_go, told), (1, vec![4]));
+    sql(&t, "delete from deliveries where event_id > 3").await;
     // Somebody sends the first again.
     assert!(overtaken(&mut c, &first, true).await.unwrap());
     assert!(!overtaken(&mut c, &first, false).await.unwrap(), "it may have had another name");

@@ -197,7 +197,8 @@ impl Sender {
                 // Somebody else sends it then, and perhaps what comes after it: it must not arrive later.
                 () = lost(until, lease), if ordered => {
                     work.abort();
-                    (Became::Down { why: "its lease was over before it was sent".into() }, Health::Unknown)
+                    let why = "its lease was over before the other side said anything".into();
+                    (Became::Unsure { why, after: Duration::ZERO }, Health::Unknown)
                 }
                 found = &mut work => found.unwrap_or_else(|e| {
                     (Became::Parked { why: format!("sending it failed within: {e}") }, Health::Unknown)

@@ -134,6 +134,30 @@ pub async fn deliveries_insert(c: &mut PgConnection, revision: i64, planned: &[P
     Ok(u64::try_from(made).unwrap_or_default())
 }
 
+/// Lets go of statuses that wait while a later one of the same order and request does, so that it has
+/// not to wait until they are tried again. Returns how many.
+pub async fn deliveries_supersede(c: &mut PgConnection, orders: &[String]) -> Result<u64> {
+    if orders.is_empty() {
+        return Ok(0);
+    }
+    let orders: Vec<String> = orders.iter().map(|o| clean(o)).collect();
+    Ok(sqlx::query!(
+        "update deliveries d
+            set state = 'superseded', ended_at = tidemill_now(), answer = 'a later status of the same commit waits'
+          where d.id in (select o.id from deliveries o
+                          where o.order_key = any($1) and o.state = 'due'
+                            and exists (select from deliveries l
+                                         where l.order_key = o.order_key and l.state = 'due' and l.id > o.id
+                                           and l.request_id = o.request_id)
+                            for no key update skip locked)
+            and d.state = 'due'",
+        &orders
+    )
+    .execute(c)
+    .await?
+    .rows_affected())
+}
+
 /// Ids of the destinations; new ones are made. A read, where all are known.
 async fn destinations_intern(c: &mut PgConnection, planned: &[Planned]) -> Result<BTreeMap<(Way, String), i64>> {
     let mut wanted: Vec<(Way, String)> = planned.iter().map(|p| (p.way, clean(&p.destination))).collect();

@@ -10,6 +10,7 @@ mod log_ingest;
 mod meter;
 mod nightly;
 mod noop_builds;
+mod notices;
 mod policies;
 
 use std::future::Future;
@@ -87,6 +88,9 @@ const BENCHES: &[(&str, &str, Run)] = &[
     ("big-change", "100,000 requests of one change, while builds are claimed and finished", |s| {
         Box::pin(cancel::big_change(s))
     }),
+    ("notice-latency", "a build's end to its mail at the relay, idle", |s| Box::pin(notices::latency(s))),
+    ("notice-rate", "mails a second to a relay on this machine", |s| Box::pin(notices::rate(s))),
+    ("notice-cost", "builds a second while they are told, against alone", |s| Box::pin(notices::cost(s))),
     ("idle-workers", "1,000 idle workers: transactions, master memory", |s| Box::pin(idle_workers::run(s))),
 ];
 

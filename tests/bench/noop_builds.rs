@@ -76,7 +76,7 @@ c["builders"] = [util.BuilderConfig(name = "b", workernames = ["*"], factory = f
 }
 
 /// Queues builds, a hundred to a buildset.
-async fn submit(t: &Cluster, n: usize) {
+pub(crate) async fn submit(t: &Cluster, n: usize) {
     let builder =
         BuilderId(sqlx::query_scalar("select id from builders").fetch_one(t.db.pool()).await.expect("a builder"));
     let mut lanes = Vec::new();

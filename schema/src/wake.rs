@@ -41,8 +41,10 @@ pub async fn probe(db: &Db) -> Result<()> {
     for _ in 0..FIRST_TRIES {
         let notify = sqlx::AssertSqlSafe(format!("notify \"{channel}\""));
         sqlx::raw_sql(notify).execute(&mut sender).await?;
-        if let Ok(heard) = tokio::time::timeout(FIRST, listener.recv()).await {
-            heard?;
+        // None: the connection was lost and made anew, which says nothing.
+        if let Ok(heard) = tokio::time::timeout(FIRST, listener.try_recv()).await
+            && heard?.is_some()
+        {
             return Ok(());
         }
     }

@@ -303,6 +303,38 @@ fn a_project_that_builds_no_commit_is_said_to_and_no_commit_is_called_built() {
 }
 
 #[test]
+fn a_project_that_gets_a_reporter_gets_a_notifier() {
+    let place = Place::new("test:\n\tfalse\n");
+    let project = |services: &str| {
+        format!(
+            "c = {{}}\nc[\"schedulers\"] = [schedulers.AnyBranchScheduler(name = \"all\", builderNames = [\"b\"])]\n\
+             c[\"builders\"] = [util.BuilderConfig(name = \"b\", workernames = [\"*\"], factory = util.BuildFactory([\n\
+             steps.ShellCommand(command = [\"false\"])]))]\n{services}"
+        )
+    };
+    place.commit("master.star", &project(""));
+    let mut up = place.up(&[]);
+    up.says("Page:");
+    // Nobody listens there: the notice waits, and says why.
+    let mail = "c[\"services\"] = [reporters.MailNotifier(\"ci@example.org\", relayhost = \"127.0.0.1\", smtpPort = 1, \
+                extraRecipients = [\"team@example.org\"])]\n";
+    place.commit("master.star", &project(mail));
+    up.says("a notifier sends what they say");
+    let begun = Instant::now();
+    loop {
+        let rows = text(&place.run(&["notify", "deliveries", "--json"]));
+        if rows.contains("team@example.org") && rows.contains("127.0.0.1:1") && rows.contains("refused") {
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{rows}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    up.signal(nix::sys::signal::Signal::SIGINT);
+    assert!(up.end().success());
+    assert_eq!(place.left(), Vec::<String>::new());
+}
+
+#[test]
 fn a_repository_elsewhere_is_mirrored_and_its_new_commits_are_built() {
     let place = Place::new(GOOD);
     let url = format!("file://{}", place.repository().display());

@@ -1,5 +1,6 @@
 //! What the planner and the senders of a process share.
 
+use crate::networks::Networks;
 use crate::projects::Projects;
 use crate::settings::Settings;
 use std::ops::Deref;
@@ -20,6 +21,8 @@ pub struct Shared {
     pub life: Lifecycle,
     pub projects: Projects,
     pub secrets: Secrets,
+    /// IRC networks whose connection this process holds.
+    pub networks: Networks,
     /// Who this process is, for leases of deliveries and networks.
     pub holder: String,
     /// Signs what people follow from a mail.
@@ -46,6 +49,7 @@ impl App {
             life,
             projects: Projects::default(),
             secrets,
+            networks: Networks::default(),
             holder: tidemill_service::token::random_hex(8),
             link_key,
         })))

@@ -2,7 +2,8 @@
 //!
 //! [`planner`] and [`plan`] turn the event stream into rows of `deliveries`, once
 //! for all notifiers; [`send`] claims them, has them put into words ([`render`])
-//! and hands them to a transport ([`mail`], [`irc`]), and records what the other side said.
+//! and hands them to a transport ([`mail`], [`irc`] over the connections that [`networks`]
+//! holds), and records what the other side said.
 //!
 //! A process may be killed at any instant: what was planned is in rows, what was
 //! in hand is due again when its lease is over, under the same message id.
@@ -15,6 +16,7 @@ pub mod line;
 pub mod links;
 pub mod mail;
 pub mod message;
+pub mod networks;
 pub mod outcome;
 pub mod people;
 pub mod plan;
@@ -42,9 +44,11 @@ pub async fn run(settings: Settings, life: Lifecycle) -> Result<(), tidemill_sch
     tidemill_schema::wake::probe(&db).await?;
     tidemill_schema::migrate::check(&db).await?;
     let app = app::App::start(settings, db, life.clone()).await?;
+    planner::begin(&app).await?;
     let planned = Arc::new(Notify::new());
     planner::start(&app, planned.clone());
     send::start(&app, planned);
+    networks::start(&app);
     let ways: Vec<&str> = app.settings.ways.iter().map(|w| w.name()).collect();
     tracing::info!(sends = ways.join(", "), "notifier is running");
     life.ended().await;

@@ -13,7 +13,7 @@ use tidemill_lang::Project;
 use tidemill_lang::definition::ReporterDef;
 use tidemill_schema::events::{Event, events_after, events_start, reader_advance, reader_forget, reader_take};
 use tidemill_schema::notices::facts;
-use tidemill_schema::notices::plan::{READER, deliveries_insert};
+use tidemill_schema::notices::plan::{READER, active, deliveries_insert, reporters as stored_reporters};
 use tidemill_schema::wake::Wake;
 use tidemill_schema::{Error, Result, run_tx};
 use tidemill_service::reconcile::{self, Next};
@@ -23,6 +23,21 @@ use tokio::sync::Notify;
 const PAGE: i64 = 500;
 /// The look underneath the wakes.
 const PERIOD: Duration = Duration::from_secs(2);
+
+/// Makes sure that what happens from now on is planned: a place that is new begins at the end of the
+/// stream, and that end is now, not when the first page is read.
+pub async fn begin(app: &App) -> Result<()> {
+    run_tx!(app.db, "notices.begin", |c| begin_at(c).await)
+}
+
+async fn begin_at(c: &mut PgConnection) -> Result<()> {
+    let Some(revision) = active(c).await? else { return Ok(()) };
+    let reporters = stored_reporters(c, revision).await?;
+    if reporters.is_some_and(|r| r.as_array().is_some_and(|r| !r.is_empty())) {
+        reader_take(c, READER).await?;
+    }
+    Ok(())
+}
 
 /// Starts it; `planned` is told after each page that made something to send.
 pub fn start(app: &App, planned: Arc<Notify>) {
@@ -83,6 +98,10 @@ async fn page(c: &mut PgConnection, revision: i64, project: &Arc<Project>) -> Re
         let worker = project.definition().workers.iter().find(|w| w.name == *name);
         facts.notify_on_missing.extend(worker.map(|w| (*id, w.notify_on_missing.clone())));
     }
+    let networks = crate::networks::names(reporters);
+    if !networks.is_empty() && !subjects.is_empty() {
+        facts.places = crate::networks::places(c, &networks).await?;
+    }
     let notices: Vec<(&Event, Vec<plan::Notice>)> =
         subjects.iter().map(|(event, subject)| (*event, plan::notices(reporters, &facts, *subject))).collect();
     let people = People::of(c, project, notices.iter().flat_map(|(_, n)| n)).await?;
@@ -95,6 +114,10 @@ async fn page(c: &mut PgConnection, revision: i64, project: &Arc<Project>) -> Re
     let tests = read.events.iter().filter(|e| e.kind == "notices.test");
     rows.extend(tests.filter_map(|event| plan::tested(event, reporters)));
     let planned = deliveries_insert(c, revision, &rows).await?;
+    let watched = plan::ended_watches(&facts, subjects.iter().map(|(_, s)| *s));
+    if !watched.is_empty() {
+        tidemill_schema::notices::networks::places_told(c, &networks, &watched).await?;
+    }
     reader_advance(c, READER, last.at_cursor).await?;
     Ok(Page { planned, full: read.events.len() as i64 == PAGE, behind: read.more_above_horizon })
 }

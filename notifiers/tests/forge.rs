@@ -145,7 +145,7 @@ async fn a_token_of_oauth_is_asked_for_once_and_again_when_it_is_not_believed() 
     })
     .await;
     let mut forge = forge(Kind::Bitbucket, &url, Auth::None);
-    forge.oauth = Some(OAuth::new(format!("{url}/token"), "key", "secret"));
+    forge.oauth = Some(Arc::new(OAuth::new(format!("{url}/token"), "key", "secret")));
     let tokens = || kept.lock().unwrap().iter().filter(|(uri, ..)| uri.path() == "/token").count();
     for _ in 0..3 {
         assert!(matches!(forge.send(&facts()).await, Outcome::Sent { .. }));
@@ -156,7 +156,7 @@ async fn a_token_of_oauth_is_asked_for_once_and_again_when_it_is_not_believed() 
     assert!(matches!(forge.send(&facts()).await, Outcome::Sent { .. }));
     assert_eq!(tokens(), 2);
     let (away, _) = played(|_, _, _| (StatusCode::BAD_REQUEST, "unknown key").into_response()).await;
-    forge.oauth = Some(OAuth::new(format!("{away}/token"), "key", "secret"));
+    forge.oauth = Some(Arc::new(OAuth::new(format!("{away}/token"), "key", "secret")));
     let down = forge.send(&facts()).await;
     assert!(matches!(&down, Outcome::Down { why } if why.contains("key and secret")), "{down:?}");
 }

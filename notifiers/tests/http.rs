@@ -14,7 +14,7 @@ use std::time::Duration;
 use tidemill_model::Results;
 use tidemill_notifiers::http::webhook::Secret;
 use tidemill_notifiers::http::zulip::Event;
-use tidemill_notifiers::http::{Access, Auth, Client, HttpPush, Webhook, Zulip};
+use tidemill_notifiers::http::{Access, Auth, Client, Hidden, HttpPush, Request, Webhook, Zulip};
 use tidemill_notifiers::{Outcome, Verify};
 use time::OffsetDateTime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -58,16 +58,16 @@ fn client() -> Client {
 }
 
 fn push(url: impl Into<String>) -> HttpPush {
-    HttpPush { client: client(), url: url.into(), auth: Auth::None, headers: BTreeMap::new() }
+    HttpPush { client: client(), to: Request { url: url.into(), ..Request::default() } }
 }
 
 #[tokio::test]
 async fn a_document_arrives_with_its_headers_and_no_line_more() {
     let (url, kept) = server().await;
     let mut reporter = push(format!("{url}/hook?token=abc"));
-    reporter.auth = Auth::Basic { user: "ci".into(), password: "ge:heim".into() };
-    reporter.headers = BTreeMap::from([("X-Build".to_owned(), "1\r\nX-Evil: 2".to_owned())]);
-    let outcome = reporter.send(&json!({"results": 0, "name": "größe"})).await;
+    reporter.to.auth = Auth::Basic { user: "ci".into(), password: "ge:heim".into() };
+    reporter.to.headers = BTreeMap::from([("X-Build".to_owned(), "1\r\nX-Evil: 2".to_owned())]);
+    let outcome = reporter.send("id", &json!({"results": 0, "name": "größe"})).await;
     assert_eq!(outcome, Outcome::Sent { answer: "HTTP 200: ok".into() });
     let asked = kept.lock().unwrap()[0].clone();
     assert_eq!(asked.uri.to_string(), "/hook?token=abc");
@@ -79,19 +79,19 @@ async fn a_document_arrives_with_its_headers_and_no_line_more() {
 
     for (name, value) in [("X Build", "x"), ("X-Build\r\nX-Evil", "x"), ("", "x")] {
         let mut reporter = push(&url);
-        reporter.headers = BTreeMap::from([(name.to_owned(), value.to_owned())]);
-        assert!(matches!(reporter.send(&json!({})).await, Outcome::Refused { .. }), "{name:?}");
+        reporter.to.headers = BTreeMap::from([(name.to_owned(), value.to_owned())]);
+        assert!(matches!(reporter.send("id", &json!({})).await, Outcome::Refused { .. }), "{name:?}");
     }
     let mut reporter = push(&url);
-    reporter.auth = Auth::Bearer("a\r\nX-Evil: 2".into());
-    let outcome = reporter.send(&json!({})).await;
+    reporter.to.auth = Auth::Bearer("a\r\nX-Evil: 2".into());
+    let outcome = reporter.send("id", &json!({})).await;
     assert!(matches!(&outcome, Outcome::Refused { why } if !why.contains("Evil")), "{outcome:?}");
 }
 
 #[tokio::test]
 async fn each_answer_decides_whether_and_when_it_is_tried_again() {
     let (url, _) = server().await;
-    let send = async |path: &str| push(format!("{url}{path}")).send(&json!({})).await;
+    let send = async |path: &str| push(format!("{url}{path}")).send("id", &json!({})).await;
     for path in ["/200", "/201", "/204"] {
         assert!(matches!(send(path).await, Outcome::Sent { .. }), "{path}");
     }
@@ -116,19 +116,19 @@ async fn each_answer_decides_whether_and_when_it_is_tried_again() {
 #[tokio::test]
 async fn a_redirect_leads_nowhere_and_an_address_of_this_machine_is_refused_by_default() {
     let (url, kept) = server().await;
-    let outcome = push(format!("{url}/away")).send(&json!({})).await;
+    let outcome = push(format!("{url}/away")).send("id", &json!({})).await;
     assert!(matches!(&outcome, Outcome::Refused { why } if why.contains("redirects are not followed")), "{outcome:?}");
     kept.lock().unwrap().clear();
     let port = url.rsplit_once(':').unwrap().1;
     let guarded = Client::new(Access::default()).unwrap();
     for host in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "0.0.0.0"] {
         let reporter = HttpPush { client: guarded.clone(), ..push(format!("http://u:geheim@{host}:{port}/?t=geheim")) };
-        let outcome = reporter.send(&json!({})).await;
+        let outcome = reporter.send("id", &json!({})).await;
         let Outcome::Refused { why } = &outcome else { panic!("{host}: {outcome:?}") };
         assert!(why.contains("notify.local_addresses") && !why.contains("geheim"), "{host}: {why}");
     }
     for never in ["http://169.254.169.254/latest", "file:///etc/passwd", "http://", "ftp://example.org/"] {
-        assert!(matches!(push(never).send(&json!({})).await, Outcome::Refused { .. }), "{never}");
+        assert!(matches!(push(never).send("id", &json!({})).await, Outcome::Refused { .. }), "{never}");
     }
     assert!(kept.lock().unwrap().is_empty());
 }
@@ -137,9 +137,9 @@ async fn a_redirect_leads_nowhere_and_an_address_of_this_machine_is_refused_by_d
 async fn who_is_not_there_is_down_and_who_is_slow_is_tried_again() {
     tidemill_service::install_tls();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let outcome = push(format!("http://127.0.0.1:{port}/?token=geheim")).send(&json!({})).await;
+    let outcome = push(format!("http://127.0.0.1:{port}/?token=geheim")).send("id", &json!({})).await;
     assert!(matches!(&outcome, Outcome::Down { why } if !why.contains("geheim")), "{outcome:?}");
-    let outcome = push("http://nowhere.invalid/").send(&json!({})).await;
+    let outcome = push("http://nowhere.invalid/").send("id", &json!({})).await;
     assert!(matches!(outcome, Outcome::Down { .. }), "{outcome:?}");
 
     // Accepts and says nothing, or only the beginning.
@@ -156,7 +156,7 @@ async fn who_is_not_there_is_down_and_who_is_slow_is_tried_again() {
         let client =
             Client::new(Access { local: true, within: Duration::from_millis(500), ..Access::default() }).unwrap();
         let reporter = HttpPush { client, ..push(format!("http://127.0.0.1:{port}/")) };
-        let outcome = reporter.send(&json!({})).await;
+        let outcome = reporter.send("id", &json!({})).await;
         assert!(matches!(outcome, Outcome::Again { .. }), "{outcome:?}");
     }
 }
@@ -167,10 +167,12 @@ async fn a_webhook_proves_itself_and_keeps_its_id_when_it_is_sent_again() {
     let secrets = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="];
     let webhook = Webhook {
         client: client(),
-        url,
+        to: Request {
+            url,
+            headers: BTreeMap::from([("Webhook-Id".to_owned(), "forged".to_owned())]),
+            ..Request::default()
+        },
         secrets: secrets.map(|s| Secret::parse(s).unwrap()).into(),
-        auth: Auth::None,
-        headers: BTreeMap::from([("Webhook-Id".to_owned(), "forged".to_owned())]),
     };
     let document = json!({"type": "build.finished", "data": {"results": 2}});
     let now = OffsetDateTime::now_utc();
@@ -197,6 +199,35 @@ async fn a_webhook_proves_itself_and_keeps_its_id_when_it_is_sent_again() {
     assert_ne!(asked[0].headers["webhook-timestamp"], asked[1].headers["webhook-timestamp"]);
     for id in ["", "a.b", "a\r\nb"] {
         assert!(matches!(webhook.send(id, now, &document).await, Outcome::Refused { .. }), "{id:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_receiver_repeats_of_a_secret_is_not_kept() {
+    tidemill_service::install_tls();
+    let answer = |uri: Uri, headers: HeaderMap| async move {
+        (StatusCode::BAD_REQUEST, format!("not for {:?} at {uri}: {:?}", headers["authorization"], headers["x-key"]))
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/hook/geheim1", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
+    let mut hidden = Hidden::default();
+    hidden.add("geheim2");
+    for auth in [Auth::Bearer("geheim3".into()), Auth::Basic { user: "ci".into(), password: "geheim3".into() }] {
+        let to = Request {
+            url: url.clone(),
+            shown: Some("the address of the secret hook".into()),
+            hidden: hidden.clone(),
+            auth,
+            headers: BTreeMap::from([("x-key".to_owned(), "key geheim2".to_owned())]),
+            ..Request::default()
+        };
+        let reporter = HttpPush { client: client(), to };
+        let outcome = reporter.send("id", &json!({})).await;
+        let Outcome::Refused { why } = &outcome else { panic!("{outcome:?}") };
+        assert!(why.starts_with("the address of the secret hook: HTTP 400: not for"), "{why}");
+        assert_eq!(why.matches("<secret>").count(), 3, "{why}");
+        assert!(!format!("{outcome:?} {reporter:?} {:?}", reporter.to.auth).contains("geheim"), "{why}");
     }
 }
 

@@ -74,6 +74,7 @@ create index deliveries_due on deliveries (destination_id, not_before, id) where
 create index deliveries_address on deliveries (destination_id, reporter, address, id) where state in ('due', 'sending');
 create index deliveries_held on deliveries (held_until) where state = 'sending';
 create index deliveries_order on deliveries (order_key, id) where state in ('due', 'sending') and order_key is not null;
+create index deliveries_told on deliveries (order_key, id) where state = 'sent' and order_key is not null;
 create index deliveries_folded on deliveries (folded_into) where folded_into is not null;
 create index deliveries_build on deliveries (build_id) where build_id is not null;
 create index deliveries_ended on deliveries (ended_at) where ended_at is not null;
@@ -82,9 +83,10 @@ create index deliveries_parked on deliveries (id) where state = 'parked';
 -- Takes deliveries for a sender: of each destination at most so many, the
 -- longest due first, none before an earlier one of the same order, none of a
 -- destination that is down. p_kinds' destinations that are not in p_busy get
--- p_each; those in it what is free of theirs.
+-- p_each; those in it what is free of theirs. Of IRC only the networks of p_irc:
+-- who holds the connection says it.
 create function deliveries_claim(p_kinds text[], p_busy bigint[], p_free int[], p_each int, p_most int,
-                                 p_holder text, p_term interval)
+                                 p_irc text[], p_holder text, p_term interval)
 returns setof deliveries
 language sql
 as $$
@@ -93,6 +95,7 @@ as $$
           from destinations d
           left join unnest(p_busy, p_free) b(id, free) on b.id = d.id
          where d.kind = any(p_kinds) and coalesce(b.free, p_each) > 0
+           and (d.kind <> 'irc' or d.name = any(p_irc))
            and (d.not_before is null or d.not_before <= tidemill_now())
     ), picked as materialized (
         select x.id
@@ -140,8 +143,42 @@ comment on table notice_optouts is 'Addresses that asked not to be told by a rep
 create table notifier_leases (
     network    text primary key,
     holder     text not null,
-    held_until timestamptz not null,
-    state      jsonb not null default '{}'
+    held_until timestamptz not null
 );
 comment on table notifier_leases is
-    'Who speaks on a network; another one takes it over when the time is past. state: what the bot keeps, by channel.';
+    'Who speaks on a network, by the name of its reporter; another one takes it over when the time is past.';
+
+-- What channels and nicks settled with the bot.
+create table irc_places (
+    network text not null,
+    place   text not null,
+    settled jsonb,
+    watched bigint[] not null default '{}',
+    primary key (network, place)
+);
+comment on table irc_places is
+    'A channel or nick of a network, in the small letters of IRC. Read by who plans: nothing is told in a muted place.';
+comment on column irc_places.settled is 'Events, silence, whether the bot is there (with the channel''s key); null: as the project file says.';
+comment on column irc_places.watched is 'Running builds of whose end it asked to hear.';
+
+-- What somebody asked a notifier for and a master does: it knows the rules.
+create table control_requests (
+    id         bigint generated always as identity primary key,
+    kind       text not null check (kind in ('force', 'stop')),
+    builder    text not null,
+    wish       jsonb not null,
+    asked_by   text not null,
+    asked_at   timestamptz not null default tidemill_now(),
+    expires_at timestamptz not null,
+    state      text not null default 'open' check (state in ('open', 'done', 'refused', 'expired')),
+    answer     jsonb,
+    ended_at   timestamptz,
+    check ((state = 'open') = (ended_at is null))
+);
+comment on table control_requests is
+    'Wishes of people on IRC. A notifier may only ask; the masters answer, by the functions that serve pages and REST.';
+comment on column control_requests.wish is 'Of force: branch, revision, codebase, project, properties, reason; of stop: the reason.';
+comment on column control_requests.asked_by is 'irc:ACCOUNT, for the record.';
+comment on column control_requests.answer is 'Ids of requests, numbers of builds, or why not.';
+create index control_requests_open on control_requests (id) where state = 'open';
+create index control_requests_ended on control_requests (ended_at) where ended_at is not null;

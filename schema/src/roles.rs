@@ -92,6 +92,9 @@ pub const GRANTS: &[Grant] = &[
     grant("deliveries", "insert, update, delete"),
     grant("notice_optouts", "insert, delete"),
     grant("notifier_leases", "insert, update, delete"),
+    // The key of a channel may be among what was settled there.
+    without("irc_places", "insert, update, delete", &["settled"]),
+    grant("control_requests", "insert, update, delete"),
     // The migrator's own.
     Grant { table: "_sqlx_migrations", master: "", reader: false, secret: &[] },
 ];
@@ -121,6 +124,9 @@ pub const NOTIFIER: &[NotifierGrant] = &[
     notifier("destinations", "insert, update", &[]),
     notifier("deliveries", "insert, update", &[]),
     notifier("notifier_leases", "insert, update, delete", &[]),
+    notifier("irc_places", "insert, update", &["settled"]),
+    // What people on IRC ask for; a master does it.
+    notifier("control_requests", "insert", &[]),
     // Compares it at its start with what this release brings.
     notifier("_sqlx_migrations", "", &[]),
 ];

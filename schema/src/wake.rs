@@ -85,6 +85,8 @@ pub enum Wake {
     Poll,
     /// There are notices to send.
     Notices,
+    /// Somebody asked a notifier for something, or was answered.
+    Control,
 }
 
 #[derive(Default)]
@@ -99,6 +101,7 @@ struct Dirty {
     config: bool,
     poll: bool,
     notices: bool,
+    control: bool,
 }
 
 /// The wakes of one replica.
@@ -166,6 +169,7 @@ impl Wakes {
                 Wake::Config => dirty.config = true,
                 Wake::Poll => dirty.poll = true,
                 Wake::Notices => dirty.notices = true,
+                Wake::Control => dirty.control = true,
             }
         }
         // Nobody listening is no error.
@@ -290,8 +294,14 @@ impl Dirty {
                 out.push(ids(letter, set));
             }
         }
-        let flags =
-            [('c', self.changes), ('e', self.events), ('f', self.config), ('o', self.poll), ('n', self.notices)];
+        let flags = [
+            ('c', self.changes),
+            ('e', self.events),
+            ('f', self.config),
+            ('o', self.poll),
+            ('n', self.notices),
+            ('r', self.control),
+        ];
         for (letter, flag) in flags {
             if flag {
                 out.push(format!("{letter} {origin} "));
@@ -319,6 +329,7 @@ fn parse(payload: &str, own: &str) -> Option<Wake> {
         "f" => Wake::Config,
         "o" => Wake::Poll,
         "n" => Wake::Notices,
+        "r" => Wake::Control,
         _ => return None,
     })
 }

@@ -57,7 +57,7 @@ async fn plan(t: &TestDb, planned: &[Planned]) -> u64 {
 }
 
 fn room(each: i32) -> Room {
-    Room { ways: Way::ALL.to_vec(), busy: vec![], each, most: 1000 }
+    Room { ways: Way::ALL.to_vec(), busy: vec![], each, most: 1000, irc: vec![] }
 }
 
 async fn take(db: &Db, holder: &str, each: i32) -> Vec<Delivery> {
@@ -148,12 +148,13 @@ async fn each_destination_has_its_own_room() {
 #[tokio::test]
 async fn notices_of_one_order_go_one_after_the_other_also_when_the_first_has_to_be_tried_again() {
     let t = TestDb::new().await;
-    plan(&t, &[status(1, "commit"), status(2, "commit"), status(3, "other")]).await;
+    let of = |request, status| Planned { request: Some(request), ..status };
+    plan(&t, &[of(1, status(1, "commit")), of(1, status(2, "commit")), status(3, "other")]).await;
     let got = take(&t.db, A, 10).await;
     assert_eq!(got.iter().map(|d| d.address.as_str()).collect::<Vec<_>>(), ["commit", "other"]);
     assert!(take(&t.db, B, 10).await.is_empty());
     let mut c = t.db.pool().acquire().await.unwrap();
-    assert!(overtaken(&mut c, got[0].id, "commit").await.unwrap());
+    assert!(overtaken(&mut c, &got[0], false).await.unwrap());
     let again = Became::Again { why: "busy".into(), after: Duration::from_secs(3600) };
     record(&t, A, got[0].id, again).await;
     assert!(take(&t.db, B, 10).await.is_empty(), "the second waits for the first however long");
@@ -163,6 +164,27 @@ async fn notices_of_one_order_go_one_after_the_other_also_when_the_first_has_to_
     assert_eq!(first[0].attempts, 2);
     record(&t, B, first[0].id, sent()).await;
     assert_eq!(take(&t.db, B, 10).await.len(), 1);
+    drop(c);
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn a_status_is_old_news_when_a_later_one_of_its_request_waits_or_one_of_its_name_was_sent() {
+    let t = TestDb::new().await;
+    let of = |event, key: &str, request| Planned { request: Some(request), ..status(event, key) };
+    plan(&t, &[of(1, "name", 1), of(2, "name", 2), of(3, "other", 3)]).await;
+    let first = take(&t.db, A, 10).await.into_iter().find(|d| d.order_key.as_deref() == Some("name")).unwrap();
+    let mut c = t.db.pool().acquire().await.unwrap();
+    for one in [false, true] {
+        assert!(!overtaken(&mut c, &first, one).await.unwrap(), "another request's waits, and may come to nothing");
+    }
+    record(&t, A, first.id, Became::Parked { why: "no".into() }).await;
+    let second = take(&t.db, A, 10).await.remove(0);
+    record(&t, A, second.id, sent()).await;
+    // Somebody sends the first again.
+    assert!(overtaken(&mut c, &first, true).await.unwrap());
+    assert!(!overtaken(&mut c, &first, false).await.unwrap(), "it may have had another name");
+    assert!(!overtaken(&mut c, &second, true).await.unwrap());
     drop(c);
     t.drop().await;
 }
@@ -317,6 +339,15 @@ async fn facts_know_what_was_before_and_who_changed_what_since_it_was_good() {
     assert_eq!(of(bad).owners, ["olga"]);
     assert_eq!(of(worse).line_verdict, Some(Results::Failure));
     assert_eq!(of(worse).history, [Some(Results::Failure), Some(Results::Exception), Some(Results::Success)]);
+    // What steps set while it ran counts too.
+    sqlx::query("insert into build_properties values ($1, 'owners', '[\"pia\", \"ron\"]', 's'), ($1, 'got_revision', '{\"a\": \"a1\"}', 's')")
+        .bind(bad)
+        .execute(t.db.pool())
+        .await
+        .unwrap();
+    let found = facts::builds(&mut c, &[bad], wanted).await.unwrap().remove(0);
+    assert_eq!(found.owners, ["olga", "pia", "ron"]);
+    assert_eq!((found.got_revision("a"), found.got_revision("b")), (Some("a1"), None));
     let plain = facts::builds(&mut c, &[bad], Facts::default()).await.unwrap().remove(0);
     assert!(plain.authors.is_empty() && plain.line_verdict.is_none());
     let wants = content::Wants { properties: true, steps: true, logs: true };
@@ -325,6 +356,7 @@ async fn facts_know_what_was_before_and_who_changed_what_since_it_was_good() {
     assert_eq!(document["prev_build"]["results"], 4);
     assert_eq!(document["changes"].as_array().unwrap().len(), 2);
     assert_eq!(document["properties"]["owner"], json!(["olga", "test"]));
+    assert_eq!(document["properties"]["owners"], json!([["pia", "ron"], "s"]));
     drop(c);
     t.drop().await;
 }

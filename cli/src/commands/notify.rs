@@ -58,7 +58,7 @@ pub enum NotifyCommand {
 /// Send a notice that only tries whether it arrives, and wait for the answer.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  tidemill notify test MailNotifier --to me@example.org\n  tidemill notify test irc --to '#builds'"
+    after_help = "Examples:\n  tidemill notify test MailNotifier --to me@example.org\n  tidemill notify test irc --to '#builds'\n  tidemill notify test GitHubStatusPush --to https://github.com/owner/name@COMMIT"
 )]
 pub struct Test {
     /// Name of the reporter in the project file

@@ -22,6 +22,8 @@ pub struct Project {
     guessed: Option<(String, Files, Vec<String>)>,
     /// What the masters have from here.
     last: Option<Definition>,
+    /// The files as they were when they were last applied, good or not.
+    pub tried: Option<Files>,
     pub source: Source,
 }
 
@@ -46,7 +48,7 @@ pub struct Applied {
 
 impl Project {
     pub fn new(target: Target, client: Client) -> Project {
-        Project { target, client, guessed: None, last: None, source: Source::Guessed(Vec::new()) }
+        Project { target, client, guessed: None, last: None, tried: None, source: Source::Guessed(Vec::new()) }
     }
 
     /// The project's files as they are now, without what we add.
@@ -84,6 +86,7 @@ impl Project {
     /// Checks the files and makes them the master's active revision.
     pub async fn apply(&mut self) -> Result<Applied> {
         let mut files = self.files()?;
+        self.tried = Some(files.clone());
         let checked = checked::evaluate(&files).await?;
         for diagnostic in &checked.diagnostics {
             eprintln!("{diagnostic}\n");
@@ -101,6 +104,13 @@ impl Project {
         let names: Vec<String> = definition.builders.iter().map(|b| crate::sanitize::line(&b.name)).collect();
         let summary = format!("({}: {})", plural(names.len(), "builder"), names.join(", "));
         Ok(Applied { definition, summary, poller_added, revision, changes })
+    }
+}
+
+impl Applied {
+    /// Whether anybody is to be told of builds.
+    pub fn tells(&self) -> bool {
+        !self.definition.reporters.is_empty()
     }
 }
 

@@ -1,8 +1,8 @@
 //! `tidemill up`: all of it on one machine, for one repository.
 //!
 //! One process starts the others and outlives none of them in order: database,
-//! master, workers; at the end workers first (they finish what runs), then the
-//! master, the database last. Children that die are started again; the
+//! master, workers, a notifier if the project tells anybody; at the end workers
+//! first (they finish what runs), then the notifier and the master, the database last. Children that die are started again; the
 //! database too. If `up` itself is killed, its children get SIGTERM from the
 //! kernel and drain, the database goes on, and the next `up` adopts it: nothing
 //! that was accepted is lost, because all state is rows.
@@ -12,6 +12,7 @@ mod database;
 mod first;
 mod follow;
 mod listen;
+mod notifier;
 mod run;
 mod state;
 mod stop;

@@ -4,6 +4,7 @@ use super::apply::{Applied, Project, Source, longest_timer, plural, unbuilt, wor
 use super::database::Database;
 use super::first::{self, Known, Newest};
 use super::follow::Follower;
+use super::notifier::Notifier;
 use super::state::{self, State};
 use super::stop::Stop;
 use super::supervise::{Plan, Supervised};
@@ -15,10 +16,12 @@ use crate::locate::{self, Location, Pointer, write_secret};
 use crate::output::{Output, Style};
 use crate::project::git::{Target, is_url};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidemill_schema::Db;
 use tidemill_service::settings::{Layers, Settings};
 use tidemill_service::token;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// A master that is not ready by then has a fault that waiting does not cure.
@@ -74,6 +77,7 @@ struct Running {
     workers: Vec<Supervised>,
     follower: Option<(CancellationToken, tokio::task::JoinHandle<()>)>,
     master: Option<Supervised>,
+    notifier: Option<Notifier>,
 }
 
 impl Running {
@@ -86,6 +90,9 @@ impl Running {
         let mut workers: Vec<_> = self.workers.drain(..).map(|w| Box::pin(w.end(&stop.now))).collect();
         for worker in &mut workers {
             worker.await;
+        }
+        if let Some(notifier) = self.notifier.take() {
+            notifier.end(&stop.now).await;
         }
         if let Some((end, task)) = self.follower.take() {
             end.cancel();
@@ -211,12 +218,19 @@ async fn run(site: &Site<'_>, running: &mut Running) -> Result<Exit> {
     let page = settings.master.public_url.clone().unwrap_or_else(|| url.clone());
     out.line(&format!("{}  {page}", out.paint(Style::Bold, "Page:")));
 
+    let told = Arc::new(Notify::new());
+    let plan = notifier_plan(state, database, &page);
+    running.notifier = Some(Notifier::when(told.clone(), running.tasks.clone(), plan, out));
+    if applied.tells() {
+        told.notify_one();
+    }
+
     let follower = Follower::new(client.clone(), out).await?;
     let end = CancellationToken::new();
     running.follower = Some((end.clone(), tokio::spawn(follower.run(end))));
     tokio::spawn(watch::upstream(target.clone(), out, running.tasks.clone()));
     let patience = longest_timer(&applied.definition);
-    tokio::spawn(watch::project(project, out, running.tasks.clone()));
+    tokio::spawn(watch::project(project, out, told, running.tasks.clone()));
 
     let newest = tokio::select! {
         newest = first::announce(&client, target, args.once, began) => newest?,
@@ -290,6 +304,21 @@ fn master_plan(state: &State, database: &Database, address: std::net::SocketAddr
         environment,
         without: NOT_INHERITED.map(str::to_owned).to_vec(),
         log: state.path("master.log"),
+        lock: None,
+    }
+}
+
+fn notifier_plan(state: &State, database: &Database, page: &str) -> Plan {
+    let mut environment = vec![("TIDEMILL_DATABASE_URL".to_owned(), database.url.clone())];
+    if std::env::var_os("TIDEMILL_NOTIFY_PUBLIC_URL").is_none() {
+        environment.push(("TIDEMILL_NOTIFY_PUBLIC_URL".to_owned(), page.to_owned()));
+    }
+    Plan {
+        name: "notifier".into(),
+        arguments: vec!["notify".into()],
+        environment,
+        without: NOT_INHERITED.map(str::to_owned).to_vec(),
+        log: state.path("notifier.log"),
         lock: None,
     }
 }

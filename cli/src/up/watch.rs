@@ -5,17 +5,18 @@ use super::apply::{Applied, Project, Source, plural, unbuilt};
 use crate::commands::reconfig;
 use crate::output::{Output, Style};
 use crate::project::git::Target;
+use std::sync::Arc;
 use std::time::Duration;
 use tidemill_service::Backoff;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 const LOOK: Duration = Duration::from_millis(700);
 /// A remote repository is asked less often than a disk.
 const FETCH: Duration = Duration::from_secs(5);
 
-/// Applies the project again whenever its files differ, and tells the outcome.
-pub async fn project(mut project: Project, out: Output, end: CancellationToken) {
-    let mut last = project.files().ok();
+/// Applies the project again whenever its files differ, and tells the outcome; `told` where it has reporters.
+pub async fn project(mut project: Project, out: Output, told: Arc<Notify>, end: CancellationToken) {
     let mut source = project.source.clone();
     loop {
         tokio::select! {
@@ -33,12 +34,16 @@ pub async fn project(mut project: Project, out: Output, end: CancellationToken) 
                 out.line(&format!("the project file is now {path}"));
             }
         }
-        if last.as_ref() == Some(&now) {
+        if project.tried.as_ref() == Some(&now) {
             continue;
         }
-        last = Some(now);
         match project.apply().await {
-            Ok(applied) => tell(&applied, out),
+            Ok(applied) => {
+                tell(&applied, out);
+                if applied.tells() {
+                    told.notify_one();
+                }
+            }
             Err(f) => {
                 eprintln!("{}", out.err().paint(Style::Red, "the project is not changed, the last good one stays:"));
                 eprintln!("{f}");

@@ -26,8 +26,8 @@ pub use force::{Field, FieldKind, ForceDef};
 pub use hooks::{HookDef, HookDialect, HookUser, Outsiders, PullRequestRef};
 pub use locks::{AccessMode, LockAccess, LockDef, LockKind};
 pub use reporters::{
-    BlameDef, BlameWhen, FormatterDef, GeneratorDef, GeneratorKind, LogsWanted, Mode, Renderable,
-    ReporterDef, ReporterKind, TemplateDef, TemplateType, Wants,
+    BlameDef, BlameWhen, FormatterDef, GeneratorDef, GeneratorKind, LogsWanted, Mode, Renderable, ReporterDef,
+    ReporterKind, TemplateDef, TemplateType, Wants,
 };
 pub use schedulers::{CodebaseDef, CustomSchedulerDef, NightlyDef, SchedulerDef, SchedulerKind, TimedDef};
 pub use sources::{

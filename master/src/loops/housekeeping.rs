@@ -32,6 +32,7 @@ pub fn start(app: &App) {
             events::events_prune(&app.db, EVENT_DAYS).await?;
             hooks::deliveries_prune(&app.db, DELIVERY_DAYS).await?;
             notices::send::notices_prune(&app.db, NOTICE_DAYS).await?;
+            notices::control::controls_prune(&app.db, NOTICE_DAYS).await?;
             run_tx!(app.db, "refusals.prune", |c| refusals_prune(c).await)?;
             tries::tries_prune(&app.db, TRY_DAYS).await?;
             triggers::triggers_prune(&app.db, TRIGGER_DAYS).await?;

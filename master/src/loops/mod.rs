@@ -5,6 +5,7 @@
 //! or under a lease keep them out of each other's way, and two running the
 //! same one at once is correct.
 
+pub mod asked;
 pub mod batcher;
 pub mod beat;
 pub mod cancel;
@@ -31,6 +32,7 @@ pub fn start(app: &App) {
     ingest::start(app);
     schedule::start(app);
     cancel::start(app);
+    asked::start(app);
     poll_sources::start(app);
     reap::start(app);
     let_go::start(app);

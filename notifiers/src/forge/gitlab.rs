@@ -16,11 +16,15 @@ const TEXT_MAX: usize = 255;
 /// # Errors
 /// If the facts name no repository or commit.
 pub fn status(base: &str, facts: &Facts<'_>) -> Result<(Url, Value), String> {
-    let repository = Repository::parse(facts.repository)?;
+    let number = |p: &&str| !p.is_empty() && p.len() < 20 && p.bytes().all(|b| b.is_ascii_digit());
+    let project = match facts.details.project.filter(number) {
+        Some(number) => number.to_owned(),
+        None => Repository::parse(facts.repository)?.whole(),
+    };
     let base = base.trim_end_matches('/');
     let base = base.strip_suffix("/api/v4").unwrap_or(base);
     // The whole path of the project is one segment, its slashes escaped.
-    let url = below(base, &["api", "v4", "projects", &repository.whole(), "statuses", commit(facts)?])?;
+    let url = below(base, &["api", "v4", "projects", &project, "statuses", commit(facts)?])?;
     let mut body = json!({
         "state": state(facts.stage),
         "name": identifier(facts.context, TEXT_MAX),

@@ -23,6 +23,7 @@ use crate::line::one_line;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 use tidemill_model::Results;
 use url::Url;
@@ -76,7 +77,7 @@ pub struct Details<'a> {
     pub abstain: bool,
     pub category: Option<&'a str>,
     pub reporter: Option<&'a str>,
-    /// The project's name in Gerrit.
+    /// The project's name in Gerrit, or its number in GitLab.
     pub project: Option<&'a str>,
     /// Whom Gerrit mails: `NONE`, `OWNER`, `OWNER_REVIEWERS` or `ALL`.
     pub notify: Option<&'a str>,
@@ -104,7 +105,7 @@ pub struct Forge {
     pub base_url: String,
     pub auth: Auth,
     /// Where the token is to be asked for first.
-    pub oauth: Option<OAuth>,
+    pub oauth: Option<Arc<OAuth>>,
 }
 
 impl Forge {
@@ -173,28 +174,6 @@ pub fn document(kind: Kind, base: &str, facts: &Facts<'_>) -> Result<(Url, Value
         Kind::GerritReview => gerrit::review(base, facts),
         Kind::GerritVerify => gerrit::verify(base, facts),
     }
-}
-
-/// Of deliveries with the same key a later one counts and an earlier one must
-/// not come after it. None: each stands for itself, as comments do.
-pub fn order_key(kind: Kind, base: &str, facts: &Facts<'_>) -> Option<String> {
-    if matches!(kind, Kind::GitHubComment | Kind::BitbucketServerComment) {
-        return None;
-    }
-    let place = match kind {
-        Kind::GerritReview | Kind::GerritVerify => facts.change.unwrap_or_default().to_owned(),
-        _ => Repository::parse(facts.repository).map_or_else(|_| String::new(), |r| r.whole().to_lowercase()),
-    };
-    // Comment and vote of a review are one thing; a status is one for each context.
-    let context = if kind == Kind::GerritReview { String::new() } else { facts.context.to_lowercase() };
-    let host = Url::parse(base).ok().and_then(|u| u.host_str().map(str::to_owned)).unwrap_or_default();
-    let forge = match kind {
-        Kind::Gitea { .. } => "Gitea".to_owned(),
-        kind => format!("{kind:?}"),
-    };
-    let key = format!("{forge} {host} {place} {} {context}", facts.revision.to_lowercase());
-    let short = key.len() <= 250 && !key.chars().any(char::is_control);
-    Some(if short { key } else { format!("{forge} {host} {}", hex::encode(Sha256::digest(key.as_bytes()))) })
 }
 
 /// An address below a forge's, each segment escaped.

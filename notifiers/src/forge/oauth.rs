@@ -48,12 +48,13 @@ impl OAuth {
             auth: Auth::Basic { user: self.key.clone(), password: self.secret.clone() },
             headers: BTreeMap::from([("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned())]),
             body: b"grant_type=client_credentials".to_vec(),
+            ..Request::default()
         };
-        let answer = client.ask(&request).await?;
+        let answer = client.ask_raw(&request).await?;
         let named = named(&self.url);
         if !(200..300).contains(&answer.status) {
             // Without a token nothing gets through, of whatever delivery.
-            return Err(match answer.judge(&named) {
+            return Err(match request.masked(answer).judge(&named) {
                 Outcome::Refused { why } => {
                     Outcome::Down { why: format!("{why}; check the key and secret of the reporter") }
                 }

@@ -92,6 +92,10 @@ fn gitlab_is_told_as_its_documents_say() {
         json!({"state": "success", "name": "tidemill/linux", "description": "Build done.", "ref": "main",
                "target_url": "https://ci.example.org/builders/1/builds/2"})
     );
+    // A merge request of another project is told there, of which its number is known.
+    let there = Details { project: Some("66"), ..Details::default() };
+    let (url, _) = told(Kind::GitLab, "https://gitlab.com", &Facts { details: there, ..facts.clone() });
+    assert_eq!(url, format!("https://gitlab.com/api/v4/projects/66/statuses/{SHA}"));
     let all = ["pending", "running", "success", "success", "failed", "skipped", "failed", "pending", "canceled"];
     assert_eq!(states(Kind::GitLab), all);
     assert!(
@@ -233,25 +237,6 @@ fn what_has_no_commit_repository_or_request_is_refused_with_a_reason() {
     for base in ["", "x", "mailto:x@y"] {
         assert!(document(Kind::GitLab, base, &facts()).unwrap_err().contains("no address of a forge"), "{base}");
     }
-}
-
-#[test]
-fn deliveries_of_one_status_have_one_key_and_others_have_others() {
-    let key = |kind, facts: &Facts<'_>| order_key(kind, "https://api.github.com", facts);
-    let one = key(Kind::GitHub, &facts()).unwrap();
-    let same = Facts { repository: "git@github.com:Octocat/hello-world.git", stage: Stage::Waiting, ..facts() };
-    assert_eq!(key(Kind::GitHub, &same).as_deref(), Some(one.as_str()));
-    for other in [
-        Facts { context: "other", ..facts() },
-        Facts { revision: "0000000000000000000000000000000000000000", ..facts() },
-        Facts { repository: "https://github.com/octocat/other", ..facts() },
-    ] {
-        assert_ne!(key(Kind::GitHub, &other).as_deref(), Some(one.as_str()));
-    }
-    assert_ne!(key(Kind::GitLab, &facts()), Some(one));
-    assert_eq!(key(Kind::GitHubComment, &facts()), None);
-    let long = "x".repeat(10_000);
-    assert!(key(Kind::GitHub, &Facts { context: &long, ..facts() }).unwrap().len() < 300);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! what is secret in an address nor a header of it comes into an error.
 
 use super::answer::{Answer, retry_after, until};
+use super::hidden::Hidden;
 use super::reach::{Resolver, check};
 use crate::line::one_line;
 use crate::{Outcome, Verify};
@@ -76,9 +77,48 @@ impl fmt::Debug for Auth {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Request {
     pub url: String,
+    /// How the address is called where it is a secret itself.
+    pub shown: Option<String>,
+    /// Secrets in it, beside those of `auth`.
+    pub hidden: Hidden,
     pub auth: Auth,
     pub headers: BTreeMap<String, String>,
     pub body: Vec<u8>,
+}
+
+impl Request {
+    /// Whom it is for, without secrets.
+    pub fn named(&self) -> String {
+        self.shown.clone().unwrap_or_else(|| named(&self.url))
+    }
+
+    /// The answer for people's eyes.
+    pub fn masked(&self, answer: Answer) -> Answer {
+        let hidden = self.hidden();
+        Answer { body: hidden.mask(&answer.body), location: answer.location.as_ref().map(|l| hidden.mask(l)), ..answer }
+    }
+
+    /// All that nobody is to read in an answer.
+    fn hidden(&self) -> Hidden {
+        let mut hidden = self.hidden.clone();
+        match &self.auth {
+            Auth::None => {}
+            Auth::Basic { user, password } => {
+                hidden.add(password);
+                hidden.add(&BASE64_STANDARD.encode(format!("{user}:{password}")));
+            }
+            Auth::Bearer(token) => hidden.add(token),
+            Auth::Header(_, value) => hidden.add(value.rsplit(' ').next().unwrap_or_default()),
+        }
+        if let Ok(url) = Url::parse(&self.url) {
+            hidden.add(url.password().unwrap_or_default());
+            if self.shown.is_some() {
+                hidden.add(&self.url);
+                hidden.add(url.path());
+            }
+        }
+        hidden
+    }
 }
 
 /// For one [`Access`]; keeps its connections.
@@ -127,19 +167,27 @@ impl Client {
     /// Posts it, and judges the answer by the rules of HTTP.
     pub async fn send(&self, request: &Request) -> Outcome {
         match self.ask(request).await {
-            Ok(answer) => answer.judge(&named(&request.url)),
+            Ok(answer) => answer.judge(&request.named()),
             Err(outcome) => outcome,
         }
     }
 
-    /// Posts it.
+    /// Posts it. What others repeat of its secrets is left out of the answer.
     ///
     /// # Errors
     /// What to make of it where there is no answer.
     pub async fn ask(&self, request: &Request) -> Result<Answer, Outcome> {
+        Ok(request.masked(self.ask_raw(request).await?))
+    }
+
+    /// Posts it, for an answer that holds a secret itself.
+    ///
+    /// # Errors
+    /// As of [`Client::ask`].
+    pub async fn ask_raw(&self, request: &Request) -> Result<Answer, Outcome> {
         let refused = |why: String| Outcome::Refused { why: one_line(&why, 400) };
         let url = Url::parse(&request.url).map_err(|e| refused(format!("the address cannot be read: {e}")))?;
-        let named = named(&request.url);
+        let named = request.named();
         check(&url, self.access.local).map_err(|why| refused(format!("{named}: {why}")))?;
         let headers = headers(request).map_err(|why| refused(format!("{named}: {why}")))?;
         let asked = async {

@@ -4,6 +4,7 @@
 
 pub mod answer;
 pub mod client;
+pub mod hidden;
 pub mod push;
 pub mod reach;
 pub mod webhook;
@@ -11,6 +12,7 @@ pub mod zulip;
 
 pub use answer::Answer;
 pub use client::{Access, Auth, Client, ClientCert, Request};
+pub use hidden::Hidden;
 pub use push::HttpPush;
 pub use webhook::Webhook;
 pub use zulip::Zulip;

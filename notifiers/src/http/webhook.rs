@@ -2,13 +2,12 @@
 //! shared secret that a document is ours, unchanged and fresh, and knows a
 //! repeated one by its id. docs/webhooks.md says how to check it.
 
-use super::client::{Auth, Client, Request};
+use super::client::{Client, Request};
 use crate::Outcome;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use ring::hmac;
 use serde_json::Value;
-use std::collections::BTreeMap;
 use time::OffsetDateTime;
 
 /// Bytes of a key; the rules' own bounds.
@@ -46,11 +45,10 @@ pub fn sign(secret: &Secret, id: &str, timestamp: i64, body: &[u8]) -> String {
 
 pub struct Webhook {
     pub client: Client,
-    pub url: String,
-    /// While one replaces another there are two, and each signs.
+    /// All but the body.
+    pub to: Request,
+    /// While one replaces another there are two, and each signs. Without any nothing is signed.
     pub secrets: Vec<Secret>,
-    pub auth: Auth,
-    pub headers: BTreeMap<String, String>,
 }
 
 impl Webhook {
@@ -58,25 +56,27 @@ impl Webhook {
     /// time is that of this sending, by which a receiver refuses old ones.
     pub async fn send(&self, id: &str, at: OffsetDateTime, body: &Value) -> Outcome {
         let Some(request) = self.request(id, at, body) else {
-            return Outcome::Refused { why: "the webhook has no secret, or the delivery no id of plain words".into() };
+            return Outcome::Refused { why: "the delivery has no id of plain words".into() };
         };
         self.client.send(&request).await
     }
 
     fn request(&self, id: &str, at: OffsetDateTime, body: &Value) -> Option<Request> {
         let plain = !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
-        if !plain || self.secrets.is_empty() {
+        if !plain {
             return None;
         }
         let body = body.to_string().into_bytes();
         let timestamp = at.unix_timestamp();
         let signatures: Vec<String> = self.secrets.iter().map(|s| sign(s, id, timestamp, &body)).collect();
-        let mut headers = self.headers.clone();
+        let mut headers = self.to.headers.clone();
         headers.retain(|name, _| !name.to_ascii_lowercase().starts_with("webhook-"));
         headers.insert("webhook-id".into(), id.to_owned());
         headers.insert("webhook-timestamp".into(), timestamp.to_string());
-        headers.insert("webhook-signature".into(), signatures.join(" "));
-        Some(Request { url: self.url.clone(), auth: self.auth.clone(), headers, body })
+        if !signatures.is_empty() {
+            headers.insert("webhook-signature".into(), signatures.join(" "));
+        }
+        Some(Request { headers, body, ..self.to.clone() })
     }
 }
 

@@ -1,10 +1,10 @@
 //! Zulip (RP-13), through its integration for Buildbot, which reads the same few
 //! words of a build.
 
-use super::client::{Auth, Client, Request, named};
+use super::client::{Client, Request, named};
+use super::hidden::Hidden;
 use crate::Outcome;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use tidemill_model::Results;
 use url::Url;
 
@@ -36,8 +36,10 @@ impl Zulip {
         let Some(url) = self.url() else {
             return Outcome::Refused { why: format!("`{}` is no address of a Zulip server", named(&self.endpoint)) };
         };
-        let request =
-            Request { url, auth: Auth::None, headers: BTreeMap::new(), body: document(event).to_string().into_bytes() };
+        let mut hidden = Hidden::default();
+        hidden.add(&self.token);
+        let body = document(event).to_string().into_bytes();
+        let request = Request { url, hidden, body, ..Request::default() };
         self.client.send(&request).await
     }
 

@@ -103,11 +103,16 @@ impl<B: Backend, P: Presence> Bot<B, P> {
     /// Answers until nothing more can be heard. One after the other, as people asked.
     pub async fn run(self, mut heard: mpsc::Receiver<Heard>) {
         while let Some(heard) = heard.recv().await {
-            let lines = self.answer(&heard).await;
-            if !lines.is_empty() {
-                let voice = if self.settings.notices && heard.channel.is_some() { Voice::Notice } else { Voice::Talk };
-                self.presence.say(heard.channel.as_deref().unwrap_or(&heard.speaker.nick), lines, voice);
-            }
+            self.hear(&heard).await;
+        }
+    }
+
+    /// Answers one message.
+    pub async fn hear(&self, heard: &Heard) {
+        let lines = self.answer(heard).await;
+        if !lines.is_empty() {
+            let voice = if self.settings.notices && heard.channel.is_some() { Voice::Notice } else { Voice::Talk };
+            self.presence.say(heard.channel.as_deref().unwrap_or(&heard.speaker.nick), lines, voice);
         }
     }
 

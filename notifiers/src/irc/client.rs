@@ -1,6 +1,7 @@
 //! One network for as long as it is wanted: connected, lost, connected again.
 
 use super::connection::Connection;
+use super::fence::Fence;
 use super::message::{is_channel, is_target};
 use super::outbox::Batch;
 pub use super::outbox::Voice;
@@ -15,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 /// Orders that wait for the connection's task.
 const ORDERS: usize = 256;
 /// Time for the last words to arrive and for the goodbye.
-const GOODBYE: Duration = Duration::from_secs(2);
+pub(crate) const GOODBYE: Duration = Duration::from_secs(2);
 
 /// How a network stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,15 +48,30 @@ impl Client {
         heard: mpsc::Sender<Heard>,
         stop: CancellationToken,
     ) -> (Client, impl Future<Output = ()> + Send + 'static) {
+        Client::fenced(network, heard, stop, Fence::default())
+    }
+
+    /// The same, that says nothing more once the fence has passed.
+    pub fn fenced(
+        network: Network,
+        heard: mpsc::Sender<Heard>,
+        stop: CancellationToken,
+        fence: Fence,
+    ) -> (Client, impl Future<Output = ()> + Send + 'static) {
         let (orders, taken) = mpsc::channel(ORDERS);
         let (say, state) = watch::channel(State::Connecting);
         let client = Client { orders, state, deliver_within: network.pace.deliver_within };
-        let life = Life { channels: network.channels.clone(), network, orders: taken, state: say, heard, stop };
+        let life = Life { channels: network.channels.clone(), network, orders: taken, state: say, heard, stop, fence };
         (client, life.run())
     }
 
     pub fn state(&self) -> State {
         self.state.borrow().clone()
+    }
+
+    /// To wait for another state.
+    pub fn states(&self) -> watch::Receiver<State> {
+        self.state.clone()
     }
 
     /// Waits for a state.
@@ -121,6 +137,7 @@ struct Life {
     state: watch::Sender<State>,
     heard: mpsc::Sender<Heard>,
     stop: CancellationToken,
+    fence: Fence,
 }
 
 /// How a connection ended.
@@ -136,7 +153,7 @@ impl Life {
         let pace = self.network.pace.clone();
         let mut lost = Backoff::new(pace.lost_delay, pace.longest_delay);
         let mut failed = Backoff::new(pace.failed_delay, pace.longest_delay);
-        while !self.stop.is_cancelled() {
+        while !self.stop.is_cancelled() && !self.fence.has_passed() {
             self.show(State::Connecting);
             let begun = Instant::now();
             let (why, wait) = match self.connected().await {
@@ -259,6 +276,9 @@ impl Life {
 
     async fn pump(&self, connection: &mut Connection, session: &mut Session) -> Result<(), String> {
         while let Some(line) = session.next_line(Instant::now()) {
+            if self.fence.has_passed() {
+                return Err("somebody else may speak here now".to_owned());
+            }
             match tokio::time::timeout(self.network.pace.answer_within, connection.write(&line)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(e)) => return Err(format!("the connection broke: {e}")),

@@ -132,10 +132,35 @@ pub struct BuildFacts {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkerFacts {
     pub worker: String,
-    /// False: back again.
-    pub missing: bool,
+    pub turn: WorkerTurn,
     /// When it was last heard, in words for people.
     pub last_seen: Option<String>,
+}
+
+/// What became of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkerTurn {
+    /// It stays away.
+    Missing,
+    Connected,
+    /// It left in order.
+    Disconnected,
+}
+
+impl WorkerTurn {
+    pub const ALL: [WorkerTurn; 3] = [WorkerTurn::Missing, WorkerTurn::Connected, WorkerTurn::Disconnected];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            WorkerTurn::Missing => "missing",
+            WorkerTurn::Connected => "connected",
+            WorkerTurn::Disconnected => "disconnected",
+        }
+    }
+
+    pub fn named(name: &str) -> Option<WorkerTurn> {
+        WorkerTurn::ALL.into_iter().find(|t| t.name() == name)
+    }
 }
 
 /// How it is said.
@@ -230,18 +255,17 @@ pub fn told(facts: &BuildFacts, style: Style) -> String {
     parts.join(" | ")
 }
 
-pub fn worker_line(facts: &WorkerFacts, wanted: &BTreeSet<NotifyEvent>, style: Style) -> Option<String> {
-    if !wanted.contains(&NotifyEvent::Worker) {
-        return None;
-    }
+/// What became of a worker, in a line.
+pub fn worker_told(facts: &WorkerFacts, style: Style) -> String {
     let worker = clean(&facts.worker);
-    Some(match (facts.missing, &facts.last_seen) {
-        (false, _) => format!("worker {worker} is {}", paint("back", Colour::Green, style.colours)),
-        (true, seen) => {
+    match (facts.turn, &facts.last_seen) {
+        (WorkerTurn::Connected, _) => format!("worker {worker} is {}", paint("here", Colour::Green, style.colours)),
+        (WorkerTurn::Disconnected, _) => format!("worker {worker} has {}", paint("left", Colour::Grey, style.colours)),
+        (WorkerTurn::Missing, seen) => {
             let seen = seen.as_deref().map(|s| format!(", last heard {}", clean(s))).unwrap_or_default();
             format!("worker {worker} is {}{seen}", paint("missing", Colour::Red, style.colours))
         }
-    })
+    }
 }
 
 pub fn colour(result: Results) -> Colour {
@@ -348,12 +372,15 @@ mod tests {
     }
 
     #[test]
-    fn workers_are_told_of_where_wanted() {
+    fn workers_are_told_of_in_a_line() {
         let style = Style { colours: false, blame: false, revisions: false };
-        let facts = WorkerFacts { worker: "w1".into(), missing: true, last_seen: Some("5 min ago".into()) };
-        let wanted = BTreeSet::from([NotifyEvent::Worker]);
-        assert_eq!(worker_line(&facts, &wanted, style).unwrap(), "worker w1 is missing, last heard 5 min ago");
-        assert_eq!(worker_line(&facts, &BTreeSet::new(), style), None);
+        let told = |turn| {
+            worker_told(&WorkerFacts { worker: "w\r\n1".into(), turn, last_seen: Some("5 min ago".into()) }, style)
+        };
+        assert_eq!(told(WorkerTurn::Missing), "worker w 1 is missing, last heard 5 min ago");
+        assert_eq!(told(WorkerTurn::Connected), "worker w 1 is here");
+        assert_eq!(told(WorkerTurn::Disconnected), "worker w 1 has left");
+        assert!(WorkerTurn::ALL.into_iter().all(|t| WorkerTurn::named(t.name()) == Some(t)));
     }
 
     #[test]

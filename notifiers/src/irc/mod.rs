@@ -5,7 +5,7 @@
 //! with `register`, `rooms`, `outbox`, `whois`), `connection` (sockets),
 //! `client` (one network for as long as it is wanted; what the rest calls).
 //! Beside it: `bot` with `commands` (words of people), which reaches builds
-//! through `backend`, and `events` (what a channel hears of a build); `definition` reads
+//! through `backend`, and `events` (what a channel hears of a build; many at once: `digest`); `definition` reads
 //! all of it from the project's `reporters.IRC`.
 //!
 //! Guaranteed: one text is one line, whatever it holds; a notice counts as
@@ -20,7 +20,9 @@ pub mod client;
 pub mod commands;
 mod connection;
 pub mod definition;
+pub mod digest;
 pub mod events;
+pub mod fence;
 mod flood;
 pub mod message;
 mod outbox;
@@ -36,5 +38,6 @@ pub use backend::Backend;
 pub use bot::{Bot, BotSettings, Presence};
 pub use client::{Client, State, Voice};
 pub use events::NotifyEvent;
+pub use fence::Fence;
 pub use session::{Account, Heard, Speaker};
 pub use settings::{Channel, Hidden, Network, Pace, Sasl};

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// A network and our place in it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Network {
     /// What logs and people call it.
     pub name: String,
@@ -60,7 +60,7 @@ impl From<&str> for Hidden {
 }
 
 /// How fast, how patient.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Pace {
     /// Lines that may go at once, and how often one more after them. Servers cut who is faster.
     pub burst: u32,

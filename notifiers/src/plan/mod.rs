@@ -1,16 +1,21 @@
 //! From an event to who is told: pure, so that it can be tested by tables, and so
 //! that two who plan the same event plan the same.
 //!
-//! [`notices`] asks each reporter's generators. [`recipients`] makes rows of what
+//! [`notices`] asks each reporter's generators, and of IRC what its channels want
+//! to hear. [`recipients`] makes rows of what
 //! they say, once people's names have become addresses.
 
 mod blame;
+mod commits;
 mod filter;
+mod irc;
+mod order;
 mod recipients;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use recipients::supersedes;
+pub use irc::{Settled, ended_watches};
+pub(crate) use order::{Supersedes, supersedes};
 pub use recipients::{Found, Names, planned, tested};
 
 use std::collections::BTreeMap;
@@ -30,6 +35,8 @@ pub struct Facts {
     pub workers: BTreeMap<i64, String>,
     /// Mailboxes that the project names for a worker that stays away.
     pub notify_on_missing: BTreeMap<i64, Vec<String>>,
+    /// What channels and nicks settled, by IRC reporter and folded name.
+    pub places: BTreeMap<String, BTreeMap<String, Settled>>,
 }
 
 /// What an event is about, and its id.
@@ -68,10 +75,12 @@ impl Subject {
 pub enum To {
     /// As the reporter says, whatever it is there.
     Fixed(String),
+    /// A channel or nick, why, and what it hears of in a few words.
+    Place { place: String, why: &'static str, about: String },
     /// Somebody of the changes, and why.
     Person { name: String, why: &'static str },
     /// A commit's status or its pull request.
-    Commit { codebase: String, repository: String, revision: Option<String>, branch: Option<String> },
+    Commit { codebase: String, repository: String, revision: String, branch: Option<String> },
 }
 
 /// A generator has something to say.
@@ -105,6 +114,10 @@ pub fn wanted(reporters: &[ReporterDef]) -> tidemill_schema::notices::facts::Wan
 pub fn notices(reporters: &[ReporterDef], facts: &Facts, subject: Subject) -> Vec<Notice> {
     let mut all = vec![];
     for (r, reporter) in reporters.iter().enumerate() {
+        if let ReporterKind::Irc(settings) = &reporter.kind {
+            let notice = irc::notice(&reporter.name, settings, facts, subject);
+            all.extend(notice.map(|notice| Notice { reporter: r, ..notice }));
+        }
         for (g, generator) in reporter.generators.iter().enumerate() {
             let mut said = generated(generator, facts, subject);
             for (notice, build) in &mut said {
@@ -220,7 +233,7 @@ fn mode(generator: &GeneratorDef, build: &BuildFacts) -> Option<&'static str> {
 }
 
 /// What a result is called where no mode chose it.
-fn base(results: Results) -> &'static str {
+pub(crate) fn base(results: Results) -> &'static str {
     match results {
         Results::Success => "passing",
         Results::Warnings => "warnings",
@@ -262,27 +275,10 @@ fn to(
             to.dedup();
             to
         }
-        // It has no generators.
+        // It has no generators: irc.rs plans for it.
         ReporterKind::Irc(_) => vec![],
         // The address is the reporter's own.
         ReporterKind::Http(_) | ReporterKind::Webhook(_) | ReporterKind::Zulip(_) => vec![To::Fixed(String::new())],
-        _ => commits(facts, notice, build),
+        forge => commits::commits(forge, facts, notice, build),
     }
-}
-
-/// The commits that a build is of. Without a revision there is none until the build has found it.
-fn commits(facts: &Facts, notice: &Notice, build: Option<&BuildFacts>) -> Vec<To> {
-    let of_set = || notice.buildset.and_then(|id| facts.buildsets.get(&id)).map(|s| s.stamps.as_slice());
-    let of_request = || notice.request.and_then(|id| facts.requests.get(&id)).map(|r| r.stamps.as_slice());
-    let stamps = build.map(|b| b.stamps.as_slice()).or_else(of_request).or_else(of_set).unwrap_or_default();
-    let known = stamps.iter().filter(|s| !s.repository.is_empty());
-    known
-        .filter(|s| s.revision.is_some() || notice.moment == Moment::End)
-        .map(|s| To::Commit {
-            codebase: s.codebase.clone(),
-            repository: s.repository.clone(),
-            revision: s.revision.clone(),
-            branch: s.branch.clone(),
-        })
-        .collect()
 }

@@ -1,12 +1,16 @@
 //! From whom a notice is for to rows of deliveries.
 
-use super::{Notice, To};
+use super::{Notice, To, order};
+use crate::line::cut;
 use serde_json::json;
 use std::collections::BTreeSet;
 use tidemill_lang::definition::{ReporterDef, ReporterKind, SecretText};
 use tidemill_schema::events::Event;
 use tidemill_schema::notices::plan::Planned;
 use tidemill_schema::notices::{Moment, Way};
+
+/// Shown of a repository's address.
+const REPOSITORY_MAX: usize = 300;
 
 /// Addresses of people's names, as a reporter's lookup has them.
 pub trait Names {
@@ -24,13 +28,14 @@ pub enum Found {
 
 /// The rows of a notice, none twice.
 pub fn planned(event: &Event, reporter: &ReporterDef, notice: &Notice, names: &dyn Names) -> Vec<Planned> {
-    let Some((way, destination)) = destination(&reporter.kind) else { return vec![] };
+    let Some((way, destination)) = destination(reporter) else { return vec![] };
     let mut seen = BTreeSet::new();
     let mut rows = vec![];
     for to in &notice.to {
         let (address, facts) = match to {
             To::Fixed(address) if address.is_empty() => (destination.clone(), json!({})),
             To::Fixed(address) => (address.clone(), json!({ "why": "configured" })),
+            To::Place { place, why, about } => (place.clone(), json!({ "why": why, "about": about })),
             To::Person { name, why } => match names.find(&reporter.name, name) {
                 Some(Found::Address(address)) => (address, json!({ "why": why, "name": name })),
                 Some(Found::Name) => (name.clone(), json!({ "why": why, "name": name, "lookup": true })),
@@ -38,10 +43,10 @@ pub fn planned(event: &Event, reporter: &ReporterDef, notice: &Notice, names: &d
             },
             To::Commit { codebase, repository, revision, branch } => {
                 let repository = without_login(repository);
-                let at = revision.as_deref().or(branch.as_deref()).unwrap_or("HEAD");
                 let facts = json!({ "codebase": codebase, "repository": repository, "revision": revision,
                                     "branch": branch });
-                (format!("{repository}@{at}"), facts)
+                // The revision is what tells it from others.
+                (format!("{}@{}", cut(&repository, REPOSITORY_MAX), cut(revision, 100)), facts)
             }
         };
         // Mailboxes that differ in the case of letters are the same people.
@@ -63,7 +68,7 @@ pub fn planned(event: &Event, reporter: &ReporterDef, notice: &Notice, names: &d
             worker: notice.worker,
             way,
             destination: destination.clone(),
-            order_key: order(way, &reporter.kind, &reporter.name, notice, &address),
+            order_key: order::key(way, &reporter.kind, &reporter.name, notice, &address),
             address,
             facts,
             message_id: None,
@@ -79,12 +84,14 @@ pub fn planned(event: &Event, reporter: &ReporterDef, notice: &Notice, names: &d
 pub fn tested(event: &Event, reporters: &[ReporterDef]) -> Option<Planned> {
     let said = |key: &str| event.data.get(key).and_then(|v| v.as_str()).filter(|text| !text.is_empty());
     let reporter = reporters.iter().find(|r| Some(r.name.as_str()) == said("reporter"))?;
-    let (way, destination) = destination(&reporter.kind)?;
+    let (way, destination) = destination(reporter)?;
     let own = match &reporter.kind {
         ReporterKind::Mail(mail) => mail.extra_recipients.first().cloned(),
         ReporterKind::Irc(irc) => irc.channels.first().map(|c| c.name.clone()),
         _ => Some(destination.clone()),
     };
+    // The address of these is the reporter's own; a forge's sender says what it needs.
+    let to = said("to").filter(|_| way != Way::Http);
     Some(Planned {
         xid: event.at_cursor.xid,
         event_id: event.at_cursor.id,
@@ -100,7 +107,7 @@ pub fn tested(event: &Event, reporters: &[ReporterDef]) -> Option<Planned> {
         worker: None,
         way,
         destination,
-        address: said("to").map(str::to_owned).or(own)?,
+        address: to.map(str::to_owned).or(own)?,
         facts: json!({ "why": format!("asked for by {}", said("by").unwrap_or("somebody")) }),
         order_key: None,
         message_id: said("message_id").map(str::to_owned),
@@ -109,20 +116,8 @@ pub fn tested(event: &Event, reporters: &[ReporterDef]) -> Option<Planned> {
     })
 }
 
-/// What must come one after the other: the beginning and end of a build at an address that hears
-/// both, and what a forge shows of a commit. Mails may overtake each other.
-fn order(way: Way, kind: &ReporterKind, reporter: &str, notice: &Notice, address: &str) -> Option<String> {
-    let build = notice.build.or(notice.request).or(notice.buildset)?;
-    match (way, kind) {
-        (Way::Mail, _) => None,
-        (Way::Irc, _) => Some(format!("{reporter} {address}")),
-        (Way::Http, _) => Some(format!("{reporter} {build}")),
-        (Way::Forge, _) => Some(format!("{reporter} {} {address}", notice.builder.unwrap_or_default())),
-    }
-}
-
 /// Through what a reporter speaks. None where its address is no address: nothing can be planned.
-pub(crate) fn destination(kind: &ReporterKind) -> Option<(Way, String)> {
+pub(crate) fn destination(reporter: &ReporterDef) -> Option<(Way, String)> {
     use ReporterKind::*;
     let host = |url: &str| {
         let url = url::Url::parse(url).ok()?;
@@ -133,9 +128,10 @@ pub(crate) fn destination(kind: &ReporterKind) -> Option<(Way, String)> {
         SecretText::Text(url) => host(url),
         SecretText::Secret { name } => Some(format!("secret {name}")),
     };
-    Some(match kind {
+    Some(match &reporter.kind {
         Mail(mail) => (Way::Mail, format!("{}:{}", mail.relayhost, mail.port)),
-        Irc(irc) => (Way::Irc, format!("{}:{}", irc.host, irc.port)),
+        // Its one connection, wherever that leads by then.
+        Irc(_) => (Way::Irc, reporter.name.clone()),
         Http(http) => (Way::Http, of_secret(&http.url)?),
         Webhook(hook) => (Way::Http, of_secret(&hook.url)?),
         Zulip(zulip) => (Way::Http, host(&zulip.endpoint)?),
@@ -160,12 +156,4 @@ fn without_login(repository: &str) -> String {
         }
         _ => repository.to_owned(),
     }
-}
-
-/// Whether a later one of the same order makes an earlier one old news: a status that is shown is
-/// the last, a message is read.
-pub(crate) fn supersedes(kind: &ReporterKind, moment: Moment) -> bool {
-    use ReporterKind::*;
-    matches!(kind, Github(_) | Gitlab(_) | Gitea(_) | Bitbucket(_) | BitbucketServer(_) | BitbucketServerCore(_))
-        && matches!(moment, Moment::Start | Moment::End | Moment::Request)
 }

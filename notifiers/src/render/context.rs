@@ -5,6 +5,7 @@ use sqlx::PgConnection;
 use tidemill_lang::definition::{LogsWanted, Wants};
 use tidemill_lang::template::sample::result_names;
 use tidemill_model::{LogId, Results, pages};
+use tidemill_schema::notices::Moment;
 use tidemill_schema::notices::content;
 use tidemill_schema::notices::send::Told;
 use tidemill_schema::read::text::{Bounds, Line, Start, window};
@@ -36,7 +37,10 @@ pub async fn document(c: &mut PgConnection, site: &Site, told: &Told, wants: &Wa
         doc.insert("worker".into(), content::worker(c, worker).await?);
     }
     if let Some(build) = told.build {
-        let build = self::build(c, site, build, wants).await?;
+        let mut build = self::build(c, site, build, wants).await?;
+        if told.moment == Moment::Start && !build["results"].is_null() {
+            as_it_began(&mut build);
+        }
         about_build(&mut doc, build);
     } else if let Some(request) = told.request {
         about_request(&mut doc, site, content::request(c, request).await?);
@@ -78,6 +82,15 @@ async fn build(c: &mut PgConnection, site: &Site, id: i64, wants: &Wants) -> Res
         }
     }
     Ok(build)
+}
+
+/// Its beginning may be told when it is over already.
+fn as_it_began(build: &mut Value) {
+    for end in ["results", "complete_at", "duration", "stop_reason"] {
+        build[end] = Value::Null;
+    }
+    build["complete"] = json!(false);
+    build["state_string"] = json!("started");
 }
 
 /// The last lines of a log.

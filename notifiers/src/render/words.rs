@@ -39,6 +39,7 @@ pub fn line(doc: &Value) -> String {
         return "a test".into();
     }
     match doc["build"]["results"].as_i64() {
+        None if doc["request"].is_object() && doc["mode"] == "cancelled" => "cancelled before it was built".into(),
         None if doc["request"].is_object() => "waits to be built".into(),
         None => "build started".into(),
         Some(_) => {
@@ -46,6 +47,38 @@ pub fn line(doc: &Value) -> String {
             one_line(&said.unwrap_or_else(|| text(doc, "/result")), WORD_MAX)
         }
     }
+}
+
+/// A comment on a pull request, in the markdown that all forges read. What others wrote stands in
+/// code, where it calls nobody by name and is no markup.
+pub fn comment(doc: &Value) -> String {
+    let build = &doc["build"];
+    let of = match build["number"].as_i64().filter(|_| doc["is_buildset"] != true) {
+        Some(number) => format!("{} #{number}", code(&text(doc, "/buildername"))),
+        None => code(&text(doc, "/buildername")),
+    };
+    let mut out = format!("{of}: **{}** — {}\n", text(doc, "/status_detected"), text(doc, "/build_url"));
+    let failed = |s: &&Value| {
+        let results = super::context::results(&s["results"]);
+        matches!(results, Some(Results::Failure | Results::Exception | Results::Warnings)) && s["hidden"] != true
+    };
+    let failed: Vec<&Value> = build["steps"].as_array().into_iter().flatten().filter(failed).collect();
+    if !failed.is_empty() {
+        out.push('\n');
+    }
+    for step in failed {
+        let _ = write!(out, "- {}: {}", code(&text(step, "/name")), code(&text(step, "/state_string")));
+        for log in step["logs"].as_array().into_iter().flatten().take(3) {
+            let _ = write!(out, " [{}]({})", code(&text(log, "/name")), text(log, "/url"));
+        }
+        out.push('\n');
+    }
+    out
+}
+
+fn code(text: &str) -> String {
+    let line = one_line(&text.replace('`', "'"), WORD_MAX);
+    format!("`{}`", if line.is_empty() { "-" } else { &line })
 }
 
 /// The text of a mail. `excerpt` is what a failed step's log says around its first error.
@@ -177,5 +210,23 @@ pub fn duration(seconds: f64) -> String {
         (0, 0, s) => format!("{s} s"),
         (0, m, s) => format!("{m} min {s} s"),
         (h, m, _) => format!("{h} h {m} min"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_comment_calls_nobody_and_holds_no_markup_of_others() {
+        let step = json!({"name": "te`st @all", "state_string": "<img src=x>\n# big", "results": 2,
+                          "logs": [{"name": "stdio", "url": "http://ci/logs/1"}]});
+        let good = json!({"name": "fine", "results": 0});
+        let doc = json!({"buildername": "linux", "status_detected": "failed build", "build_url": "http://ci/b/1",
+                         "build": {"number": 3, "steps": [good, step]}});
+        let expected = "`linux` #3: **failed build** — http://ci/b/1\n\n\
+                        - `te'st @all`: `<img src=x> # big` [`stdio`](http://ci/logs/1)\n";
+        assert_eq!(comment(&doc), expected);
     }
 }

@@ -6,10 +6,16 @@
 //! whole; one that is slow keeps its own room and nobody else's, and one that has
 //! not answered yet has room for one.
 
+mod commit;
 mod dispatch;
+mod forge;
+mod gerrit;
+mod http;
+mod irc;
 mod mail;
 mod one;
 mod person;
+mod written;
 
 use crate::app::App;
 use crate::outcome::Outcome;
@@ -25,7 +31,7 @@ use tidemill_schema::notices::send::{
 use tidemill_schema::wake::Wake;
 use tidemill_schema::{Result, run_tx};
 use tidemill_service::Backoff;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
 /// The look underneath the wakes.
@@ -73,19 +79,15 @@ struct Sender {
     /// at it, or it waits for an earlier one of its order.
     vain: u32,
     done: mpsc::UnboundedSender<Done>,
+    /// Until when what was in hand at the last renewal is held.
+    lease: watch::Sender<Instant>,
 }
 
 impl Sender {
     fn new(app: App) -> Sender {
         let transports = Arc::new(Transports::new(&app));
-        Sender {
-            app,
-            transports,
-            held: BTreeMap::new(),
-            up: BTreeMap::new(),
-            vain: 0,
-            done: mpsc::unbounded_channel().0,
-        }
+        let (done, lease) = (mpsc::unbounded_channel().0, watch::Sender::new(Instant::now()));
+        Sender { app, transports, held: BTreeMap::new(), up: BTreeMap::new(), vain: 0, done, lease }
     }
 
     async fn run(mut self, wake: Arc<Notify>) {
@@ -133,8 +135,9 @@ impl Sender {
             let held: Vec<i64> = self.held.keys().copied().collect();
             run_tx!(self.app.db, "notices.reap", |c| deliveries_reap(c).await)?;
             if !held.is_empty() {
-                let (holder, term) = (&self.app.holder, self.app.settings.term);
+                let (holder, term, asked) = (&self.app.holder, self.app.settings.term, Instant::now());
                 run_tx!(self.app.db, "notices.renew", |c| deliveries_renew(c, holder, &held, term).await)?;
+                self.lease.send_replace(asked + term);
             }
             *renew = Instant::now() + self.app.settings.term / 3;
         }
@@ -146,13 +149,14 @@ impl Sender {
             return Ok(PERIOD);
         }
         let room = self.room(free);
-        let (holder, term) = (&self.app.holder, self.app.settings.term);
+        let (holder, term, asked) = (&self.app.holder, self.app.settings.term, Instant::now());
         let held = &self.held;
         let claimed = run_tx!(self.app.db, "notices.claim", |c| claim(c, &room, holder, term, held).await)?;
         if claimed.is_empty() {
             // What ends there makes room, and another look.
             let full: Vec<i64> = room.busy.iter().filter(|(_, left)| *left <= 0).map(|(id, _)| *id).collect();
-            let next = next_due(&mut *self.app.db.pool().acquire().await?, &self.app.settings.ways, &full).await?;
+            let (ways, irc) = (&self.app.settings.ways, self.app.networks.up());
+            let next = next_due(&mut *self.app.db.pool().acquire().await?, ways, &irc, &full).await?;
             self.vain = if next == Some(Duration::ZERO) { self.vain + 1 } else { 0 };
             let least = Duration::from_millis(20 << self.vain.min(5));
             return Ok(next.map_or(PERIOD, |d| d.clamp(least, PERIOD)));
@@ -160,7 +164,7 @@ impl Sender {
         self.vain = 0;
         for delivery in claimed {
             self.held.insert(delivery.id, key(&delivery));
-            self.send(delivery);
+            self.send(delivery, asked + term);
         }
         // What ends next makes room.
         Ok(PERIOD)
@@ -182,18 +186,28 @@ impl Sender {
             busy: sending.into_iter().map(|(id, used)| left(id, used)).collect(),
             each: 1,
             most: i32::try_from(free).unwrap_or(i32::MAX),
+            irc: self.app.networks.up(),
         }
     }
 
-    fn send(&self, delivery: Delivery) {
+    /// `until`: it is held so long, and longer with each renewal.
+    fn send(&self, delivery: Delivery, until: Instant) {
         let (app, transports, done) = (self.app.clone(), self.transports.clone(), self.done.clone());
-        let (id, destination) = (delivery.id, delivery.destination);
+        let (id, destination, lease) = (delivery.id, delivery.destination, self.lease.subscribe());
         self.app.life.spawn("notices.send.one", async move {
+            let ordered = delivery.order_key.is_some();
             // A panic of a transport is that delivery's matter.
-            let work = tokio::spawn(async move { one::deliver(&app, &transports, &delivery).await });
-            let (became, health) = match work.await {
-                Ok(found) => found,
-                Err(e) => (Became::Parked { why: format!("sending it failed within: {e}") }, Health::Unknown),
+            let mut work = tokio::spawn(async move { one::deliver(&app, &transports, &delivery).await });
+            let (became, health) = tokio::select! {
+                biased;
+                // Somebody else sends it then, and perhaps what comes after it: it must not arrive later.
+                () = lost(until, lease), if ordered => {
+                    work.abort();
+                    (Became::Down { why: "its lease was over before it was sent".into() }, Health::Unknown)
+                }
+                found = &mut work => found.unwrap_or_else(|e| {
+                    (Became::Parked { why: format!("sending it failed within: {e}") }, Health::Unknown)
+                }),
             };
             // Nobody hears it only when the process ends.
             let _ = done.send(Done { id, destination, became, health });
@@ -251,6 +265,17 @@ impl Sender {
             }
         }
         Ok(())
+    }
+}
+
+/// Ends when nothing renewed the lease in time.
+async fn lost(until: Instant, mut lease: watch::Receiver<Instant>) {
+    loop {
+        let end = until.max(*lease.borrow_and_update());
+        tokio::time::sleep_until(end).await;
+        if until.max(*lease.borrow()) <= end {
+            return;
+        }
     }
 }
 
@@ -315,6 +340,19 @@ fn jittered(wait: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_is_held_is_lost_when_nobody_renews_it_and_not_before() {
+        let begun = Instant::now();
+        let at = |ms| begun + Duration::from_millis(ms);
+        let lease = watch::Sender::new(begun);
+        let (short, long) = (lost(at(30), lease.subscribe()), lost(at(200), lease.subscribe()));
+        lease.send_replace(at(100));
+        short.await;
+        assert!(Instant::now() >= at(100));
+        long.await;
+        assert!(Instant::now() >= at(200), "what was claimed after the renewal has its own time");
+    }
 
     #[test]
     fn waits_grow_to_a_day_and_then_it_is_given_up() {

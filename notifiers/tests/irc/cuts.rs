@@ -12,7 +12,9 @@ async fn delivered(tide: &Tide, to: &str, line: &str) -> usize {
         match tide.client.deliver(to, vec![line.to_owned()], Voice::Talk).await {
             Outcome::Sent { .. } => return tries,
             Outcome::Refused { why } => panic!("{why}"),
-            Outcome::Again { .. } | Outcome::Unsure { .. } | Outcome::Down { .. } => tokio::time::sleep(Duration::from_millis(20)).await,
+            Outcome::Again { .. } | Outcome::Unsure { .. } | Outcome::Down { .. } => {
+                tokio::time::sleep(Duration::from_millis(20)).await
+            }
         }
     }
     unreachable!("it is tried for ever")

@@ -5,5 +5,6 @@ mod conversations;
 mod cuts;
 mod fake;
 mod people;
+mod person;
 mod servers;
 mod words;

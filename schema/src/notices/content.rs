@@ -31,7 +31,7 @@ pub async fn build(c: &mut PgConnection, id: i64, wants: Wants) -> Result<Value>
                                 from builds p where p.builder_id = b.builder_id and p.number < b.number
                                  and (p.results is null or p.results <> 5) order by p.number desc limit 1),
                'properties', case when $2 then build_started_with(b.id)
-                   || coalesce((select jsonb_object_agg(e.name, e.value) from build_properties e where e.build_id = b.id), '{}')
+                   || coalesce((select jsonb_object_agg(e.name, jsonb_build_array(e.value, e.source)) from build_properties e where e.build_id = b.id), '{}')
                    end,
                'steps', case when $3 then coalesce((select jsonb_agg(jsonb_build_object(
                         'number', t.number, 'name', t.name, 'state_string', t.state_string, 'results', t.results,
@@ -82,18 +82,25 @@ pub struct Wants {
     pub logs: bool,
 }
 
-/// A request and its buildset, for notices of what has no build.
+/// A request and its buildset, for notices of what has no build. It has the builder and the
+/// properties that a build of it begins with.
 pub async fn request(c: &mut PgConnection, id: i64) -> Result<Value> {
     Ok(sqlx::query_scalar!(
-        r#"select jsonb_build_object('buildrequestid', r.id, 'builderid', r.builder_id, 'priority', r.priority,
+        r#"select jsonb_build_object('buildrequestid', r.id, 'builderid', u.id, 'priority', r.priority,
                   'results', r.results, 'complete', r.complete_at is not null, 'reason', r.complete_reason,
                   'submitted_at', floor(extract(epoch from r.submitted_at))::bigint,
                   'builder', jsonb_build_object('builderid', u.id, 'name', u.name, 'tags', u.tags,
                       'description', u.description, 'project', u.project),
-                  'properties', s.properties,
+                  'properties', g.default_properties || s.properties || g.properties || jsonb_build_object(
+                      'buildername', jsonb_build_array(own.name, 'Builder'),
+                      'builderid', jsonb_build_array(own.id, 'Builder')),
                   'buildset', jsonb_build_object('bsid', s.id, 'reason', s.reason, 'scheduler', s.scheduler,
                       'results', s.results, 'sourcestamps', buildset_stamps(s.id)))
-             from build_requests r join builders u on u.id = r.builder_id join buildsets s on s.id = r.buildset_id
+             from build_requests r
+             join builders own on own.id = r.builder_id
+             join builder_settings g on g.id = own.settings_id
+             join builders u on u.id = coalesce(virtual_of(r.virtual_id), r.builder_id)
+             join buildsets s on s.id = r.buildset_id
             where r.id = $1"#,
         id
     )

@@ -1,6 +1,7 @@
 //! What a plan needs to know of builds, buildsets, requests and workers: a page at once.
 
 use crate::Result;
+use serde_json::Value;
 use sqlx::PgConnection;
 use sqlx::types::Json;
 use tidemill_model::{Results, SourceStamp};
@@ -45,9 +46,19 @@ pub struct BuildFacts {
     pub authors: Vec<String>,
     /// Properties `owner` and `owners` (D-55), if wanted.
     pub owners: Vec<String>,
+    /// The property `got_revision`: what was checked out, by codebase where there are several.
+    pub got_revision: Option<Value>,
 }
 
 impl BuildFacts {
+    /// What was checked out of a codebase.
+    pub fn got_revision(&self, codebase: &str) -> Option<&str> {
+        match self.got_revision.as_ref()? {
+            Value::String(revision) => Some(revision),
+            all => all.get(codebase)?.as_str(),
+        }
+    }
+
     /// Of the build before it.
     pub fn previous(&self) -> Option<Results> {
         self.history.first().copied().flatten()
@@ -73,7 +84,9 @@ pub async fn builds(c: &mut PgConnection, ids: &[i64], wanted: Wanted) -> Result
                          order by p.number desc limit $4::int) as "history!: Vec<Option<i16>>",
                   l.previous as "previous?", l.verdict as "verdict?",
                   coalesce(w.authors, '{}') as "authors!: Vec<String>",
-                  coalesce(o.owners, '{}') as "owners!: Vec<String>"
+                  coalesce(o.owners, '{}') as "owners!: Vec<String>",
+                  (select p.value from build_properties p
+                    where p.build_id = b.id and p.name = 'got_revision') as got_revision
              from unnest($1::bigint[]) x(id)
              join builds b on b.id = x.id
              join builders u on u.id = b.builder_id
@@ -98,7 +111,7 @@ pub async fn builds(c: &mut PgConnection, ids: &[i64], wanted: Wanted) -> Result
                     from (select v.value -> 0 as owner
                             from jsonb_each(s.properties) v where v.key in ('owner', 'owners')
                            union all
-                          select p.value -> 0 from build_properties p
+                          select p.value from build_properties p
                            where p.build_id = b.id and p.name in ('owner', 'owners')) v
                    cross join lateral jsonb_array_elements_text(
                         case jsonb_typeof(v.owner) when 'array' then v.owner else jsonb_build_array(v.owner) end) e(owner)
@@ -130,6 +143,7 @@ pub async fn builds(c: &mut PgConnection, ids: &[i64], wanted: Wanted) -> Result
             line_verdict: result(r.verdict),
             authors: r.authors,
             owners: r.owners,
+            got_revision: r.got_revision,
         })
         .collect())
 }
@@ -178,6 +192,7 @@ pub async fn buildsets(c: &mut PgConnection, ids: &[i64]) -> Result<Vec<Buildset
 pub struct RequestFacts {
     pub request: i64,
     pub buildset: i64,
+    /// The builder that its builds appear under.
     pub builder_id: i64,
     pub builder: String,
     pub tags: Vec<String>,
@@ -194,12 +209,12 @@ pub async fn requests(c: &mut PgConnection, ids: &[i64]) -> Result<Vec<RequestFa
         return Ok(vec![]);
     }
     let rows = sqlx::query!(
-        r#"select r.id, r.buildset_id, r.builder_id, u.name, u.tags, s.scheduler, r.results,
+        r#"select r.id, r.buildset_id, u.id as builder_id, u.name, u.tags, s.scheduler, r.results,
                   buildset_stamps(s.id) as "stamps!: Json<Vec<SourceStamp>>",
                   not exists (select from builds b where b.request_id = r.id) as "unbuilt!"
              from unnest($1::bigint[]) x(id)
              join build_requests r on r.id = x.id
-             join builders u on u.id = r.builder_id
+             join builders u on u.id = coalesce(virtual_of(r.virtual_id), r.builder_id)
              join buildsets s on s.id = r.buildset_id"#,
         ids
     )

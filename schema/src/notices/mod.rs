@@ -2,10 +2,15 @@
 //!
 //! [`facts`] is what a plan needs to know of a page of events, [`plan`] the
 //! deliveries that come of it, [`send`] how one is claimed and what became of
-//! it, [`content`] what a notice may say, [`people`] who looks after them.
+//! it, [`content`] what a notice may say, [`people`] who looks after them. Of
+//! IRC: [`networks`] is who speaks there and what its channels settled, [`chat`]
+//! what people ask about, [`control`] what they ask for.
 
+pub mod chat;
 pub mod content;
+pub mod control;
 pub mod facts;
+pub mod networks;
 pub mod people;
 pub mod plan;
 pub mod send;

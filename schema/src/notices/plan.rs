@@ -12,8 +12,8 @@ use time::OffsetDateTime;
 /// The planner's place in the event stream.
 pub const READER: &str = "notifiers";
 
-/// Longest address.
-const ADDRESS_MAX: usize = 2000;
+/// Longest address, in characters: it is part of a key.
+const ADDRESS_MAX: usize = 500;
 
 /// A delivery that is to be made.
 #[derive(Clone, Debug, PartialEq)]

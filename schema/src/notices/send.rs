@@ -58,6 +58,8 @@ pub struct Room {
     /// How many any other destination may get.
     pub each: i32,
     pub most: i32,
+    /// IRC networks whose connection it holds; nobody else can speak there.
+    pub irc: Vec<String>,
 }
 
 pub async fn deliveries_claim(
@@ -73,12 +75,13 @@ pub async fn deliveries_claim(
                   mode as "mode!", revision_id as "revision_id!", builder_id, build_id, buildset_id, request_id,
                   worker_id, destination_id as "destination_id!", address as "address!", facts as "facts!", order_key,
                   message_id as "message_id!", attempts as "attempts!", expires_at < tidemill_now() as "expired!"
-             from deliveries_claim($1, $2, $3, $4, $5, $6, $7) order by id"#,
+             from deliveries_claim($1, $2, $3, $4, $5, $6, $7, $8) order by id"#,
         &ways,
         &busy,
         &free,
         room.each,
         room.most,
+        &room.irc,
         holder,
         interval(term)
     )
@@ -281,8 +284,8 @@ pub async fn deliveries_calm(c: &mut PgConnection, holder: &str, claimed: &[i64]
     .await?)
 }
 
-/// Takes along the other notices that are due to the same address of the same reporter, to be sent as
-/// one, if there are at least `storm` of them: the oldest, at most `most`, of the same revision.
+/// Takes along the other notices that are due to the same address of the same reporter, in the same
+/// order or in none, to be sent as one, if there are at least `storm` of them: the oldest, at most `most`, of the same revision.
 /// What was perhaps sent goes as it was: its message id has a meaning for who got it. The one that
 /// leads is told as long as the youngest of them would be.
 pub async fn deliveries_fold(
@@ -301,7 +304,7 @@ pub async fn deliveries_fold(
          ), others as (
              select o.id from leader d cross join deliveries o
               where o.destination_id = $2 and o.reporter = $3 and o.address = $4 and o.state = 'due' and o.id <> $1
-                and o.order_key is null and o.not_before <= tidemill_now() and not o.unsure
+                and o.order_key is not distinct from $8 and o.not_before <= tidemill_now() and not o.unsure
                 and o.moment <> 'test'
                 -- Of digests one is in hand at a time, and what follows it is its own.
                 and o.revision_id = d.revision_id and o.gathered = d.gathered
@@ -327,7 +330,8 @@ pub async fn deliveries_fold(
         leader.address,
         holder,
         storm,
-        most
+        most,
+        leader.order_key
     )
     .fetch_all(c)
     .await?)
@@ -381,12 +385,19 @@ pub async fn deliveries_unfold(c: &mut PgConnection, leader: i64, broken: &[(i64
     .rows_affected())
 }
 
-/// Whether a later delivery of the same order waits: then this one is old news.
-pub async fn overtaken(c: &mut PgConnection, id: i64, order_key: &str) -> Result<bool> {
+/// Whether a status is old news: a later one of the same order and request waits, or was sent, as
+/// when this one was given up and is tried again by hand. `one`: all of this order is one status,
+/// and then one of a later request that was sent counts too.
+pub async fn overtaken(c: &mut PgConnection, delivery: &Delivery, one: bool) -> Result<bool> {
     Ok(sqlx::query_scalar!(
-        r#"select exists (select from deliveries where order_key = $2 and state = 'due' and id > $1) as "x!""#,
-        id,
-        order_key
+        r#"select exists (select from deliveries
+                           where order_key = $2 and state = 'due' and id > $1 and request_id = $3)
+               or exists (select from deliveries
+                           where order_key = $2 and state = 'sent' and id > $1 and ($4 or request_id = $3)) as "x!""#,
+        delivery.id,
+        delivery.order_key.as_deref(),
+        delivery.told.request,
+        one
     )
     .fetch_one(c)
     .await?)
@@ -418,18 +429,19 @@ pub async fn destination_up(c: &mut PgConnection, id: i64) -> Result<bool> {
     Ok(done.rows_affected() > 0)
 }
 
-/// Time until the next delivery that waits, of any of these ways; none if nothing waits. What waits
-/// for a destination that is down counts from when that is tried again, what waits for one in `full`
-/// not at all.
-pub async fn next_due(c: &mut PgConnection, ways: &[Way], full: &[i64]) -> Result<Option<Duration>> {
+/// Time until the next delivery that waits, of any of these ways and IRC networks; none if nothing
+/// waits. What waits for a destination that is down counts from when that is tried again, what waits
+/// for one in `full` not at all.
+pub async fn next_due(c: &mut PgConnection, ways: &[Way], irc: &[String], full: &[i64]) -> Result<Option<Duration>> {
     let ways: Vec<String> = ways.iter().map(|w| w.name().to_owned()).collect();
     let seconds = sqlx::query_scalar!(
         r#"select extract(epoch from min(greatest(x.not_before, d.not_before)) - tidemill_now())::float8
              from destinations d
             cross join lateral (select not_before from deliveries q where q.destination_id = d.id and q.state = 'due'
                                  order by not_before limit 1) x
-            where d.kind = any($1) and d.id <> all($2)"#,
+            where d.kind = any($1) and (d.kind <> 'irc' or d.name = any($2)) and d.id <> all($3)"#,
         &ways,
+        irc,
         full
     )
     .fetch_one(c)

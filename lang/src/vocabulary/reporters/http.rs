@@ -64,7 +64,7 @@ static WEBHOOK: Spec = Spec {
     positional: 1,
     doc: "Posts JSON that proves where it comes from, by the headers of Standard Webhooks: `webhook-id` (the same when it is sent \
           again), `webhook-timestamp` and `webhook-signature` (`v1,` and the HMAC-SHA256 of id, timestamp and body, in base64). A \
-          secret that begins with `whsec_` is base64. Without `generators`, it tells the beginning and the end of each build.",
+          secret is `whsec_` and base64 of 24 to 64 random bytes. Without `generators`, it tells the beginning and the end of each build.",
     example: "reporters.Webhook(\"https://example.org/hook\", secret = util.Secret(\"webhook\"), generators = [reporters.BuildStatusGenerator(mode = \"all\")])",
 };
 

@@ -3,10 +3,14 @@
 mod catch_up;
 mod chaos;
 mod directory;
+mod forge;
 mod hostile;
+mod http;
+mod irc;
 mod kinds;
 mod mail;
 mod parked;
+mod played;
 mod pooler;
 
 use serde_json::Value;

@@ -221,7 +221,7 @@ async fn a_destination_that_is_down_is_left_alone_and_its_notices_spend_no_attem
     record(&t, A, mail.id, Became::Down { why: "refused".into() }).await;
     assert!(take(&t.db, A, 10).await.is_empty());
     let mut c = t.db.pool().acquire().await.unwrap();
-    let next = next_due(&mut c, &[Way::Mail], &[]).await.unwrap().unwrap();
+    let next = next_due(&mut c, &[Way::Mail], &[], &[]).await.unwrap().unwrap();
     assert!(next > Duration::ZERO && next < Duration::from_secs(10), "{next:?}");
     sql(&t, "update destinations set not_before = tidemill_now() where kind = 'mail'").await;
     let again = take(&t.db, A, 10).await;

@@ -92,7 +92,7 @@ fn a_mail_notifier_is_read_with_buildbots_defaults_and_its_secrets_by_name_only(
     let (_, plain) = reporter("reporters.MailNotifier(\"ci@example.org\")");
     let ReporterKind::Mail(mail) = &plain.kind else { panic!() };
     assert_eq!((mail.relayhost.as_str(), mail.port, mail.tls), ("localhost", 25, MailTls::Opportunistic));
-    assert_eq!((plain.name.as_str(), plain.max_age_us, plain.digest_us), ("MailNotifier", 86_400_000_000, None));
+    assert_eq!((plain.name.as_str(), plain.max_age_us, plain.digest_us), ("MailNotifier", 259_200_000_000, None));
 }
 
 #[test]

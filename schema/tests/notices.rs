@@ -460,6 +460,25 @@ async fn a_digest_is_told_as_long_as_its_youngest_notice_and_leaves_what_has_no_
 }
 
 #[tokio::test]
+async fn what_led_others_and_goes_with_another_brings_them_along() {
+    let t = TestDb::new().await;
+    plan(&t, &(1..=4).map(|n| mail(n, "ann@x")).collect::<Vec<_>>()).await;
+    let first = take(&t.db, A, 1).await.remove(0);
+    assert_eq!(run_tx!(t.db, "test", |c| deliveries_fold(c, &first, A, 1, 10).await).unwrap().len(), 3);
+    record(&t, A, first.id, Became::Again { why: "later".into(), after: Duration::ZERO }).await;
+    plan(&t, &[mail(5, "ann@x")]).await;
+    let both = take(&t.db, A, 2).await;
+    let (first, second) = (&both[0], &both[1]);
+    record(&t, A, first.id, Became::Again { why: "later".into(), after: Duration::ZERO }).await;
+    assert_eq!(run_tx!(t.db, "test", |c| deliveries_fold(c, second, A, 1, 10).await).unwrap(), [first.id]);
+    let mut c = t.db.pool().acquire().await.unwrap();
+    let all = deliveries_folded(&mut c, second.id).await.unwrap();
+    assert_eq!(all.iter().filter_map(|(_, told)| told.build).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    drop(c);
+    t.drop().await;
+}
+
+#[tokio::test]
 async fn what_waits_is_hastened_and_what_is_gathered_goes_on_gathering() {
     let t = TestDb::new().await;
     plan(&t, &[mail(1, "ann@x"), Planned { wait_us: 3_600_000_000, ..mail(2, "bob@x") }]).await;

@@ -36,7 +36,10 @@ impl DatabaseUrl {
     pub async fn connect(&self, layers: &mut Layers) -> Result<Db> {
         layers.flag("database.url", self.url.as_deref(), "--database");
         let url = resolve(layers)?;
-        Ok(Db::connect(&url, 2).await?)
+        let db = Db::connect(&url, 2).await?;
+        // Its lock, and statements that are prepared, need a session too.
+        tidemill_schema::wake::probe(&db).await?;
+        Ok(db)
     }
 }
 

@@ -67,17 +67,21 @@ pub(super) async fn send(
         let storm = if source.reporter.digest_us.is_some() { 1 } else { STORM - 1 };
         run_tx!(app.db, "notices.fold", |c| deliveries_fold(c, delivery, &app.holder, storm, FOLD_MAX).await)?;
     }
-    let mut all: Vec<Written> = own.into_iter().collect();
-    let mut broken = vec![];
     let mut c = app.db.pool().acquire().await.map_err(tidemill_schema::Error::from)?;
     let folded = deliveries_folded(&mut c, delivery.id).await?;
-    for (id, told) in &folded {
+    let older = folded.partition_point(|(id, _)| *id < delivery.id);
+    let (mut own, mut all, mut broken) = (own, vec![], vec![]);
+    for (at, (id, told)) in folded.iter().enumerate() {
+        if at == older {
+            all.extend(own.take());
+        }
         match write(&mut c, source, settings, &site, told, all.len() < IN_FULL).await {
             Ok(written) => all.extend(written),
             Err(RenderError::Broken(why)) => broken.push((*id, why)),
             Err(e) => return Err(e),
         }
     }
+    all.extend(own);
     if !broken.is_empty() {
         run_tx!(app.db, "notices.unfold", |c| deliveries_unfold(c, delivery.id, &broken).await)?;
     }
@@ -85,7 +89,7 @@ pub(super) async fn send(
     let Some(first) = all.first() else {
         return Ok(Outcome::Sent { answer: "nothing: its formatter says that nothing is to be told".into() });
     };
-    let attachments = match alone {
+    let attachments = match folded.is_empty() {
         true => attachments(&mut c, source, &delivery.told, &first.document).await?,
         false => vec![],
     };

@@ -3,7 +3,8 @@
 //! [`start`] runs one loop a process: it claims what is due, as much as there is
 //! room for at each destination, gives each delivery a task, and records what
 //! became of them many at a time. A destination that is down is left alone as a
-//! whole; one that is slow keeps its own room and nobody else's.
+//! whole; one that is slow keeps its own room and nobody else's, and one that has
+//! not answered yet has room for one.
 
 mod commit;
 mod dispatch;
@@ -71,8 +72,8 @@ struct Sender {
     transports: Arc<Transports>,
     /// In hand.
     held: BTreeMap<i64, Held>,
-    /// Destinations that took something, and when this was last written: of
-    /// these little is written.
+    /// Destinations that took the last that they were given, and when this was
+    /// last written: of these little is written, and they get more at a time.
     up: BTreeMap<i64, Instant>,
     /// Claims in a row that got nothing although something was due: others are
     /// at it, or it waits for an earlier one of its order.
@@ -174,11 +175,16 @@ impl Sender {
         for (destination, ..) in self.held.values() {
             *sending.entry(*destination).or_default() += 1;
         }
-        let left = |used: usize| i32::try_from(self.app.settings.each.saturating_sub(used)).unwrap_or(i32::MAX);
+        for destination in self.up.keys() {
+            sending.entry(*destination).or_default();
+        }
+        // One that has not taken anything yet gets one, so that many that never answer leave room for others.
+        let all = |id: &i64| if self.up.contains_key(id) { self.app.settings.each } else { 1 };
+        let left = |id: i64, used: usize| (id, i32::try_from(all(&id).saturating_sub(used)).unwrap_or(i32::MAX));
         Room {
             ways: self.app.settings.ways.clone(),
-            busy: sending.into_iter().map(|(id, used)| (id, left(used))).collect(),
-            each: left(0),
+            busy: sending.into_iter().map(|(id, used)| left(id, used)).collect(),
+            each: 1,
             most: i32::try_from(free).unwrap_or(i32::MAX),
             irc: self.app.networks.up(),
         }
@@ -214,6 +220,9 @@ impl Sender {
         let mut health: BTreeMap<i64, Option<&str>> = BTreeMap::new();
         for done in unsaid.iter() {
             match &done.health {
+                Health::Unknown if matches!(done.became, Became::Unsure { .. }) => {
+                    self.up.remove(&done.destination);
+                }
                 Health::Unknown => {}
                 Health::Up => {
                     health.insert(done.destination, None);

@@ -296,22 +296,28 @@ pub async fn deliveries_fold(
     most: i64,
 ) -> Result<Vec<i64>> {
     Ok(sqlx::query_scalar!(
-        r#"with others as (
-             select o.id from deliveries o
+        // Who leads is locked: nobody may take it for lost, and send it without them, meanwhile.
+        r#"with leader as materialized (
+             select d.revision_id, d.gathered from deliveries d
+              where d.id = $1 and d.state = 'sending' and d.holder = $5 and d.moment <> 'test' and not d.unsure
+                for no key update
+         ), others as (
+             select o.id from leader d cross join deliveries o
               where o.destination_id = $2 and o.reporter = $3 and o.address = $4 and o.state = 'due' and o.id <> $1
                 and o.order_key is not distinct from $8 and o.not_before <= tidemill_now() and not o.unsure
                 and o.moment <> 'test'
                 -- Of digests one is in hand at a time, and what follows it is its own.
-                and exists (select from deliveries d where d.id = $1 and d.state = 'sending' and d.holder = $5
-                               and d.revision_id = o.revision_id and d.gathered = o.gathered
-                               and d.moment <> 'test' and not d.unsure)
-              order by o.id limit $7 for no key update skip locked
+                and o.revision_id = d.revision_id and o.gathered = d.gathered
+              order by o.id limit $7 for no key update of o skip locked
          ), enough as (
              select id from others where (select count(*) from others) >= $6
          ), folded as (
              update deliveries d set state = 'folded', folded_into = $1, ended_at = tidemill_now()
                from enough e where d.id = e.id and d.state = 'due'
              returning d.id, d.expires_at
+         ), theirs as (
+             -- What led others brings them along.
+             update deliveries set folded_into = $1 where folded_into in (select id from enough)
          ), youngest as (
              update deliveries
                 set expires_at = greatest(expires_at, (select max(expires_at) from folded))

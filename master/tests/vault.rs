@@ -117,7 +117,7 @@ async fn the_next_provider_is_asked_for_what_vault_has_not_and_a_refusal_is_told
     let refused = site.ask(&ROLE.replace("\"role\"", "\"wrong\""), "app/web|password").await.unwrap_err();
     assert!(refused.contains("answer 400 invalid role or secret ID") && !refused.contains("\"x\""), "{refused}");
     let missing = site.ask(&TOKEN.replace("vault-token", "gone"), "app/web|password").await.unwrap_err();
-    assert!(missing.contains("this master has no secret \"gone\""), "{missing}");
+    assert!(missing.contains("there is no secret \"gone\""), "{missing}");
     let nowhere = site.ask(&TOKEN.replace("SERVER", "file:///etc"), "app/web|password").await.unwrap_err();
     assert!(nowhere.contains("no address of a Vault"), "{nowhere}");
     let closed = site.ask(&TOKEN.replace("SERVER", "http://169.254.169.254"), "app/web|password").await.unwrap_err();

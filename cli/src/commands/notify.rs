@@ -28,7 +28,7 @@ const GRACE: Duration = Duration::from_secs(60);
 Examples:
   TIDEMILL_DATABASE_URL=postgres://me@db/ci tidemill notify
   tidemill notify mail irc                       only these, another process sends the rest
-  tidemill notify test MailNotifier --to me@example.org
+  tidemill notify test mail --to me@example.org
   tidemill notify deliveries --failed
 Every option can stand in tidemill.toml, section [notify]."
 )]
@@ -58,10 +58,10 @@ pub enum NotifyCommand {
 /// Send a notice that only tries whether it arrives, and wait for the answer.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  tidemill notify test MailNotifier --to me@example.org\n  tidemill notify test irc --to '#builds'\n  tidemill notify test GitHubStatusPush --to https://github.com/owner/name@COMMIT"
+    after_help = "Examples:\n  tidemill notify test mail --to me@example.org\n  tidemill notify test irc --to '#builds'\n  tidemill notify test GitHubStatusPush --to https://github.com/owner/name@COMMIT"
 )]
 pub struct Test {
-    /// Name of the reporter in the project file
+    /// Name of the reporter in the project file; mail or irc if there is one of that kind
     #[arg(value_name = "REPORTER")]
     reporter: String,
     /// Who is told; the reporter's own address if not given

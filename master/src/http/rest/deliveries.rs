@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Deserialize;
 use serde_json::json;
+use tidemill_lang::definition::{ReporterDef, ReporterKind};
 use tidemill_schema::notices::people::{self, DELIVERIES, DESTINATIONS, Retried};
 use tidemill_schema::run_tx;
 use tidemill_schema::wake::Wake;
@@ -26,7 +27,10 @@ const RETRY: &[(&str, &str)] = &[
     ("waiting", "True instead of both: what waits for another try, or for a server that was down, is tried now."),
 ];
 const TEST: &[(&str, &str)] = &[
-    ("reporter", "Name of the reporter in the active configuration; needed."),
+    (
+        "reporter",
+        "Name of the reporter in the active configuration, or mail or irc if there is one of that kind; needed.",
+    ),
     ("to", "Who is told; the reporter's own address if not given."),
 ];
 
@@ -110,17 +114,27 @@ async fn test(State(app): State<App>, who: Who, Body(test): Body<Test>) -> Resul
         return Err(ApiError::field("reporter", "there is no active configuration yet"));
     };
     let reporters = &project.definition().reporters;
-    if !reporters.iter().any(|r| r.name == test.reporter) {
+    let Some(reporter) = named(reporters, &test.reporter) else {
         let names: Vec<&str> = reporters.iter().map(|r| r.name.as_str()).collect();
         let there = if names.is_empty() { "none".into() } else { names.join(", ") };
         return Err(ApiError::field(
             "reporter",
             format!("the active configuration has no such reporter; it has {there}"),
         ));
-    }
+    };
     let id = run_tx!(app.people, "notices.test", |c| {
-        people::test_notice(c, &test.reporter, test.to.as_deref(), &who.name).await
+        people::test_notice(c, &reporter.name, test.to.as_deref(), &who.name).await
     })?;
     app.wakes.send(Wake::Events);
     Ok((axum::http::StatusCode::CREATED, Json(json!({ "message_id": id }))).into_response())
+}
+
+/// By its name; `mail` and `irc` are the one reporter of that kind.
+fn named<'r>(reporters: &'r [ReporterDef], asked: &str) -> Option<&'r ReporterDef> {
+    let kind =
+        |r: &&ReporterDef| matches!((asked, &r.kind), ("mail", ReporterKind::Mail(_)) | ("irc", ReporterKind::Irc(_)));
+    reporters.iter().find(|r| r.name == asked).or_else(|| {
+        let mut of_kind = reporters.iter().filter(kind);
+        of_kind.next().filter(|_| of_kind.next().is_none())
+    })
 }

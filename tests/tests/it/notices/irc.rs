@@ -95,7 +95,7 @@ async fn a_channel_hears_of_a_problem_and_its_recovery_and_people_may_force_wher
     assert!(told[1].starts_with("build #4 of check: success (was failure) | "), "{told:?}");
 
     // To try it, by any of the reporter's names of places.
-    let asked = t.api(m).post("deliveries/test", serde_json::json!({"reporter": "testnet", "to": "ada"})).await;
+    let asked = t.api(m).post("deliveries/test", serde_json::json!({"reporter": "irc", "to": "ada"})).await;
     asked.expect("a test can be asked for");
     let tried = ada.until("the test", |l| from(l) == "tide" && l.last().contains("this only tries")).await;
     assert_eq!(tried.param(0), "ada");

@@ -1,9 +1,9 @@
 //! Names and comments that strangers wrote, with whatever they put in.
 
-use super::{built, header, planning, text};
+use super::{all_planned, built, header, planning, text};
 use serde_json::json;
+use tidemill_tests::Cluster;
 use tidemill_tests::smtp::{Sink, parsed};
-use tidemill_tests::{Cluster, wait_until};
 
 fn project(port: u16) -> String {
     format!(
@@ -62,18 +62,7 @@ async fn whatever_authors_call_themselves_a_mail_has_one_recipient_and_the_heade
     }
     let wanted: Vec<&str> = hostile.iter().filter_map(|(_, to)| *to).collect();
     let mails = sink.wait_for(wanted.len()).await;
-    // The planner has passed the last build too.
-    wait_until("all events to be planned", || async {
-        let ahead: i64 = sqlx::query_scalar(
-            "select count(*) from events e, event_readers r where r.name = 'notifiers' and e.kind = 'builds.finished'
-                and (e.xid, e.id) > (r.xid, r.id)",
-        )
-        .fetch_one(t.db.pool())
-        .await
-        .map_err(|e| e.to_string())?;
-        if ahead == 0 { Ok(()) } else { Err(format!("{ahead} ahead")) }
-    })
-    .await;
+    all_planned(&t).await;
     let rows: Vec<String> =
         sqlx::query_scalar("select address from deliveries order by id").fetch_all(t.db.pool()).await.unwrap();
     assert_eq!(rows.len(), wanted.len(), "nobody else is told: {rows:?}");

@@ -178,6 +178,7 @@ async fn accounts_force_and_stop_and_what_a_channel_settled_outlives_the_notifie
     good(&t, true);
     good(&t, false);
     build(&t, 2).await;
+    super::all_planned(&t).await;
     let none: i64 =
         sqlx::query_scalar("select count(*) from deliveries").fetch_one(t.db.pool()).await.expect("a count");
     assert_eq!(none, 0, "nothing is told in a muted place");

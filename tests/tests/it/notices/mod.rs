@@ -68,6 +68,21 @@ pub async fn planning(t: &Cluster) {
     .await;
 }
 
+/// Waits until the planner has passed the last end of a build: who is told of none of them is told of none.
+pub async fn all_planned(t: &Cluster) {
+    wait_until("all events to be planned", || async {
+        let ahead: i64 = sqlx::query_scalar(
+            "select count(*) from events e, event_readers r where r.name = 'notifiers' and e.kind = 'builds.finished'
+                and (e.xid, e.id) > (r.xid, r.id)",
+        )
+        .fetch_one(t.db.pool())
+        .await
+        .map_err(|e| e.to_string())?;
+        holds(ahead == 0, format!("{ahead} ahead"))
+    })
+    .await;
+}
+
 /// A header as a mail program reads it; empty where there is none.
 pub fn header(seen: &Value, name: &str) -> String {
     let all = seen["headers"].as_array().expect("a mail has headers");

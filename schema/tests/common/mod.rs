@@ -122,12 +122,14 @@ pub async fn sql(test: &TestDb, sql: &'static str) {
 
 /// Waits until somebody waits for a lock in this database.
 pub async fn waits_for_a_lock(t: &TestDb) {
+    let begun = std::time::Instant::now();
     loop {
         let waiting = "select count(*) from pg_stat_activity
                         where datname = current_database() and wait_event_type = 'Lock'";
         if scalar::<i64>(t, waiting).await > 0 {
             return;
         }
+        assert!(begun.elapsed() < std::time::Duration::from_secs(90), "nobody waits for a lock");
         tokio::task::yield_now().await;
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// Mails in the order in which they came; refuses some by the first word of an
-/// address, see `notifiers/tests/mail/sink.py`.
+/// address, see `smtp/sink.py`.
 pub struct Sink {
     process: Child,
     pub port: u16,
@@ -15,14 +15,23 @@ pub struct Sink {
 }
 
 /// What came: to whom, and the mail's bytes.
+#[derive(Debug)]
 pub struct Kept {
+    pub from: String,
     pub to: Vec<String>,
+    /// Connections that the relay had had by then.
+    pub connections: u64,
     pub mail: Vec<u8>,
 }
 
 impl Sink {
     /// None, said loudly, where aiosmtpd is not installed.
     pub fn start() -> Option<Sink> {
+        Sink::with(&[])
+    }
+
+    /// With arguments of `smtp/sink.py`, such as for TLS.
+    pub fn with(arguments: &[&str]) -> Option<Sink> {
         let there = Command::new(python()).args(["-c", "import aiosmtpd"]).stderr(Stdio::null()).status();
         if !there.is_ok_and(|s| s.success()) {
             let said = "SKIPPED, NOT TESTED: aiosmtpd is not installed (apt-get install python3-aiosmtpd)\n";
@@ -33,6 +42,7 @@ impl Sink {
         let mut process = Command::new(python())
             .arg(script("sink.py"))
             .arg(folder.path())
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -55,7 +65,9 @@ impl Sink {
                 serde_json::from_slice(&std::fs::read(path).expect("it was written")).expect("the relay writes JSON");
             let to =
                 about["to"].as_array().into_iter().flatten().filter_map(|t| t.as_str().map(str::to_owned)).collect();
-            Kept { to, mail: std::fs::read(path.with_extension("eml")).expect("it was written before") }
+            let from = about["from"].as_str().unwrap_or_default().to_owned();
+            let connections = about["connections"].as_u64().unwrap_or_default();
+            Kept { from, to, connections, mail: std::fs::read(path.with_extension("eml")).expect("it was written before") }
         };
         found.iter().map(kept).collect()
     }
@@ -78,7 +90,7 @@ impl Drop for Sink {
 }
 
 /// What Python makes of a mail: `headers`, `text`, `html`, `attachments` and more, see
-/// `notifiers/tests/mail/parse.py`.
+/// `smtp/parse.py`.
 pub fn parsed(mail: &[u8]) -> Value {
     let mut python = Command::new(python())
         .arg(script("parse.py"))
@@ -93,7 +105,7 @@ pub fn parsed(mail: &[u8]) -> Value {
 }
 
 fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../notifiers/tests/mail").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src/smtp").join(name)
 }
 
 /// The system's Python, for which Debian packages modules.

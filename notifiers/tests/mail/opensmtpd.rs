@@ -113,8 +113,8 @@ async fn a_relay_that_passes_mail_on_changes_nothing_in_it_and_says_whom_it_does
         assert!(matches!(&outcome, Outcome::Refused { why } if why.contains("550 ")), "{outcome:?}");
     }
     relay.close().await;
-    for (_, file) in sink.wait_for(5).await {
-        let seen = parsed(&std::fs::read(file).unwrap());
+    for kept in sink.wait_for(5).await {
+        let seen = parsed(&kept.mail);
         assert_eq!(seen["defects"], serde_json::json!([]), "{seen}");
         assert_eq!(seen["parts"][0]["content"], "t\n", "{seen}");
     }

@@ -82,7 +82,12 @@ mod tests {
         let mut child = std::process::Command::new("sleep").arg("60").env("TREE_TEST", &mark).spawn().unwrap();
         let pid = child.id() as i32;
         assert!(children().contains(&pid) && children_by_scan().contains(&pid));
-        assert_eq!(marked("TREE_TEST", &mark), [pid]);
+        // The parent goes on a moment before the kernel has laid out the child's environment.
+        let begun = std::time::Instant::now();
+        while marked("TREE_TEST", &mark) != [pid] {
+            assert!(begun.elapsed() < std::time::Duration::from_secs(60), "{:?}", marked("TREE_TEST", &mark));
+            std::thread::yield_now();
+        }
         assert!(!is_marked(pid, "REE_TEST", &mark) && !is_marked(pid, "TREE_TEST", "other"));
         child.kill().unwrap();
         child.wait().unwrap();

@@ -67,7 +67,12 @@ impl Sink {
                 about["to"].as_array().into_iter().flatten().filter_map(|t| t.as_str().map(str::to_owned)).collect();
             let from = about["from"].as_str().unwrap_or_default().to_owned();
             let connections = about["connections"].as_u64().unwrap_or_default();
-            Kept { from, to, connections, mail: std::fs::read(path.with_extension("eml")).expect("it was written before") }
+            Kept {
+                from,
+                to,
+                connections,
+                mail: std::fs::read(path.with_extension("eml")).expect("it was written before"),
+            }
         };
         found.iter().map(kept).collect()
     }

@@ -21,8 +21,8 @@ use tokio::sync::{Notify, broadcast};
 const CHANNEL: &str = "tidemill";
 /// Postgres refuses 8000 bytes; a longer list of ids becomes «any».
 const PAYLOAD_MAX: usize = 4000;
-/// Least time between two flushes.
-const FLUSH: Duration = Duration::from_millis(50);
+/// Least and longest time between two flushes.
+const FLUSH: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(50));
 const PROBE: Duration = Duration::from_secs(30);
 /// How long a first notification may take, and how often one is sent.
 const FIRST: Duration = Duration::from_secs(4);
@@ -191,11 +191,15 @@ impl Wakes {
     }
 
     async fn run_flusher(self, db: Db, life: Lifecycle) {
+        let mut pause = FLUSH.0;
         loop {
+            let quiet = tokio::time::Instant::now();
             tokio::select! {
                 _ = self.flush.notified() => {}
                 _ = life.draining().cancelled() => return,
             }
+            // What follows a first wake at once is soon told too; under load each gathers more.
+            pause = if quiet.elapsed() > pause { FLUSH.0 } else { (pause * 2).min(FLUSH.1) };
             let payloads =
                 std::mem::take(&mut *self.dirty.lock().expect("no panic while locked")).payloads(&self.origin);
             if payloads.is_empty() {
@@ -208,7 +212,7 @@ impl Wakes {
                 // Only hints are lost; the others poll.
                 tracing::debug!(%error, "could not notify");
             }
-            tokio::time::sleep(FLUSH).await;
+            tokio::time::sleep(pause).await;
         }
     }
 

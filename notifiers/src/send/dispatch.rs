@@ -1,5 +1,7 @@
 //! Transports of a process: made once for each way to reach somebody, kept while they are used.
 
+use super::lately::Lately;
+use super::mail::Written;
 use crate::app::App;
 use crate::forge::OAuth;
 use crate::http::{Access, Auth, Client, ClientCert};
@@ -23,6 +25,8 @@ pub(crate) struct Transports {
     clients: Mutex<HashMap<Access, Client>>,
     /// By address, key and secret.
     consumers: Mutex<HashMap<[String; 3], Arc<OAuth>>>,
+    /// Mails in words, for all who get the same.
+    pub written: Lately<Written>,
 }
 
 impl Transports {

@@ -15,6 +15,7 @@ use crate::render::{self, Made, RenderError, Source};
 use serde_json::Value;
 use sqlx::PgConnection;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use tidemill_lang::definition::{FormatterDef, LogsWanted, MailDef};
 use tidemill_model::Results;
 use tidemill_model::log::Channel;
@@ -33,7 +34,7 @@ const ABOUT_MAX: usize = 240;
 const EXCERPT_BYTES: i64 = 1 << 20;
 
 /// What is in a mail of one notice.
-struct Written {
+pub(super) struct Written {
     message: Message,
     document: Value,
 }
@@ -49,7 +50,7 @@ pub(super) async fn send(
     let delivery = match person::of(app, settings, delivery).await? {
         Person::Known => delivery,
         Person::Found(address) => {
-            found = Delivery { address, ..delivery.clone() };
+            found = Delivery { address, alone: false, ..delivery.clone() };
             &found
         }
         Person::Not(outcome) => return Ok(outcome),
@@ -61,14 +62,18 @@ pub(super) async fn send(
     }
     let site = render::site(&source.project, &app.settings.public_url);
     // First this one's own words: where they cannot be made, or say nothing, nothing goes along.
-    let own = write(&mut c, source, settings, &site, &delivery.told, true).await?;
     drop(c);
-    if own.is_some() {
+    let own = transports.written.once(&written_key(delivery), || async {
+        let mut c = app.db.pool().acquire().await.map_err(tidemill_schema::Error::from)?;
+        write(&mut c, source, settings, &site, &delivery.told, true).await
+    });
+    let own = own.await?;
+    if own.is_some() && !delivery.alone {
         let storm = if source.reporter.digest_us.is_some() { 1 } else { STORM - 1 };
         run_tx!(app.db, "notices.fold", |c| deliveries_fold(c, delivery, &app.holder, storm, FOLD_MAX).await)?;
     }
     let mut c = app.db.pool().acquire().await.map_err(tidemill_schema::Error::from)?;
-    let folded = deliveries_folded(&mut c, delivery.id).await?;
+    let folded = if delivery.alone { vec![] } else { deliveries_folded(&mut c, delivery.id).await? };
     let older = folded.partition_point(|(id, _)| *id < delivery.id);
     let (mut own, mut all, mut broken) = (own, vec![], vec![]);
     for (at, (id, told)) in folded.iter().enumerate() {
@@ -76,7 +81,7 @@ pub(super) async fn send(
             all.extend(own.take());
         }
         match write(&mut c, source, settings, &site, told, all.len() < IN_FULL).await {
-            Ok(written) => all.extend(written),
+            Ok(written) => all.extend(written.map(Arc::new)),
             Err(RenderError::Broken(why)) => broken.push((*id, why)),
             Err(e) => return Err(e),
         }
@@ -132,6 +137,15 @@ pub(super) async fn send(
         Ok(relay) => Ok(relay.send(&mail).await),
         Err(why) => Ok(Outcome::Down { why }),
     }
+}
+
+/// What tells the words of a notice from others: all but to whom it goes.
+fn written_key(delivery: &Delivery) -> String {
+    let told = &delivery.told;
+    let about = (told.build, told.buildset, told.request, told.worker, told.builder);
+    let why = told.facts.get("why");
+    let said = (told.at, told.generator, told.moment, &told.mode);
+    format!("{} {:?} {said:?} {about:?} {why:?}", delivery.revision, delivery.reporter)
 }
 
 /// One notice in words; what its logs say only where it is to be read in full.
@@ -228,7 +242,7 @@ async fn headers(
 }
 
 /// Several notices as one: the first in full, of the others what they are about.
-fn digest(site: &Site, all: &[Written]) -> Message {
+fn digest(site: &Site, all: &[Arc<Written>]) -> Message {
     let title = if site.title.is_empty() { "Tidemill" } else { &site.title };
     let subject = format!("[{title}] {} notices", all.len());
     let mut text = format!("{} notices, oldest first:\n\n", all.len());

@@ -12,6 +12,7 @@ mod forge;
 mod gerrit;
 mod http;
 mod irc;
+mod lately;
 mod mail;
 mod one;
 mod person;

@@ -28,7 +28,12 @@ pub static DELIVERIES: Resource = Resource {
         int("workerid", "d.worker_id", "The worker."),
         int("revisionid", "d.revision_id", "The configuration whose words are used."),
         int("attempts", "d.attempts", "How often it was tried."),
-        text("answer", "d.answer", "What the other side said last, or why it was not sent."),
+        text(
+            "answer",
+            "coalesce(d.answer, (select x.error from destinations x
+                                  where x.id = d.destination_id and x.failures > 0 and d.state = 'due'))",
+            "What the other side said last, or why it was not sent.",
+        ),
         text("message_id", "d.message_id", "The same for every attempt."),
         int("folded_into", "d.folded_into", "The delivery that it went with."),
         json("why", "d.facts -> 'why'", "Why this address is told."),

@@ -47,6 +47,8 @@ pub struct Delivery {
     /// This one included.
     pub attempts: i32,
     pub expired: bool,
+    /// Nothing else was due to its address when it was claimed, and nothing goes along with it.
+    pub alone: bool,
 }
 
 /// What a sender may take.
@@ -74,8 +76,12 @@ pub async fn deliveries_claim(
         r#"select id as "id!", at as "at!", reporter as "reporter!", generator as "generator!", moment as "moment!",
                   mode as "mode!", revision_id as "revision_id!", builder_id, build_id, buildset_id, request_id,
                   worker_id, destination_id as "destination_id!", address as "address!", facts as "facts!", order_key,
-                  message_id as "message_id!", attempts as "attempts!", expires_at < tidemill_now() as "expired!"
-             from deliveries_claim($1, $2, $3, $4, $5, $6, $7, $8) order by id"#,
+                  message_id as "message_id!", attempts as "attempts!", expires_at < tidemill_now() as "expired!",
+                  not exists (select from deliveries o
+                               where o.destination_id = d.destination_id and o.reporter = d.reporter
+                                 and o.address = d.address and o.state = 'due' and o.id <> d.id)
+                  and not exists (select from deliveries f where f.folded_into = d.id) as "alone!"
+             from deliveries_claim($1, $2, $3, $4, $5, $6, $7, $8) d order by id"#,
         &ways,
         &busy,
         &free,
@@ -111,6 +117,7 @@ pub async fn deliveries_claim(
             message_id: r.message_id,
             attempts: r.attempts,
             expired: r.expired,
+            alone: r.alone,
         })
         .collect())
 }

@@ -49,9 +49,9 @@ mod tests {
 
     #[tokio::test]
     async fn what_many_want_at_once_is_made_once_and_a_failure_is_not_kept() {
-        let (lately, made) = (Lately::<usize>::default(), AtomicUsize::new(0));
+        let (lately, made) = (&Lately::<usize>::default(), &AtomicUsize::new(0));
         let ask = |key: &'static str, good: bool| {
-            lately.once(key, || async {
+            lately.once(key, move || async move {
                 let n = made.fetch_add(1, Ordering::Relaxed);
                 tokio::task::yield_now().await;
                 if good { Ok(Some(n)) } else { Err("no") }

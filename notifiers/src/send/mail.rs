@@ -63,7 +63,8 @@ pub(super) async fn send(
     let site = render::site(&source.project, &app.settings.public_url);
     // First this one's own words: where they cannot be made, or say nothing, nothing goes along.
     drop(c);
-    let own = transports.written.once(&written_key(delivery), || async {
+    let key = written_key(delivery);
+    let own = transports.written.once(&key, || async {
         let mut c = app.db.pool().acquire().await.map_err(tidemill_schema::Error::from)?;
         write(&mut c, source, settings, &site, &delivery.told, true).await
     });
@@ -246,10 +247,10 @@ fn digest(site: &Site, all: &[Arc<Written>]) -> Message {
     let title = if site.title.is_empty() { "Tidemill" } else { &site.title };
     let subject = format!("[{title}] {} notices", all.len());
     let mut text = format!("{} notices, oldest first:\n\n", all.len());
-    for Written { message, .. } in all {
+    for message in all.iter().map(|written| &written.message) {
         text.push_str(&format!("  {}\n", about(message)));
     }
-    for Written { message, .. } in all.iter().take(IN_FULL) {
+    for message in all.iter().take(IN_FULL).map(|written| &written.message) {
         let line = "-".repeat(72);
         text.push_str(&format!("\n{line}\n{}\n\n{}\n", about(message), message.body.plain()));
     }

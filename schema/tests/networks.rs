@@ -141,6 +141,28 @@ async fn what_a_channel_settled_is_kept_by_who_speaks_there() {
 }
 
 #[tokio::test]
+async fn strangers_of_any_number_of_nicks_settle_no_more_than_fits() {
+    let t = TestDb::new().await;
+    let mut c = t.db.pool().acquire().await.unwrap();
+    sqlx::query("insert into irc_places (network, place) select 'libera', 'nick' || i from generate_series(2, $1) i")
+        .bind(PLACES_MAX)
+        .execute(&mut *c)
+        .await
+        .unwrap();
+    assert!(place_room(&mut c, "libera", "one more").await.unwrap());
+    sqlx::query("insert into irc_places (network, place) values ('libera', 'one more')")
+        .execute(&mut *c)
+        .await
+        .unwrap();
+    assert!(!place_room(&mut c, "libera", "too many").await.unwrap());
+    assert!(
+        place_room(&mut c, "libera", "nick7").await.unwrap() && place_room(&mut c, "oftc", "too many").await.unwrap()
+    );
+    drop(c);
+    t.drop().await;
+}
+
+#[tokio::test]
 async fn a_build_that_ends_while_somebody_begins_to_watch_is_told_or_was_not_watched() {
     let t = TestDb::new().await;
     project(&t.db, &["b"]).await;

@@ -100,6 +100,17 @@ impl Rows {
         }
     }
 
+    /// Refuses where too many have settled something; channels of the project file always may.
+    async fn room(&self, place: &str) -> Answer<()> {
+        let configured = self.wanted.irc.channels.iter().any(|c| self.key(&c.name) == place);
+        let mut c = self.read().await?;
+        if configured || networks::place_room(&mut c, &self.network, place).await.map_err(unavailable)? {
+            return Ok(());
+        }
+        let most = networks::PLACES_MAX;
+        Err(BackendError::Refused(format!("{most} channels and nicks have settled something already; no more fit")))
+    }
+
     fn key(&self, place: &str) -> String {
         Folding::default().fold(place)
     }
@@ -203,6 +214,7 @@ impl Backend for Rows {
     async fn watch(&self, builder: &str, place: &str) -> Answer<Vec<i64>> {
         let found = self.builder(&mut *self.read().await?, builder).await?;
         let (network, place) = (&self.network, self.key(place));
+        self.room(&place).await?;
         let watched = run_tx!(self.app.db, "irc.watch", |c| networks::place_watch(c, network, &place, found.id).await);
         // Who wanted to plan meanwhile passed by.
         self.app.wakes.send(Wake::Events);
@@ -220,6 +232,7 @@ impl Backend for Rows {
         let document = serde_json::to_value(settled)
             .map_err(|e| unavailable(Error::Inconsistent(format!("what a channel settled: {e}"))))?;
         let (network, holder, place) = (&self.network, &self.app.holder, self.key(place));
+        self.room(&place).await?;
         let kept =
             run_tx!(self.app.db, "irc.place", |c| networks::place_set(c, network, holder, &place, &document).await);
         if kept.map_err(unavailable)? {

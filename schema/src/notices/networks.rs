@@ -129,6 +129,23 @@ pub async fn place(c: &mut PgConnection, network: &str, place: &str) -> Result<O
     Ok(row.flatten())
 }
 
+/// Most places of a network that settle something: who plans reads all of them, and anybody may come
+/// under any nick.
+pub const PLACES_MAX: i64 = 2000;
+
+/// Whether this place may settle something: it has before, or there is room for it.
+pub async fn place_room(c: &mut PgConnection, network: &str, place: &str) -> Result<bool> {
+    Ok(sqlx::query_scalar!(
+        r#"select exists (select from irc_places where network = $1 and place = $2)
+                  or (select count(*) from irc_places where network = $1) < $3 as "room!""#,
+        clean(network),
+        clean(place),
+        PLACES_MAX
+    )
+    .fetch_one(c)
+    .await?)
+}
+
 /// Keeps it. False: somebody else holds the network, and this was said to nobody.
 pub async fn place_set(
     c: &mut PgConnection,

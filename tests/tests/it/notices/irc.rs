@@ -200,23 +200,30 @@ async fn accounts_force_and_stop_and_what_a_channel_settled_outlives_the_notifie
     assert_eq!(watched, 0, "told once");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_killed_holder_is_followed_and_a_storm_that_waited_for_it_is_two_lines() {
-    let Some(server) = Server::ngircd("") else { return };
+/// A notifier that speaks in `#ci` and was heard there, and a second one.
+async fn heard_by(server: &Server, second: &[&str]) -> (Cluster, Person) {
     let mut t = Cluster::start().await;
-    let mut ada = Person::connect(&server, "ada").await;
+    let mut ada = Person::connect(server, "ada").await;
     ada.join("#ci").await;
     let m = t.master().await;
     t.configure(m, &project(&t, server.port, r#"notify_events = ["finished"]"#, "")).await;
     t.worker("w1", &t.master_url(m), 2).await;
     t.notifier(&["irc"]).await;
     is_there(&ada, 0).await;
-    // It plans, and cannot speak.
-    t.notifier(&["mail"]).await;
+    t.notifier(second).await;
     good(&t, true);
     build(&t, 0).await;
     hears(&ada, "build #1 of check: success").await;
     all_ended(&t, 1).await;
+    (t, ada)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_holder_is_followed_and_a_storm_that_waited_for_it_is_two_lines() {
+    let Some(server) = Server::ngircd("") else { return };
+    // The second one plans, and cannot speak.
+    let (mut t, mut ada) = heard_by(&server, &["mail"]).await;
+    let m = 0;
 
     let seen = ada.seen();
     t.notifiers[0].kill9();
@@ -259,19 +266,7 @@ async fn a_killed_holder_is_followed_and_a_storm_that_waited_for_it_is_two_lines
 #[tokio::test(flavor = "multi_thread")]
 async fn a_holder_that_was_stopped_past_its_lease_says_nothing_when_it_goes_on() {
     let Some(server) = Server::ngircd("") else { return };
-    let mut t = Cluster::start().await;
-    let mut ada = Person::connect(&server, "ada").await;
-    ada.join("#ci").await;
-    let m = t.master().await;
-    t.configure(m, &project(&t, server.port, r#"notify_events = ["finished"]"#, "")).await;
-    t.worker("w1", &t.master_url(m), 2).await;
-    t.notifier(&["irc"]).await;
-    is_there(&ada, 0).await;
-    t.notifier(&["irc"]).await;
-    good(&t, true);
-    build(&t, 0).await;
-    hears(&ada, "build #1 of check: success").await;
-    all_ended(&t, 1).await;
+    let (t, ada) = heard_by(&server, &["irc"]).await;
 
     let seen = ada.seen();
     t.notifiers[0].signal(nix::sys::signal::Signal::SIGSTOP);

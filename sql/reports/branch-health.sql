@@ -20,8 +20,8 @@ with builds as (
     select builder_id, project, branch, count(*) as builds,
            count(*) filter (where kind = 'good') as good, count(*) filter (where kind = 'tests') as failed,
            max(complete_at) as last_complete_at,
-           max((complete_at, build_id)) filter (where kind = 'good') as last_good,
-           max((complete_at, build_id)) filter (where kind = 'tests') as last_bad
+           max(complete_at) filter (where kind = 'good') as last_good,
+           max(complete_at) filter (where kind = 'tests') as last_bad
     from report.build_facts
     where complete_at >= :since and complete_at < :until
       and (:builder is null or builder = :builder)

@@ -14,36 +14,30 @@
 -- chart: bars x=keep_days y=now_bytes,forecast_bytes
 -- read: Days to come are taken from a straight line through the days from `since` on (days without builds are zero, and no
 --   day is below zero). Sizes are before compression, which most often makes a tenth of it.
-with bounds as (
-    select date_trunc('day', :since, 'UTC') as first, date_trunc('day', :until, 'UTC') as today
-), volume as (
-    select day, sum(log_bytes)::float8 as log_bytes
+with volume as (
+    select (extract(epoch from day - date_trunc('day', :until, 'UTC')) / 86400)::int as n, sum(log_bytes)::float8 as log_bytes
     from report.log_volume
-    where day >= date_trunc('day', :until, 'UTC') - interval '800 days' and day < date_trunc('day', :until, 'UTC')
+    where day >= date_trunc('day', :until, 'UTC') - interval '730 days' and day < date_trunc('day', :until, 'UTC')
       and (:project is null or project = :project)
     group by day
 ), seen as (
-    select (extract(epoch from d - b.today) / 86400)::float8 as n, coalesce(v.log_bytes, 0) as log_bytes
-    from bounds b
-    cross join lateral generate_series(b.first, b.today - interval '1 day', interval '1 day', 'UTC') d
-    left join volume v on v.day = d
+    select n, coalesce(v.log_bytes, 0) as log_bytes
+    from generate_series(
+             (extract(epoch from date_trunc('day', :since, 'UTC') - date_trunc('day', :until, 'UTC')) / 86400)::int, -1) n
+    left join volume v using (n)
 ), line as (
     select coalesce(regr_slope(log_bytes, n), 0) as slope,
            coalesce(regr_intercept(log_bytes, n), avg(log_bytes), 0) as intercept,
            coalesce(avg(log_bytes), 0) as mean
     from seen
-), known as (
-    select (extract(epoch from v.day - b.today) / 86400)::float8 as n, v.log_bytes from volume v cross join bounds b
 )
-select k.keep_days,
-       p.bytes as now_bytes,
-       coalesce(o.bytes, 0) + f.bytes as forecast_bytes,
-       100.0 * ((coalesce(o.bytes, 0) + f.bytes) / nullif(p.bytes, 0) - 1) as growth,
+select k.keep_days, p.bytes as now_bytes, o.bytes + f.bytes as forecast_bytes,
+       100.0 * ((o.bytes + f.bytes) / nullif(p.bytes, 0) - 1) as growth,
        l.mean as bytes_per_day, l.slope as trend_bytes_per_day
 from unnest(array[7, 30, 90, 180, 365, 730]) as k (keep_days)
 cross join line l
-cross join lateral (select coalesce(sum(log_bytes), 0) as bytes from known where n >= -k.keep_days) p
-cross join lateral (select sum(log_bytes) as bytes from known where n >= :ahead - k.keep_days) o
+cross join lateral (select coalesce(sum(log_bytes), 0) as bytes from volume where n >= -k.keep_days) p
+cross join lateral (select coalesce(sum(log_bytes), 0) as bytes from volume where n >= :ahead - k.keep_days) o
 cross join lateral (
     select coalesce(sum(greatest(0, l.intercept + l.slope * d)), 0) as bytes
     from generate_series(greatest(0, :ahead - k.keep_days), :ahead - 1) d

@@ -54,7 +54,7 @@ fn table() -> Table {
 fn written(format: Format, chart: &str) -> String {
     let report = report(chart);
     let values = Values::read(&report.head.parameters, [], datetime!(2026-01-05 0:00 UTC)).unwrap();
-    format.write(&report, &values, &table(), Some(70))
+    format.write(&report, &values, &table(), Some(80))
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn a_table_for_terminals_fits_and_obeys_nobody() {
     let text = written(Format::Table, "");
     insta::assert_snapshot!(text);
     assert!(!text.contains('\x1b') && text.lines().count() == 5);
-    assert!(text.lines().all(|l| l.chars().count() <= 70), "{text}");
+    assert!(text.lines().all(|l| l.chars().count() <= 80), "{text}");
 }
 
 #[test]

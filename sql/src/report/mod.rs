@@ -53,7 +53,8 @@ impl Report {
     /// Reads a report out of its file's text.
     pub fn parse(name: &str, file: &str, text: &str, built_in: bool) -> Result<Report, Broken> {
         let broken = |(line, detail): (usize, String)| Broken { file: file.to_owned(), line, detail };
-        let (head, first_line) = Head::parse(text).map_err(broken)?;
+        let (head, below) = Head::parse(text).map_err(broken)?;
+        let first_line = below + text.lines().skip(below - 1).take_while(|l| l.trim().is_empty()).count();
         let sql: String = text.split_inclusive('\n').skip(first_line - 1).collect();
         let sql = sql.trim_end().trim_end_matches(';').trim_end().to_owned();
         if sql.is_empty() {

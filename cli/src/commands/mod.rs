@@ -21,6 +21,7 @@ pub mod notify;
 pub mod pause;
 pub mod plan;
 pub mod reconfig;
+pub mod report;
 pub mod requests;
 pub mod run;
 pub mod schedulers;

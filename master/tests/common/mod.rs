@@ -66,7 +66,10 @@ impl World {
             poll_local_addresses: true,
             secrets_dir: Some(self.cache.path().join("secrets")),
             hook_body_max: Settings::HOOK_BODY_MAX,
-            reports: tidemill_master::settings::Reports { folder: Some(self.cache.path().join("reports")), ..Default::default() },
+            reports: tidemill_master::settings::Reports {
+                folder: Some(self.cache.path().join("reports")),
+                ..Default::default()
+            },
         };
         let listener = bind(&settings).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());

@@ -127,9 +127,8 @@ pub async fn answer(app: &App, report: &Report, values: &Values, rows: usize) ->
 
 /// What a report that did not answer means to who asked.
 pub fn failed(report: &Report, error: Error) -> ApiError {
-    let unprocessable = |kind: &str, title: &str, error: &Error| {
-        ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, kind, title, error)
-    };
+    let unprocessable =
+        |kind: &str, title: &str, error: &Error| ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, kind, title, error);
     match error {
         Error::Database(e) => e.into(),
         Error::Data(detail) => ApiError::bad_request(detail),

@@ -76,12 +76,7 @@ pub async fn page(State(app): State<App>, who: Who) -> Result<Response, ApiError
     html(&List { page: Page::new(&app, &who, "Reports", "reports"), groups: reports.groups(), broken })
 }
 
-pub async fn one(
-    State(app): State<App>,
-    who: Who,
-    At(name): At<String>,
-    ops: Operators,
-) -> Result<Response, ApiError> {
+pub async fn one(State(app): State<App>, who: Who, At(name): At<String>, ops: Operators) -> Result<Response, ApiError> {
     let report = find(&app, &name).await?;
     let now = OffsetDateTime::now_utc();
     // What is wrong with what was asked is told above the form, which keeps it.

@@ -20,7 +20,7 @@
 -- column: worker | text | Where it ran.
 -- column: slowest_step | text | The step that took longest.
 -- column: slowest_step_seconds | seconds | How long.
--- chart: bars x=build_id y=seconds,queue_seconds
+-- chart: bars x=builder,number y=seconds,queue_seconds
 -- read: Ordered by running time. Much lock_seconds: see lock-waits. Much queue_seconds: see queue-waits.
 with slowest as (
     select builder_id, builder, number, build_id, branch, results, complete_at, seconds, lock_seconds, queue_seconds, worker

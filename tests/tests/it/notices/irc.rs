@@ -2,18 +2,10 @@
 //! notifier speaks.
 
 use super::{all_ended, states};
-use person::{Person, from};
-use servers::Server;
 use tidemill_notifiers::irc::message::Line;
+use tidemill_tests::irc::person::{Person, from};
+use tidemill_tests::irc::servers::Server;
 use tidemill_tests::{Cluster, Repository, wait::holds, wait_until};
-
-// Shared with the tests of the bot alone.
-#[allow(dead_code, reason = "not all of it is used here")]
-#[path = "../../../../notifiers/tests/irc/person.rs"]
-mod person;
-#[allow(dead_code, reason = "not all of it is used here")]
-#[path = "../../../../notifiers/tests/irc/servers.rs"]
-mod servers;
 
 /// A builder `check` that is good while the file `good` is there, and one, `slow`, that waits for `go`.
 fn project(t: &Cluster, port: u16, reporter: &str, more: &str) -> String {

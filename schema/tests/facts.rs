@@ -10,11 +10,13 @@ use tidemill_schema::config::{Wanted, WantedProject};
 use tidemill_schema::facts::backfill::Sweep;
 use tidemill_schema::facts::partitions::{facts_drop, partitions_ensure};
 use tidemill_schema::facts::rebuild::sums_rebuild;
+use tidemill_schema::facts::test_results::{self, TestResult, TestSet, test_results_store};
 use tidemill_schema::facts::{Pass, facts_backfill, follow};
 use tidemill_schema::ingest::Outcome;
 use tidemill_schema::requests::{NewBuildset, buildset_insert};
 use tidemill_schema::run_tx;
 use tidemill_schema::testing::TestDb;
+use time::OffsetDateTime;
 use time::macros::datetime;
 
 /// A history of so many builds, a minute apart, of ten builders on three branches; every
@@ -506,5 +508,58 @@ async fn a_long_history_is_backfilled() {
     let stored = facts_backfill(&t.db, 0).await.unwrap();
     println!("{stored} builds in {:?}", begun.elapsed());
     sums_agree(&t).await;
+    t.drop().await;
+}
+
+/// A set of results of a build: names with `!` failed, with `?` were skipped.
+fn set(build: i64, at: OffsetDateTime, tests: &[&str]) -> TestSet {
+    let result = |name: &&str| TestResult {
+        name: name.trim_end_matches(['!', '?']).into(),
+        path: "tests/a.py".into(),
+        outcome: match name.chars().last() {
+            Some('!') => test_results::Outcome::Failed,
+            Some('?') => test_results::Outcome::Skipped,
+            _ => test_results::Outcome::Passed,
+        },
+        seconds: Some(0.5),
+        message: name.ends_with('!').then(|| "expected\u{0} 1".into()),
+    };
+    TestSet { build, step: 1, name: "unit".into(), complete_at: Some(at), results: tests.iter().map(result).collect() }
+}
+
+#[tokio::test]
+async fn results_of_tests_say_what_fails_since_when_and_what_is_flaky() {
+    let t = TestDb::new().await;
+    // Builds of builder 1 on the branches 1, 2 and 0: of requests 10, 20, 30 and so on.
+    history(&t, 400).await;
+    let at = |n: i64| datetime!(2026-02-01 00:00 UTC) + time::Duration::hours(n);
+    let store = async |sets: &[TestSet]| run_tx!(t.db, "test", |c| test_results_store(c, sets).await).unwrap();
+    // Request 10, 40, 70 … are of branch 1; the builds are twice their number.
+    let sets = [set(20, at(1), &["a", "b", "c?"]), set(80, at(2), &["a!", "b"]), set(140, at(3), &["a!", "b", "c"])];
+    assert_eq!(store(&sets[1..]).await, 2);
+    // The same again, and one that comes late.
+    assert_eq!(store(&sets).await, 1);
+    assert_eq!(store(&sets).await, 0);
+    assert_eq!(store(&[set(999_999, at(4), &["a"])]).await, 0, "there is no such build");
+    let states = "select string_agg(concat_ws(' ', n.name, s.failing, s.since_build, s.good_build), '; ' order by n.name, s.line)
+                    from test_states s join test_names n on n.id = s.name_id";
+    assert_eq!(scalar::<String>(&t, states).await, "a t 80");
+    // Another branch of the builder, in one batch and out of order.
+    let other = [set(100, at(6), &["b!"]), set(40, at(5), &["b", "a"])];
+    assert_eq!(store(&other).await, 2);
+    assert_eq!(store(&[set(200, at(7), &["a", "b!"])]).await, 1);
+    let all = scalar::<String>(&t, states).await;
+    let mut all: Vec<&str> = all.split("; ").collect();
+    all.sort_unstable();
+    assert_eq!(all, ["a f 200", "b t 100 40", "b t 200 140"]);
+    // Attempts of one request have the same sources: 110 was lost and tried again as 221.
+    assert_eq!(store(&[set(220, at(8), &["f!", "b"]), set(221, at(9), &["f", "b"])]).await, 2);
+    assert_eq!(store(&[set(222, at(10), &["f!"])]).await, 1);
+    let flakes =
+        "select string_agg(concat_ws(' ', n.name, f.passed_build, f.failed_build, f.revision), '; ' order by f.at)
+                    from test_flakes f join test_names n on n.id = f.name_id";
+    assert_eq!(scalar::<String>(&t, flakes).await, "f 221 220 r110");
+    let stored = "select count(*) || ' ' || count(distinct name_id) || ' ' || count(message) from test_results";
+    assert_eq!(scalar::<String>(&t, stored).await, "18 4 6");
     t.drop().await;
 }

@@ -53,8 +53,8 @@ async fn a_reporter_reads_every_view_and_writes_nothing() {
         "insert into report_grants (role) values (current_user)",
         "select from report_hidden_projects",
         "select from report_builders",
-        "lock table report.build_facts in access exclusive mode",
-        "lock table public.builds",
+        "select 1; lock table report.build_facts in access exclusive mode",
+        "select 1; lock table public.builds",
         "vacuum full public.builds",
     ] {
         let code = code(&mut c, statement).await;

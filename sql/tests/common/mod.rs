@@ -61,7 +61,8 @@ const ROWS: &str = "
             values (v_builder, date_trunc('day', now(), 'UTC'), 1, 1, 60, 60, 1000, array[(44 << 24) + 1], array[(44 << 24) + 1]);
             insert into step_days values (v_builder, date_trunc('day', now(), 'UTC'), v_word || ' step', 1, 1, 60, 0, array[(44 << 24) + 1]);
             insert into worker_hours values (1, date_trunc('hour', now()), v_builder, 1, 0, 60);
-            insert into test_sets (build_id, step, name, complete_at) values (v_build, 1, v_word, now()) returning id into v_tests;
+            insert into test_sets (build_id, step, name, builder_id, line, sources, complete_at)
+            values (v_build, 1, v_word, v_builder, v_line, v_line, now()) returning id into v_tests;
             insert into test_names (hash, name) values (v_word::bytea, v_word || '::works') returning id into v_test;
             insert into test_results values (v_tests, 1, v_builder, v_test, now(), 'failed', 1.5, v_word);
             insert into test_states values (v_test, v_builder, v_line, true, now(), v_build, null, now());

@@ -3,6 +3,7 @@
 //! A database is asked directly and only read, so that it may be a read replica,
 //! and the role one that may read nothing but the schema `report`.
 
+use super::report_grants::{self, Access};
 use super::{Connection, completion, property};
 use crate::api;
 use crate::error::{Doing, Failure, Result};
@@ -30,7 +31,7 @@ const ROWS: usize = 10_000;
 ///
 /// Without a name: list the reports.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(args_conflicts_with_subcommands = true, after_help = "\
 Examples:
   tidemill report
   tidemill report builder-health --since 14d
@@ -40,6 +41,8 @@ Examples:
   TIDEMILL_DATABASE_URL=postgres://tidemill_reporter@replica/ci tidemill report costs --database
 Times are how far back (28d, 12h, 2 weeks), days (2026-01-31) or moments (2026-01-31 12:00), UTC.")]
 pub struct ReportArgs {
+    #[command(subcommand)]
+    access: Option<Access>,
     /// Which report
     #[arg(value_name = "NAME", add = ArgValueCompleter::new(completion::reports))]
     name: Option<String>,
@@ -120,7 +123,10 @@ impl ReportArgs {
     }
 }
 
-pub async fn run(args: ReportArgs, layers: Layers, out: Output) -> Result<Exit> {
+pub async fn run(mut args: ReportArgs, layers: Layers, out: Output) -> Result<Exit> {
+    if let Some(access) = args.access.take() {
+        return report_grants::run(access, layers, out).await;
+    }
     let Some(name) = args.name.clone() else { return list(&args, layers, out).await };
     let (format_name, format) = args.written(out);
     let text = match args.connection.database.is_some() {

@@ -5,6 +5,8 @@
 //! it). `TIDEMILL_TEST_DATABASE` names another server to use instead: the
 //! address of a database whose role may create databases.
 
+pub mod history;
+
 use crate::{Db, migrate};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use std::path::{Path, PathBuf};

@@ -1,0 +1,1 @@
+//! What each report must say, computed from the truth.

@@ -71,12 +71,16 @@ comment on table build_facts is
 comment on column build_facts.line is 'buildset_line(): its codebases, repositories and branches.';
 comment on column build_facts.codebase is 'With repository, branch and revision: of its first source stamp by codebase.';
 comment on column build_facts.waiting_since is 'When this attempt began to wait: the request was made, or its build before was lost.';
+comment on column build_facts.failed_step is 'Of one that ended badly: the first of its steps with the worst result.';
+comment on column build_facts.log_bytes is 'Of all its logs, before compression.';
+comment on column build_facts.changes is 'Changes that led to its buildset.';
 comment on column build_facts.lock_wait is 'How long its steps waited for locks.';
 comment on column build_facts.first_change_at is 'When the oldest of its changes was made, or came in; null without changes.';
 comment on column build_facts.previous_results is 'Of the build that gave a verdict (SUCCESS, WARNINGS, FAILURE) on this line before it, by order of their ends.';
 comment on column build_facts.good_build_id is 'The last good build (SUCCESS, WARNINGS) of the line before it.';
 comment on column build_facts.turn is 'broke: FAILURE after a good one; fixed: good after FAILURE.';
-comment on column build_facts.bad_build_id is 'The build that broke the line, of every verdict until the one that fixed it, and of that.';
+comment on column build_facts.bad_build_id is
+    'The build that broke the line, of every verdict until the one that fixed it, and of that. Of a line that failed from the beginning: its first.';
 comment on column build_facts.bad_since is 'When that one ended.';
 comment on column build_facts.blamed is 'Of one that broke: authors of the changes since the last good one.';
 create index build_facts_builder on build_facts (builder_id, complete_at);
@@ -122,7 +126,10 @@ comment on table request_facts is 'One row a request that is over, by month of i
 comment on column request_facts.claimed_at is 'When its first build started; null where none did.';
 comment on column request_facts.worker_wait is 'Waiting that neither a lock nor a back-off explains: for a free worker, a paused builder.';
 comment on column request_facts.lock_wait is 'How long its builder, or it, stood in a line for locks before its first build.';
-comment on column request_facts.why is 'What most of the waiting was for; null where it waited less than a second.';
+comment on column request_facts.back_off is 'Between its builds, because the one before was lost.';
+comment on column request_facts.why is
+    'What most of the waiting was for; null where it waited less than a second, or became part of another request.';
+comment on column request_facts.builder_id is 'That its builds appear under.';
 create index request_facts_builder on request_facts (builder_id, complete_at);
 create index request_facts_time on request_facts (complete_at);
 
@@ -145,7 +152,8 @@ create index lock_wait_facts_builder on lock_wait_facts (builder_id, ended_at);
 
 -- Spans of time in a histogram: four buckets an octave. An element of `waits` or
 -- `spans` is bucket * 2^24 + count; bucket b holds [2^((b-20)/4), 2^((b-19)/4)) seconds,
--- bucket 0 all below 1/32 s, bucket 127 all above.
+-- bucket 0 all that is less, bucket 127 all that is more. In the order of buckets,
+-- each once. The counts of one row are its builds together (schema::facts::histogram).
 create table build_hours (
     builder_id bigint not null,
     hour       timestamptz not null,
@@ -212,10 +220,14 @@ create table test_sets (
     build_id    bigint not null,
     step        int not null,
     name        text not null,
+    builder_id  bigint not null,
+    line        uuid not null,
+    sources     uuid not null,
     complete_at timestamptz not null,
     unique (build_id, step, name)
 );
 comment on table test_sets is 'Results of tests that a step gave together. No foreign keys, as for all hot tables.';
+comment on column test_sets.sources is 'The same for builds of the same source stamps.';
 
 create table test_names (
     id   bigint generated always as identity primary key,
@@ -267,6 +279,12 @@ create table test_flakes (
 comment on table test_flakes is 'A test passed and failed on the same sources of a builder: marked when the second of the two came.';
 create index test_flakes_time on test_flakes (at);
 
+------------------------------------------------------------------ partitions
+
+alter table cluster add column facts_since timestamptz;
+comment on column cluster.facts_since is
+    'Months of facts before this were dropped, and are not written again; null: none was. Their sums stay.';
+
 -- Makes the partition of a month unless it is there; twice is once. With its
 -- owner's rights, see builder_sequence().
 create function facts_partition(p_table text, p_month timestamptz) returns void
@@ -274,20 +292,48 @@ language plpgsql security definer
 as $$
 declare
     v_from timestamptz := date_trunc('month', p_month, 'UTC');
+    -- Not in the time zone of the session, where a month may have an hour less.
+    v_to   timestamptz := (v_from at time zone 'UTC' + interval '1 month') at time zone 'UTC';
     v_name text := p_table || to_char(v_from at time zone 'UTC', '_YYYY_MM');
 begin
     if p_table not in ('build_facts', 'request_facts', 'lock_wait_facts', 'test_results') then
         raise exception 'facts_partition: % is not one of the tables that are cut by month', p_table;
     end if;
+    if to_regclass(v_name) is not null then
+        return;
+    end if;
+    -- Somebody may be at it: then it is there when this has the lock.
     perform pg_advisory_xact_lock(hashtext('facts.partition'));
     if to_regclass(v_name) is not null then
         return;
     end if;
     execute format('create table %I (like %I including defaults including storage including constraints)', v_name, p_table);
     execute format('alter table %I attach partition %I for values from (%L) to (%L)',
-                   p_table, v_name, v_from, v_from + interval '1 month');
+                   p_table, v_name, v_from, v_to);
 end $$;
 revoke all on function facts_partition(text, timestamptz) from public;
+
+-- How long somebody stood in the line of a lock, when he goes: a row for each of
+-- its locks. Before the delete, because lock_waits go with it.
+create function lock_waiter_fact() returns trigger
+language plpgsql
+as $$
+declare
+    v_now timestamptz := tidemill_now();
+begin
+    if to_regclass('lock_wait_facts' || to_char(v_now at time zone 'UTC', '_YYYY_MM')) is null then
+        perform facts_partition('lock_wait_facts', v_now);
+    end if;
+    insert into lock_wait_facts (ended_at, since, lock_id, builder_id, request_id, build_id, step)
+    select v_now, least(old.since, v_now), t.lock_id,
+           coalesce(old.builder_id, (select b.builder_id from builds b where b.id = old.build_id)),
+           old.request_id, old.build_id, old.step
+      from lock_waits t where t.ticket = old.ticket;
+    return old;
+end $$;
+create trigger lock_waiter_fact before delete on lock_waiters
+    for each row execute function lock_waiter_fact();
+
 do $$
 begin
     execute format('alter function facts_partition(text, timestamptz) set search_path = %I, pg_temp', current_schema());

@@ -19,6 +19,7 @@ pub mod copy;
 pub mod db;
 pub mod error;
 pub mod events;
+pub mod facts;
 pub mod finished;
 pub mod health;
 pub mod hooks;

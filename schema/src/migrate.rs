@@ -41,6 +41,7 @@ pub async fn migrate(db: &Db) -> Result<Report> {
     let after = applied(db).await?;
     let (rebased, epoch) = run_tx!(db, "migrate.cluster", |c| adopt_cluster(c).await)?;
     crate::log_chunks::partitions_ensure(db).await?;
+    crate::facts::partitions::partitions_ensure(db).await?;
     run_tx!(db, "migrate.grants", |c| crate::roles::grants_apply(c).await)?;
     Ok(Report { applied: after.len() - before.len(), version: after.last().copied().unwrap_or(0), rebased, epoch })
 }
@@ -129,6 +130,8 @@ async fn adopt_cluster(c: &mut PgConnection) -> Result<(bool, i64)> {
     .await?;
     // The stream starts anew: whoever resumes in it gets a reset and reads state again.
     sqlx::query!("truncate events").execute(&mut *c).await?;
+    // Their places are in the old order. They begin at the end; facts look at all builds once more.
+    sqlx::query!("delete from event_readers").execute(&mut *c).await?;
     let epoch = sqlx::query_scalar!(
         r#"update cluster set epoch = epoch + 1, system_identifier = $1 where system_identifier = $2
            returning epoch"#,

@@ -95,6 +95,21 @@ pub const GRANTS: &[Grant] = &[
     // The key of a channel may be among what was settled there.
     without("irc_places", "insert, update, delete", &["settled"]),
     grant("control_requests", "insert, update, delete"),
+    grant("projects", "insert, update"),
+    grant("report_grants", ""),
+    grant("build_facts", "insert"),
+    grant("line_states", "insert, update"),
+    grant("request_facts", "insert"),
+    grant("lock_wait_facts", "insert"),
+    grant("build_hours", "insert, update, delete"),
+    grant("build_days", "insert, update, delete"),
+    grant("step_days", "insert, update"),
+    grant("worker_hours", "insert, update, delete"),
+    grant("test_sets", "insert"),
+    grant("test_names", "insert"),
+    grant("test_results", "insert"),
+    grant("test_states", "insert, update"),
+    grant("test_flakes", "insert"),
     // The migrator's own.
     Grant { table: "_sqlx_migrations", master: "", reader: false, secret: &[] },
 ];
@@ -132,7 +147,7 @@ pub const NOTIFIER: &[NotifierGrant] = &[
 ];
 
 /// Functions that not everybody may call.
-const MASTER_FUNCTIONS: &[&str] = &["log_chunks_partition(bigint, bigint)"];
+const MASTER_FUNCTIONS: &[&str] = &["log_chunks_partition(bigint, bigint)", "facts_partition(text, timestamptz)"];
 
 /// What [`roles_ensure`] did.
 #[derive(Clone, Debug, PartialEq, Eq)]

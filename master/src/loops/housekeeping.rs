@@ -5,7 +5,7 @@ use crate::app::App;
 use std::sync::Arc;
 use std::time::Duration;
 use tidemill_schema::refusals::refusals_prune;
-use tidemill_schema::{Error, events, hooks, log_chunks, notices, run_tx, tries, triggers};
+use tidemill_schema::{Error, events, facts, hooks, log_chunks, notices, run_tx, tries, triggers};
 use tidemill_service::reconcile::{self, Next};
 use tokio::sync::Notify;
 
@@ -29,6 +29,7 @@ pub fn start(app: &App) {
             if ahead < log_chunks::AHEAD {
                 tracing::error!(ahead, "too few log partitions lie ahead; inserts of log chunks will fail soon");
             }
+            facts::partitions::partitions_ensure(&app.db).await?;
             events::events_prune(&app.db, EVENT_DAYS).await?;
             hooks::deliveries_prune(&app.db, DELIVERY_DAYS).await?;
             notices::send::notices_prune(&app.db, NOTICE_DAYS).await?;

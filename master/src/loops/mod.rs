@@ -11,6 +11,7 @@ pub mod beat;
 pub mod cancel;
 pub mod choose;
 pub mod claim;
+pub mod facts;
 pub mod housekeeping;
 pub mod ingest;
 pub mod lanes;
@@ -37,6 +38,7 @@ pub fn start(app: &App) {
     reap::start(app);
     let_go::start(app);
     housekeeping::start(app);
+    facts::start(app);
 }
 
 /// Turns wakes that `concerns` picks into a loop's own wake. A receiver that

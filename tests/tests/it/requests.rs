@@ -101,7 +101,7 @@ async fn people_force_by_a_form_see_why_it_waits_pause_and_cancel_on_any_replica
     let skipped = t.force(b, "never").await;
     assert_eq!(t.result_of(skipped).await, 3, "do_build_if");
     wait_until("the reader to have read", || async {
-        let one: i64 = sqlx::query_scalar("select count(*) from event_readers")
+        let one: i64 = sqlx::query_scalar("select count(*) from event_readers where name = 'cancellers'")
             .fetch_one(t.db.pool())
             .await
             .map_err(|e| e.to_string())?;

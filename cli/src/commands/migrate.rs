@@ -55,7 +55,7 @@ pub fn resolve(layers: &Layers) -> Result<String> {
 
 pub async fn run(args: Migrate, mut layers: Layers, out: Output) -> Result<Exit> {
     let db = args.database.connect(&mut layers).await?;
-    let report = tidemill_schema::migrate::migrate(&db).await?;
+    let report = tidemill_sql::migrate(&db).await?;
     let roles = match &args.roles {
         Some(prefix) => Some(roles::roles_ensure(&db, prefix).await.map_err(|e| match e {
             tidemill_schema::Error::Conflict(text) => Failure::usage(text),

@@ -176,7 +176,7 @@ impl World {
             builders,
             workers,
             pools,
-            authors: (0..n_authors).map(|a| format!("Author {a} <a{a}@example.org>")).collect(),
+            authors: (0..n_authors).map(|a| format!("Author {a:03} <a{a:03}@example.org>")).collect(),
             author_totals: zipf(n_authors, 0.9),
             locks: ["deploy", "licences", "board"].map(str::to_owned).to_vec(),
             buildsets,

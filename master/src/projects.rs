@@ -19,7 +19,7 @@ use tidemill_lang::definition::{
 use tidemill_lang::{Diagnostic, Limits, Project};
 use tidemill_model::revision::Files;
 use tidemill_schema::config::{
-    Wanted, WantedBuilder, WantedLock, WantedScheduler, WantedWorker, revision_active, revision_active_key,
+    Wanted, WantedBuilder, WantedLock, WantedProject, WantedScheduler, WantedWorker, revision_active, revision_active_key,
 };
 use tidemill_schema::wake::Wake;
 use tidemill_schema::{Db, Error};
@@ -293,6 +293,15 @@ pub fn wanted(definition: &Definition) -> Wanted {
                 max_builds: w.max_builds,
                 missing_after: w.missing_timeout_us.map(std::time::Duration::from_micros),
                 trusted_only: w.trusted_only,
+            })
+            .collect(),
+        projects: definition
+            .projects
+            .iter()
+            .map(|p| WantedProject {
+                name: p.name.clone(),
+                description: p.description.clone().unwrap_or_default(),
+                public: p.public.unwrap_or(true),
             })
             .collect(),
         shares: definition.projects.iter().filter_map(|p| Some((p.name.clone(), f64::from(p.share?)))).collect(),

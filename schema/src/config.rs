@@ -7,6 +7,7 @@
 //! is seen as what it was. Activations go one after the other, whoever asks.
 
 mod locks;
+mod projects;
 mod rows;
 
 use crate::{Error, Result};
@@ -32,8 +33,17 @@ pub struct Wanted {
     pub locks: Vec<WantedLock>,
     /// Workers of which the database must know something.
     pub workers: Vec<WantedWorker>,
+    pub projects: Vec<WantedProject>,
     /// Shares by the name of the project; where there is none, claims know nothing of fairness.
     pub shares: Vec<(String, f64)>,
+}
+
+#[derive(Clone, Debug)]
+pub struct WantedProject {
+    pub name: String,
+    pub description: String,
+    /// False: in reports only roles see it that were granted it.
+    pub public: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -183,6 +193,7 @@ pub async fn revision_activate_by(c: &mut PgConnection, id: RevisionId, wanted: 
     locks::locks(c, &wanted.locks).await?;
     locks::workers(c, &wanted.workers).await?;
     locks::waiters(c).await?;
+    projects::projects(c, &wanted.projects).await?;
     rows::shares(c, &wanted.shares).await?;
     rows::schedulers(c, &wanted.schedulers).await?;
     rows::change_sources(c, &wanted.change_sources).await?;

@@ -3,14 +3,18 @@
 mod common;
 
 use common::*;
-use tidemill_model::Results;
-use tidemill_model::requires::Labels;
+use std::collections::HashMap;
+use tidemill_model::{NewChange, Results, SessionId};
+use tidemill_schema::changes::changes_insert;
+use tidemill_schema::config::{Wanted, WantedProject};
 use tidemill_schema::facts::backfill::Sweep;
 use tidemill_schema::facts::partitions::{facts_drop, partitions_ensure};
 use tidemill_schema::facts::rebuild::sums_rebuild;
 use tidemill_schema::facts::{Pass, facts_backfill, follow};
+use tidemill_schema::ingest::Outcome;
+use tidemill_schema::requests::{NewBuildset, buildset_insert};
+use tidemill_schema::run_tx;
 use tidemill_schema::testing::TestDb;
-use time::OffsetDateTime;
 use time::macros::datetime;
 
 /// A history of so many builds, a minute apart, of ten builders on three branches; every
@@ -96,16 +100,15 @@ async fn sums_agree(t: &TestDb) {
                         count(*) filter (where turn = 'fixed') as fixed, sum(log_bytes) as log_bytes,
                         sum(extract(epoch from complete_at - started_at))::float8 as seconds
                    from build_facts group by 1, 2)
-             select count(*) from f full join {table} s on s.builder_id = f.builder_id and s.{at} = f.at
+             select coalesce(string_agg(f::text || ' but ' || s::text, '; '), '') from f full join {table} s on s.builder_id = f.builder_id and s.{at} = f.at
               where (f.builds, f.success, f.failure, f.retry, f.broke, f.fixed, f.log_bytes)
                     is distinct from (s.builds, s.success, s.failure, s.retry, s.broke, s.fixed, s.log_bytes)
                  or abs(f.seconds - s.seconds) > 0.001
                  or (select sum(x & 16777215) from unnest(s.spans) x) <> f.builds
                  or (select sum(x & 16777215) from unnest(s.waits) x) <> f.builds"
         );
-        let differ: i64 =
-            sqlx::query_scalar(sqlx::AssertSqlSafe(differ)).fetch_one(t.db.pool()).await.unwrap();
-        assert_eq!(differ, 0, "{table}");
+        let differ: String = sqlx::query_scalar(sqlx::AssertSqlSafe(differ)).fetch_one(t.db.pool()).await.unwrap();
+        assert_eq!(differ, "", "{table}");
     }
     let busy: (f64, f64) = sqlx::query_as(
         "select (select coalesce(sum(extract(epoch from complete_at - started_at)), 0)::float8 from build_facts),
@@ -124,13 +127,384 @@ async fn sums_agree(t: &TestDb) {
     assert_eq!(builds.0, builds.1);
 }
 
+/// Facts as text, in the order of their ends: builder, result, what was before, turn.
+async fn told(t: &TestDb) -> Vec<String> {
+    sqlx::query_scalar(
+        "select concat_ws(' ', build_id, results, 'after', coalesce(previous_results::text, '-'),
+                          'good', coalesce(good_build_id::text, '-'), turn, 'bad', coalesce(bad_build_id::text, '-'),
+                          nullif(array_to_string(blamed, ','), ''))
+           from build_facts order by complete_at, build_id",
+    )
+    .fetch_all(t.db.pool())
+    .await
+    .unwrap()
+}
+
+/// A build of this revision of main that ends now.
+async fn built(t: &TestDb, session: SessionId, poll: u64, author: &str, results: Results) {
+    let change = NewChange {
+        author: author.into(),
+        repository: "r".into(),
+        branch: Some("main".into()),
+        revision: Some(format!("rev{poll}")),
+        ..NewChange::default()
+    };
+    run_tx!(t.db, "test", |c| {
+        let changes = changes_insert(c, std::slice::from_ref(&change), None).await?;
+        let new = NewBuildset {
+            reason: "test".into(),
+            scheduler: "nightly".into(),
+            sourcestamps: vec![change.sourcestamp()],
+            changes,
+            builders: vec!["b".into()],
+            ..NewBuildset::default()
+        };
+        buildset_insert(c, &new).await
+    })
+    .unwrap();
+    let claims = claim(&t.db, session, poll, 1, i64::MAX).await;
+    assert!(matches!(finish(&t.db, &claims[0], results).await, Outcome::Stored { .. }));
+}
+
 #[tokio::test]
-async fn measure() {
+async fn a_finished_build_gets_its_fact_with_what_it_meant_on_its_line() {
     let t = TestDb::new().await;
-    let n = std::env::var("FACTS").ok().and_then(|n| n.parse().ok()).unwrap_or(2000);
-    history(&t, n).await;
+    project(&t.db, &["b"]).await;
+    let session = worker(&t.db, "w").await;
+    assert_eq!(follow_all(&t).await, 0);
+    built(&t, session, 1, "ada", Results::Success).await;
+    assert_eq!(follow_all(&t).await, 1);
+    built(&t, session, 2, "bob", Results::Exception).await;
+    built(&t, session, 3, "eve", Results::Failure).await;
+    built(&t, session, 4, "ada", Results::Failure).await;
+    assert_eq!(follow_all(&t).await, 3);
+    built(&t, session, 5, "bob", Results::Warnings).await;
+    assert_eq!((follow_all(&t).await, follow_all(&t).await), (1, 0));
+    assert_eq!(
+        told(&t).await,
+        [
+            "1 0 after - good - bad -",
+            "2 4 after 0 good 1 bad -",
+            "3 2 after 0 good 1 broke bad 3 bob,eve",
+            "4 2 after 2 good 1 bad 3",
+            "5 1 after 2 good 1 fixed bad 3",
+        ]
+    );
+    let line: (i16, i64, Option<i64>) = sqlx::query_as("select results, good_build_id, bad_build_id from line_states")
+        .fetch_one(t.db.pool())
+        .await
+        .unwrap();
+    assert_eq!(line, (1, 5, None));
+    let fact: (String, String, Option<String>, String, i32, bool) = sqlx::query_as(
+        "select scheduler, branch, revision, repository, changes, first_change_at is not null from build_facts
+          where build_id = 3",
+    )
+    .fetch_one(t.db.pool())
+    .await
+    .unwrap();
+    assert_eq!(fact, ("nightly".into(), "main".into(), Some("rev3".into()), "r".into(), 1, true));
+    let requests: (i64, i64) =
+        sqlx::query_as("select count(*), sum(attempts) from request_facts").fetch_one(t.db.pool()).await.unwrap();
+    assert_eq!(requests, (5, 5));
+    sums_agree(&t).await;
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn a_backfill_stores_each_build_once_however_often_it_is_cut_off_and_whoever_helps() {
+    let t = TestDb::new().await;
+    history(&t, 6_000).await;
+    // One that was cut off.
+    let mut cut = Sweep::default();
+    follow(&t.db, &mut cut).await.unwrap();
+    follow(&t.db, &mut cut).await.unwrap();
+    drop(cut);
+    let (one, two) = tokio::join!(facts_backfill(&t.db, 0), facts_backfill(&t.db, 0));
+    let all: i64 = scalar(&t, "select count(*) from builds").await;
+    assert_eq!(one.unwrap() + two.unwrap() + 2_000, all as u64);
+    assert_eq!(scalar::<i64>(&t, "select count(*) from build_facts").await, all);
+    assert_eq!(scalar::<i64>(&t, "select count(*) from request_facts").await, 6_000);
+    assert_eq!(scalar::<i64>(&t, "select count(*) from event_readers").await, 1, "the wish is gone");
+    assert_eq!(follow_all(&t).await, 0);
+    assert_eq!(facts_backfill(&t.db, 0).await.unwrap(), 0);
+    sums_agree(&t).await;
+    let steps = "select count(*) from (
+                     select b.builder_id, date_trunc('day', b.complete_at, 'UTC') as day, s.name, count(*) as runs,
+                            count(*) filter (where s.results in (2, 4)) as bad, sum(s.complete_at - s.started_at) as took
+                       from steps s join builds b on b.id = s.build_id group by 1, 2, 3) f
+                  full join step_days d on d.builder_id = f.builder_id and d.day = f.day and d.name = f.name
+                  where (f.runs, f.bad) is distinct from (d.runs, d.bad)
+                     or abs(extract(epoch from f.took)::float8 - d.seconds) > 0.001
+                     or (select sum(x & 16777215) from unnest(d.spans) x) <> f.runs";
+    assert_eq!(scalar::<i64>(&t, steps).await, 0);
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn facts_of_a_history_say_of_each_build_what_a_look_over_its_line_says() {
+    let t = TestDb::new().await;
+    history(&t, 3_000).await;
+    facts_backfill(&t.db, 0).await.unwrap();
+    let rows: Vec<(i64, i64, String, i16, Option<i16>, Option<i64>, Option<String>, Option<i64>)> = sqlx::query_as(
+        "select f.build_id, f.builder_id, f.branch, b.results, f.previous_results, f.good_build_id, f.turn, f.bad_build_id
+           from builds b join build_facts f on f.build_id = b.id order by b.complete_at, b.id",
+    )
+    .fetch_all(t.db.pool())
+    .await
+    .unwrap();
+    let mut lines: HashMap<(i64, String), Vec<(i64, i16)>> = HashMap::new();
+    let (mut broke, mut fixed) = (0, 0);
+    for (build, builder, branch, results, previous, good, turn, bad) in rows {
+        let before = lines.entry((builder, branch)).or_default();
+        assert_eq!(previous, before.last().map(|(_, r)| *r), "{build}");
+        assert_eq!(good, before.iter().rev().find(|(_, r)| *r < 2).map(|(b, _)| *b), "{build}");
+        if results > 2 {
+            assert_eq!((turn, bad), (None, None), "{build}");
+            continue;
+        }
+        let failed_since = before.iter().rev().take_while(|(_, r)| *r == 2).last().map(|(b, _)| *b);
+        let expected = match (previous, results) {
+            (Some(2), 2) | (None, _) => None,
+            (Some(_), 2) => Some("broke"),
+            (Some(2), _) => Some("fixed"),
+            _ => None,
+        };
+        assert_eq!(turn.as_deref(), expected, "{build}");
+        assert_eq!(bad, failed_since.or((results == 2).then_some(build)), "{build}");
+        broke += i64::from(expected == Some("broke"));
+        fixed += i64::from(expected == Some("fixed"));
+        before.push((build, results));
+    }
+    assert!(broke > 100 && fixed > 100, "{broke} {fixed}");
+    let sums: (i64, i64) =
+        sqlx::query_as("select sum(broke), sum(fixed) from build_days").fetch_one(t.db.pool()).await.unwrap();
+    assert_eq!(sums, (broke, fixed));
+    // Who is blamed is who came since the last good one.
+    let blamed: Vec<(i64, Option<i64>, String, Vec<String>)> = sqlx::query_as(
+        "select request_id, good_build_id / 2, branch, blamed from build_facts where turn = 'broke' limit 50",
+    )
+    .fetch_all(t.db.pool())
+    .await
+    .unwrap();
+    for (request, _, _, authors) in blamed {
+        assert!(authors.contains(&format!("a{}", request % 7)), "{request} {authors:?}");
+    }
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn a_build_that_comes_after_a_newer_one_of_its_line_turns_nothing_back() {
+    let t = TestDb::new().await;
+    project(&t.db, &["b"]).await;
+    let session = worker(&t.db, "w").await;
+    for (poll, results) in [Results::Success, Results::Failure, Results::Success].into_iter().enumerate() {
+        built(&t, session, poll as u64 + 1, "ada", results).await;
+    }
+    sql(
+        &t,
+        "update builds set state = 'running', complete_at = null, results = null where id = 2;
+         create table kept as select complete_at from builds where id = 3",
+    )
+    .await;
+    assert_eq!(facts_backfill(&t.db, 0).await.unwrap(), 2);
+    sql(&t, "update builds set state = 'finished', results = 2, complete_at = (select complete_at from kept) - interval '1 us' where id = 2")
+        .await;
+    assert_eq!(facts_backfill(&t.db, 0).await.unwrap(), 1);
+    assert_eq!(
+        told(&t).await,
+        ["1 0 after - good - bad -", "2 2 after 0 good 1 broke bad 2 ada", "3 0 after 0 good 1 bad -"]
+    );
+    let line: (i16, i64, Option<i64>) = sqlx::query_as("select results, good_build_id, bad_build_id from line_states")
+        .fetch_one(t.db.pool())
+        .await
+        .unwrap();
+    assert_eq!(line, (0, 3, None));
+    sums_agree(&t).await;
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn rebuilt_sums_are_those_that_were_kept() {
+    let t = TestDb::new().await;
+    history(&t, 3_000).await;
+    facts_backfill(&t.db, 0).await.unwrap();
+    sql(
+        &t,
+        "create table hours as select * from build_hours; create table days as select * from build_days;
+         create table workers_then as select * from worker_hours;
+         update build_hours set builds = 7, spans = '{}'; delete from build_days; update worker_hours set seconds = 0, lost = 9",
+    )
+    .await;
+    let (from, to) = (datetime!(2026-01-01 05:00 UTC), datetime!(2026-01-05 00:00 UTC));
+    sums_rebuild(&t.db, from, to).await.unwrap();
+    let differ = "select (select count(*) from (select (x).* from (select builder_id, hour, builds, spans, waits, broke, log_bytes from hours) x
+                             except select builder_id, hour, builds, spans, waits, broke, log_bytes from build_hours) y)
+                       + (select count(*) from (select builder_id, day, builds, spans, waits, fixed, retry from days
+                             except select builder_id, day, builds, spans, waits, fixed, retry from build_days) y)
+                       + (select count(*) from workers_then a full join worker_hours b using (worker_id, hour, builder_id)
+                           where (a.builds, a.lost) is distinct from (b.builds, b.lost) or abs(a.seconds - b.seconds) > 0.001)";
+    assert_eq!(scalar::<i64>(&t, differ).await, 0);
+    sums_agree(&t).await;
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn a_request_knows_what_it_waited_for() {
+    let t = TestDb::new().await;
+    project(&t.db, &["b"]).await;
+    for _ in 0..5 {
+        submit(&t.db, "b").await;
+    }
+    // 1: for a worker. 2: for two locks at once, most of the time. 3: lost twice, the second
+    // time with a back-off of four seconds. 4: became part of 1. 5: cancelled as it came.
+    sql(
+        &t,
+        "select facts_partition('lock_wait_facts', '2026-01-01');
+         update build_requests set submitted_at = '2026-01-01 10:00Z', complete_at = '2026-01-01 11:00Z', results = 0;
+         update build_requests set collapsed_into = 1 where id = 4;
+         update build_requests set complete_at = submitted_at, results = 6, complete_reason = 'no' where id = 5;
+         insert into lock_wait_facts (ended_at, since, lock_id, builder_id)
+         values ('2026-01-01 10:10Z', '2026-01-01 09:00Z', 1, 1), ('2026-01-01 10:15Z', '2026-01-01 10:05Z', 2, 1);
+         insert into builds (builder_id, number, request_id, worker_id, session_id, poll, attempt, token, revision_id,
+                             settings_id, state, started_at, complete_at, results)
+         select 1, row_number() over (), r, 1, 1, 1, a, '', 1, 1, 'finished', f::timestamptz, f::timestamptz + interval '1 minute', s
+           from (values (1, 1, '2026-01-01 10:16Z', 0), (2, 1, '2026-01-01 10:20Z', 0),
+                        (3, 1, '2026-01-01 10:00Z', 5), (3, 2, '2026-01-01 10:01:01Z', 5), (3, 3, '2026-01-01 10:02:11Z', 0)) v(r, a, f, s);
+         update lock_wait_facts set request_id = 2",
+    )
+    .await;
+    facts_backfill(&t.db, 0).await.unwrap();
+    let rows: Vec<String> = sqlx::query_scalar(
+        "select concat_ws(' ', request_id, attempts, worker_wait, lock_wait, back_off, coalesce(why, '-'), collapsed_into, ended_because)
+           from request_facts order by request_id",
+    )
+    .fetch_all(t.db.pool())
+    .await
+    .unwrap();
+    assert_eq!(
+        rows,
+        [
+            "1 1 00:16:00 00:00:00 00:00:00 worker",
+            "2 1 00:05:00 00:15:00 00:00:00 lock",
+            "3 3 00:00:06 00:00:00 00:00:05 worker",
+            "4 0 00:00:00 00:00:00 00:00:00 - 1",
+            "5 0 00:00:00 00:00:00 00:00:00 - no",
+        ]
+    );
+    let waits: Vec<f64> = sqlx::query_scalar(
+        "select extract(epoch from started_at - waiting_since)::float8 from build_facts where request_id = 3 order by attempt",
+    )
+    .fetch_all(t.db.pool())
+    .await
+    .unwrap();
+    assert_eq!(waits, [0.0, 1.0, 10.0]);
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn who_stood_in_line_for_locks_is_known_when_he_goes() {
+    let t = TestDb::new().await;
+    project(&t.db, &["b"]).await;
+    sql(
+        &t,
+        "insert into locks (name, kind, capacity) values ('one', 'master', 1), ('two', 'master', 1);
+         insert into builds (id, builder_id, number, request_id, worker_id, session_id, poll, attempt, token, revision_id, settings_id)
+         values (9, 1, 1, 1, 1, 1, 1, 1, '', 1, 1);
+         insert into lock_waiters (builder_id, request_id, accesses, since) values (1, 4, '[]', tidemill_now() - interval '1 hour');
+         insert into lock_waiters (build_id, step, worker_id, accesses) values (9, 3, 1, '[]');
+         insert into lock_waits (lock_id, ticket) values (1, 1), (2, 1), (2, 2)",
+    )
+    .await;
+    let month: String = scalar(&t, "select to_char(tidemill_now() at time zone 'UTC', 'YYYY_MM')").await;
+    // Also where nobody made the month.
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("drop table if exists lock_wait_facts_{month}")))
+        .execute(t.db.pool())
+        .await
+        .unwrap();
+    sql(&t, "delete from lock_waiters").await;
+    let rows: Vec<String> = sqlx::query_scalar(
+        "select concat_ws(' ', lock_id, builder_id, 'request', request_id, 'build', build_id, step,
+                          date_trunc('hour', ended_at - since + interval '1 second'))
+           from lock_wait_facts order by build_id nulls first, lock_id",
+    )
+    .fetch_all(t.db.pool())
+    .await
+    .unwrap();
+    assert_eq!(
+        rows,
+        ["1 1 request 4 build 01:00:00", "2 1 request 4 build 01:00:00", "2 1 request build 9 3 00:00:00"]
+    );
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn a_month_that_was_dropped_does_not_come_back_and_its_sums_stay() {
+    let t = TestDb::new().await;
+    history(&t, 3_000).await;
+    facts_backfill(&t.db, 0).await.unwrap();
+    let sums = "select count(*) || ' ' || sum(builds) from build_days";
+    let before: String = scalar(&t, sums).await;
+    // Who reads meanwhile goes on.
+    sql(&t, "create view seen as select f.* from build_facts f").await;
+    let dropped = facts_drop(&t.db, datetime!(2026-02-10 00:00 UTC)).await.unwrap();
+    assert_eq!(dropped, ["build_facts_2026_01", "request_facts_2026_01"]);
+    assert_eq!(facts_drop(&t.db, datetime!(2026-02-10 00:00 UTC)).await.unwrap(), Vec::<String>::new());
+    assert_eq!(scalar::<i64>(&t, "select count(*) from seen").await, 0);
+    assert_eq!(facts_backfill(&t.db, 0).await.unwrap(), 0);
+    assert_eq!(scalar::<i64>(&t, "select count(*) from request_facts").await, 0);
+    assert_eq!(scalar::<String>(&t, sums).await, before);
+    let refused = sums_rebuild(&t.db, datetime!(2026-01-01 00:00 UTC), datetime!(2026-02-03 00:00 UTC)).await;
+    assert!(refused.unwrap_err().to_string().contains("rebuild from that day on"));
+    assert_eq!(scalar::<String>(&t, sums).await, before);
+    partitions_ensure(&t.db).await.unwrap();
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn a_month_begins_in_utc_whatever_the_time_zone_of_the_session() {
+    let t = TestDb::new().await;
+    sql(
+        &t,
+        "set time zone 'America/New_York';
+         select facts_partition('test_results', '2026-03-20'), facts_partition('test_results', '2026-04-01 03:59Z'),
+                facts_partition('test_results', '2026-10-31 23:59:59Z'), facts_partition('test_results', '2026-11-01 00:00Z');
+         insert into test_results (set_id, ordinal, builder_id, name_id, complete_at, result)
+         select 1, row_number() over (), 1, 1, at::timestamptz, 'passed'
+           from unnest('{2026-03-01 00:00Z, 2026-03-31 23:59:59Z, 2026-04-01 00:00Z, 2026-10-31 23:59:59Z, 2026-11-01 00:00Z}'::text[]) at",
+    )
+    .await;
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn a_project_that_is_not_public_stays_so_when_it_is_no_longer_defined() {
+    let t = TestDb::new().await;
+    let defined = |projects: &[(&str, bool)]| Wanted {
+        projects: projects
+            .iter()
+            .map(|(name, public)| WantedProject { name: (*name).into(), description: "d".into(), public: *public })
+            .collect(),
+        ..Wanted::default()
+    };
+    activate(&t.db, &defined(&[("open", true), ("closed", false), ("twice", false), ("twice", true)])).await;
+    activate(&t.db, &defined(&[("open", true), ("new", true)])).await;
+    let rows: Vec<(String, bool, bool)> =
+        sqlx::query_as("select name, active, public from projects order by id").fetch_all(t.db.pool()).await.unwrap();
+    let mut rows: Vec<(&str, bool, bool)> = rows.iter().map(|r| (r.0.as_str(), r.1, r.2)).collect();
+    rows.sort_unstable();
+    assert_eq!(rows, [("closed", false, false), ("new", true, true), ("open", true, true), ("twice", false, false)]);
+    t.drop().await;
+}
+
+/// How long a history takes: `FACTS=50000 cargo test -p tidemill-schema --test facts -- --ignored --nocapture`
+#[tokio::test]
+#[ignore = "prints a time, asserts what the others do"]
+async fn a_long_history_is_backfilled() {
+    let t = TestDb::new().await;
+    history(&t, std::env::var("FACTS").ok().and_then(|n| n.parse().ok()).unwrap_or(20_000)).await;
     let begun = std::time::Instant::now();
     let stored = facts_backfill(&t.db, 0).await.unwrap();
-    eprintln!("{stored} builds in {:?}", begun.elapsed());
+    println!("{stored} builds in {:?}", begun.elapsed());
     sums_agree(&t).await;
+    t.drop().await;
 }

@@ -133,6 +133,9 @@ pub struct ProjectDef {
     /// Its part of the workers where projects want the same; none is 1, if another one has a share.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub share: Option<u32>,
+    /// False: in reports only who was granted it sees its builders. None is true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public: Option<bool>,
     #[serde(default)]
     pub location: String,
 }

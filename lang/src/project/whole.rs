@@ -56,6 +56,7 @@ pub(super) fn read(
             description: optional("description"),
             description_format: optional("description_format"),
             share: trees.get("share", convert::positive).flatten().map(|n| u32::try_from(n).unwrap_or(u32::MAX)),
+            public: trees.get("public", convert::boolean),
             location: entry.site.location(),
         });
     }

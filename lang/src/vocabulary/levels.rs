@@ -31,6 +31,7 @@ const NEWER: &[(u32, &[&str])] = &[(
         "Try_Userpass",
         "change_hook_dialects",
         "locks",
+        "public",
         "reporters",
         "secretsProviders",
         "share",

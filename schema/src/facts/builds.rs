@@ -54,8 +54,9 @@ pub(super) async fn ended(c: &mut PgConnection, ids: &[i64]) -> Result<Vec<Ended
                       (select max(p.complete_at) from builds p where p.request_id = b.request_id and p.id < b.id),
                       r.submitted_at)) as "waiting_since!",
                   s.scheduler, s.reason,
-                  coalesce((select least(sum(l.bytes), 9223372036854775807)::bigint from logs l where l.build_id = b.id), 0)
-                      as "log_bytes!"
+                  -- What workers said of them is data: no sum of it is too large.
+                  (select least(coalesce(sum(l.bytes), 0), 9223372036854775807)::bigint from logs l
+                    where l.build_id = b.id) as "log_bytes!"
              from (select distinct id from unnest($1::bigint[]) x(id)) u
             cross join lateral (select k.* from builds k where k.id = u.id and k.complete_at is not null offset 0) b
             cross join lateral (select k.buildset_id, k.submitted_at from build_requests k

@@ -65,7 +65,8 @@ pub fn meaning(
     results: i16,
     complete_at: OffsetDateTime,
 ) -> (Meaning, Option<LineState>) {
-    let mut meaning = Meaning { previous: before.map(|s| s.results), good: before.and_then(|s| s.good), ..Meaning::default() };
+    let mut meaning =
+        Meaning { previous: before.map(|s| s.results), good: before.and_then(|s| s.good), ..Meaning::default() };
     if !verdict(results) {
         return (meaning, None);
     }

@@ -18,6 +18,8 @@ pub mod partitions;
 pub mod rebuild;
 mod requests;
 mod sums;
+mod test_fold;
+pub mod test_results;
 
 use crate::events::{events_after, events_start, reader_advance, reader_take};
 use crate::{Db, Result, run_tx};

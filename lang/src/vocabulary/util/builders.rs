@@ -235,6 +235,12 @@ static PROJECT: Spec = Spec {
             "Its part of the workers: among requests of the same priority the project goes first that has the fewest \
              running builds for its share. Without a share a project has the share 1; if none has one, age alone counts.",
         ),
+        optional(
+            "public",
+            BOOL,
+            "True",
+            "`False`: in reports only who was granted it sees its builders. Pages and the API show them all the same.",
+        ),
     ]],
     positional: 0,
     doc: "A group of builders, for `c[\"projects\"]`. Builders belong to it by their argument `project`.",

@@ -2,8 +2,8 @@
 
 use crate::commands::{
     builders, builds, cancel, checkconfig, completion, config, doc, force, init, locks, log, lsp, master, migrate,
-    notify, pause, plan, reconfig, requests, run, schedulers, sendchange, settings, sources, try_builds, user, watch,
-    worker, workers,
+    notify, pause, plan, reconfig, report, requests, run, schedulers, sendchange, settings, sources, try_builds, user,
+    watch, worker, workers,
 };
 use crate::project::apart;
 use crate::{exit, up};
@@ -53,6 +53,7 @@ pub enum Command {
     Force(force::Force),
     Cancel(cancel::Cancel),
     Try(Box<try_builds::Try>),
+    Report(report::Report),
     Requests(requests::Requests),
     Why(requests::Why),
     Priority(requests::Priority),

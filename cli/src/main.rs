@@ -106,6 +106,7 @@ async fn simple(command: Command, layers: Layers, out: Output) -> Result<Exit> {
         Command::Log(args) => commands::log::run(args, out).await,
         Command::Force(args) => commands::force::run(args, out).await,
         Command::Cancel(args) => commands::cancel::run(args, out).await,
+        Command::Report(args) => commands::report::run(args, layers, out).await,
         Command::Requests(args) => commands::requests::run(args, out).await,
         Command::Why(args) => commands::requests::why(args, out).await,
         Command::Priority(args) => commands::requests::priority(args, out).await,

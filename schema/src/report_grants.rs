@@ -5,7 +5,7 @@
 //! counts for its members. Rights to read the views at all are Postgres' own
 //! (`grant PREFIX_reporter to ROLE`); the rows only say which rows are seen.
 
-use crate::{Error, Result};
+use crate::{Db, Error, Result, run_tx};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
@@ -25,7 +25,7 @@ pub struct ReportGrant {
 }
 
 /// All grants, by role and project.
-pub async fn report_grants(c: &mut PgConnection) -> Result<Vec<ReportGrant>> {
+pub async fn report_grants(db: &Db) -> Result<Vec<ReportGrant>> {
     Ok(sqlx::query_as!(
         ReportGrant,
         r#"select g.role, g.project, g.granted_at, g.granted_by, r.oid is not null as "role_exists!",
@@ -35,12 +35,16 @@ pub async fn report_grants(c: &mut PgConnection) -> Result<Vec<ReportGrant>> {
              from report_grants g left join pg_roles r on r.rolname = g.role
             order by g.role, g.project nulls first"#
     )
-    .fetch_all(c)
+    .fetch_all(db.pool())
     .await?)
 }
 
 /// Lets a role see a project, or all of them. False if it was granted before.
-pub async fn report_grant_add(c: &mut PgConnection, role: &str, project: Option<&str>) -> Result<bool> {
+pub async fn report_grant_add(db: &Db, role: &str, project: Option<&str>) -> Result<bool> {
+    run_tx!(db, "report.grant", |c| add(c, role, project).await)
+}
+
+async fn add(c: &mut PgConnection, role: &str, project: Option<&str>) -> Result<bool> {
     let known = sqlx::query_scalar!(r#"select exists (select from pg_roles where rolname = $1) as "x!""#, role as _)
         .fetch_one(&mut *c)
         .await?;
@@ -69,10 +73,10 @@ pub async fn report_grant_add(c: &mut PgConnection, role: &str, project: Option<
 
 /// Takes back what was granted of a project; without one all that the role has, also
 /// of a role that is gone. Returns how many grants went.
-pub async fn report_grant_remove(c: &mut PgConnection, role: &str, project: Option<&str>) -> Result<u64> {
+pub async fn report_grant_remove(db: &Db, role: &str, project: Option<&str>) -> Result<u64> {
     let removed =
         sqlx::query!("delete from report_grants where role = $1 and ($2::text is null or project = $2)", role, project)
-            .execute(c)
+            .execute(db.pool())
             .await?;
     Ok(removed.rows_affected())
 }

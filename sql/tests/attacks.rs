@@ -4,6 +4,7 @@ mod common;
 
 use common::{code, connect, count, end, role, roles, run, texts, views};
 use sqlx::{AssertSqlSafe, PgConnection};
+use tidemill_schema::report_grants::{report_grant_add, report_grant_remove, report_grants};
 use tidemill_schema::roles::roles_ensure;
 
 const REFUSED: &str = "42501";
@@ -53,8 +54,8 @@ async fn a_reporter_reads_every_view_and_writes_nothing() {
         "insert into report_grants (role) values (current_user)",
         "select from report_hidden_projects",
         "select from report_builders",
-        "lock table report.build_facts in access exclusive mode",
-        "lock table public.builds",
+        "select 1; lock table report.build_facts in access exclusive mode",
+        "select 1; lock table public.builds",
         "vacuum full public.builds",
     ] {
         let code = code(&mut c, statement).await;
@@ -280,9 +281,7 @@ async fn who_is_listed_sees_what_was_granted_and_everybody_else_what_is_public()
         (&all, None),
         (&gone, Some("closed")),
     ] {
-        let added = tidemill_schema::run_tx!(t.db, "test", |c| {
-            tidemill_schema::report_grants::report_grant_add(c, role, project).await
-        });
+        let added = report_grant_add(&t.db, role, project).await;
         assert!(added.unwrap());
     }
     run(&t, &format!("drop role {gone}")).await;
@@ -313,11 +312,17 @@ async fn who_is_listed_sees_what_was_granted_and_everybody_else_what_is_public()
     let mut c = connect(&t, &member).await;
     let closed = "select count(*) from report.build_facts where project = 'closed'";
     assert_eq!(count(&mut c, closed).await, 1);
-    let removed = tidemill_schema::run_tx!(t.db, "test", |c| {
-        tidemill_schema::report_grants::report_grant_remove(c, &group, Some("closed")).await
-    });
+    let removed = report_grant_remove(&t.db, &group, Some("closed")).await;
     assert_eq!(removed.unwrap(), 1);
     assert_eq!(count(&mut c, closed).await, 0);
+    let left = report_grants(&t.db).await.unwrap();
+    let of = |role: &String| left.iter().find(|g| g.role == *role).map(|g| (g.role_exists, g.reads));
+    assert_eq!((of(&group), of(&gone), of(&both)), (None, Some((false, false)), Some((true, true))));
+    for (role, project) in [("nobody-here", None), (&both, Some("no-such-project"))] {
+        assert!(report_grant_add(&t.db, role, project).await.is_err(), "{role} {project:?}");
+    }
+    assert!(!report_grant_add(&t.db, &both, Some("vault")).await.unwrap(), "twice is once");
+    assert_eq!(report_grant_remove(&t.db, &both, None).await.unwrap(), 2, "all that it has");
     // A project that becomes public is everybody's.
     run(&t, "update projects set public = true where name = 'closed'").await;
     assert_eq!(count(&mut c, closed).await, 1);

@@ -18,6 +18,7 @@
 -- column: fixed_number | count | Number of that one.
 -- column: fixed_by | text | Authors of its changes.
 -- column: repair_seconds | seconds | From broke_at to fixed_at.
+-- chart: bars x=builder y=repair_seconds
 -- read: Newest first. A row without fixed_at is broken now, or was given up. Several authors were blamed when builds
 --   merged their changes.
 with broke as (

@@ -9,9 +9,9 @@
 -- parameter: limit bigint = 100 | Most rows.
 -- column: builder | text | Name of the builder.
 -- column: project | text | Its project.
--- column: last_results | text | How its newest build ended, whenever that was.
--- column: last_complete_at | time | When.
--- column: broken_since | time | Since when it is broken: end of the build that broke it. Empty: it is not.
+-- column: last_results | text | Its last verdict (success, warnings, failure) on any branch; empty: none within 28 days of now.
+-- column: last_complete_at | time | When that one ended.
+-- column: broken_since | time | Since when the branch of that verdict is broken: the end of the build that broke it. Empty: it is not.
 -- column: builds | count | Builds that ended in the time asked for, of any result.
 -- column: success_rate | percent | Good (success, warnings) of those with a verdict (good or failure); empty without a verdict.
 -- column: rate_before | percent | The same before `recent`.

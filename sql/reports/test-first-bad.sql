@@ -10,11 +10,13 @@
 -- column: test | text | Name of the test.
 -- column: builder | text | Where it fails.
 -- column: failing_since | time | When it failed first after it had passed, or first of all.
+-- column: failing_seconds | seconds | From then until `until`.
 -- column: number | count | Number of that build.
 -- column: branch | text | Its branch.
 -- column: revision | text | What it built.
 -- column: good_number | count | Number of the last build in which it passed; empty: it never did.
 -- column: changes | text | Of that build: authors and revisions, at most five.
+-- chart: bars x=test y=failing_seconds
 -- read: Newest first. The culprit is among the changes of that build, or of builds between good_number and it. Was the
 --   test flaky before (flaky-tests), look further back.
 with failing as (
@@ -27,7 +29,8 @@ with failing as (
     order by since desc, test, builder, since_build
     limit :limit
 )
-select f.test, f.builder, f.since as failing_since, b.number, b.branch, b.revision, g.number as good_number, c.changes
+select f.test, f.builder, f.since as failing_since,
+       extract(epoch from :until - f.since)::float8 as failing_seconds, b.number, b.branch, b.revision, g.number as good_number, c.changes
 from failing f
 left join lateral (
     select number, branch, revision from report.build_facts where build_id = f.since_build offset 0

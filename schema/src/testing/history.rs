@@ -171,12 +171,6 @@ tables! {
         build_id: Option<i64> = INT8, destination_id: i64 = INT8, address: &'a str = TEXT, state: &'a str = TEXT,
         planned_at: Stamp = TIMESTAMPTZ, expires_at: Stamp = TIMESTAMPTZ, attempts: i32 = INT4, ended_at: Option<Stamp> = TIMESTAMPTZ
     }
-    14 TestSetRow "test_sets" { id: i64 = INT8, build_id: i64 = INT8, step: i32 = INT4, name: &'a str = TEXT, complete_at: Stamp = TIMESTAMPTZ }
-    15 TestNameRow "test_names" { id: i64 = INT8, hash: &'a [u8] = BYTEA, name: &'a str = TEXT, path: &'a str = TEXT }
-    16 TestResultRow "test_results" {
-        set_id: i64 = INT8, ordinal: i32 = INT4, builder_id: i64 = INT8, name_id: i64 = INT8, complete_at: Stamp = TIMESTAMPTZ,
-        result: &'a str = TEXT, seconds: Option<f64> = FLOAT8, message: Option<&'a str> = TEXT
-    }
 }
 
 /// Rows of all tables, waiting to be sent.
@@ -260,8 +254,7 @@ pub async fn months(c: &mut PgConnection, table: &str, from: Stamp, until: Stamp
 pub async fn settle(c: &mut PgConnection) -> Result<()> {
     let identities: Vec<(String, String)> = sqlx::query_as(
         "select t::text, pg_get_serial_sequence(t::text, 'id')
-           from unnest(array['sourcestamps', 'changes', 'buildsets', 'build_requests', 'builds', 'worker_sessions',
-                             'test_sets', 'test_names']) t",
+           from unnest(array['sourcestamps', 'changes', 'buildsets', 'build_requests', 'builds', 'worker_sessions']) t",
     )
     .fetch_all(&mut *c)
     .await?;

@@ -3,18 +3,21 @@
 use super::records::*;
 use super::simulate::Simulation;
 use super::truth::{Collected, Truth};
-use super::world::{Project, STEPS, TEST, TESTS, World};
+use super::world::{Project, STEPS, TEST, World};
 use super::{DAY, Shape};
 use anyhow::{Context, Result};
 use std::marker::PhantomData;
 use tidemill_model::SourceStamp;
 use tidemill_model::revision::Files;
-use tidemill_schema::config::{Wanted, WantedBuilder, WantedLock, revision_activate, revision_insert};
+use tidemill_schema::config::{Wanted, WantedBuilder, WantedLock, WantedProject, revision_activate, revision_insert};
+use tidemill_schema::facts::test_results::{Outcome, TestResult, TestSet, test_results_store};
 use tidemill_schema::testing::history::*;
 use tidemill_schema::{Db, run_tx};
 
 /// Rows are sent when so many builds wait.
 const BATCH: usize = 5_000;
+/// Sets of results of tests that are stored in a transaction.
+pub(super) const TESTS_PAGE: usize = 200;
 const MAIL: usize = 0;
 const IRC: usize = 1;
 
@@ -28,8 +31,10 @@ pub struct Loader {
     revision: i64,
     copies: Copies,
     waiting: usize,
+    more: bool,
     kept: Option<Collected>,
-    test_sets: i64,
+    /// Results of tests that are not stored yet.
+    tests: Vec<TestSet>,
     /// Rows that were written.
     pub rows: u64,
 }
@@ -78,24 +83,21 @@ impl Loader {
         .bind(&world.locks)
         .fetch_all(&mut *c)
         .await?;
-        for table in ["lock_wait_facts", "test_results"] {
-            months(&mut c, table, Stamp(shape.start()), Stamp(shape.end)).await?;
-        }
-        let mut copies = Copies::default();
-        for t in 0..TESTS {
-            let name = test_name(t);
-            let row = TestNameRow {
-                id: t as i64 + 1,
-                hash: name.as_bytes(),
-                name: &name,
-                path: "tests/all.rs",
-                _life: PhantomData,
-            };
-            copies.add(&row);
-        }
-        copies.send(&mut c).await?;
+        months(&mut c, "lock_wait_facts", Stamp(shape.start()), Stamp(shape.end)).await?;
         let kept = keep.then(Collected::default);
-        Ok(Loader { simulation, builders, locks, ground, revision, copies, waiting: 0, kept, test_sets: 0, rows: 0 })
+        Ok(Loader {
+            simulation,
+            builders,
+            locks,
+            ground,
+            revision,
+            copies: Copies::default(),
+            waiting: 0,
+            more: true,
+            kept,
+            tests: Vec::new(),
+            rows: 0,
+        })
     }
 
     /// Builds that began so far.
@@ -120,6 +122,8 @@ impl Loader {
             if self.waiting >= BATCH || !more || at >= until {
                 self.rows += self.copies.send(&mut c).await?;
                 self.waiting = 0;
+                self.more = more;
+                self.store_tests(db, if more { at - 3 * DAY } else { i64::MAX }).await?;
             }
         }
         Ok(more)
@@ -129,6 +133,21 @@ impl Loader {
     pub async fn finish(self, db: &Db) -> Result<Option<Truth>> {
         settle(&mut *db.pool().acquire().await?).await?;
         Ok(self.kept.map(|k| k.truth(self.simulation)))
+    }
+
+    /// Stores results of tests by the function that masters use, in the order of time: those
+    /// before which no other comes any more, a page at once.
+    async fn store_tests(&mut self, db: &Db, until: i64) -> Result<()> {
+        let until = time::OffsetDateTime::from_unix_timestamp(until.min(self.simulation.shape.end + DAY) / 1_000_000)?;
+        self.tests.sort_by_key(|s| (s.complete_at, s.build));
+        let ready = self.tests.partition_point(|s| s.complete_at < Some(until));
+        let whole = if self.more { ready / TESTS_PAGE * TESTS_PAGE } else { ready };
+        for page in self.tests[..whole].chunks(TESTS_PAGE) {
+            let stored = run_tx!(db, "history.tests", |c| test_results_store(c, page).await)?;
+            anyhow::ensure!(stored == page.len() as u64, "results of tests of builds that are not there");
+        }
+        self.tests.drain(..whole);
+        Ok(())
     }
 
     fn write(&mut self, records: &Records) {
@@ -293,32 +312,32 @@ impl Loader {
                 _life: PhantomData,
             });
         }
-        if build.tests.is_empty() {
-            return;
+        if !build.tests.is_empty() {
+            self.tests.push(test_set(build));
         }
-        self.test_sets += 1;
-        let at = build.steps[TEST].complete_at;
-        copies.add(&TestSetRow {
-            id: self.test_sets,
-            build_id: build.id,
-            step: TEST as i32 + 1,
-            name: "all",
-            complete_at: Stamp(at),
-            _life: PhantomData,
-        });
-        for (t, (passed, seconds)) in build.tests.iter().enumerate() {
-            copies.add(&TestResultRow {
-                set_id: self.test_sets,
-                ordinal: t as i32,
-                builder_id,
-                name_id: t as i64 + 1,
-                complete_at: Stamp(at),
-                result: if *passed { "passed" } else { "failed" },
+    }
+}
+
+/// What its step `test` gave.
+fn test_set(build: &Build) -> TestSet {
+    let at = build.steps[TEST].complete_at;
+    TestSet {
+        build: build.id,
+        step: TEST as i32 + 1,
+        name: "all".into(),
+        complete_at: time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(at) * 1000).ok(),
+        results: build
+            .tests
+            .iter()
+            .enumerate()
+            .map(|(t, (passed, seconds))| TestResult {
+                name: test_name(t),
+                path: "tests/all.rs".into(),
+                outcome: if *passed { Outcome::Passed } else { Outcome::Failed },
                 seconds: Some(*seconds),
-                message: (!passed).then_some("assertion failed"),
-                _life: PhantomData,
-            });
-        }
+                message: (!passed).then(|| "assertion failed".into()),
+            })
+            .collect(),
     }
 }
 
@@ -405,6 +424,11 @@ async fn activate(db: &Db, world: &World) -> Result<i64> {
                     capacity: 1,
                     capacities: Default::default(),
                 })
+                .collect(),
+            projects: world
+                .projects
+                .iter()
+                .map(|p| WantedProject { name: p.name.clone(), description: String::new(), public: p.public })
                 .collect(),
             ..Wanted::default()
         };

@@ -14,6 +14,8 @@
 pub mod expected;
 mod load;
 mod outcome;
+#[cfg(test)]
+mod own_tests;
 mod random;
 pub mod records;
 mod seasons;
@@ -51,10 +53,16 @@ impl Shape {
         self.end - self.days * DAY
     }
 
-    /// For tests: half a year until the last midnight of February 2026, which makes
-    /// a run of today the same as one of tomorrow.
-    pub fn small() -> Shape {
-        // 2026-03-01T00:00:00Z
-        Shape { seed: 7, builds: 20_000, builders: 60, days: 180, end: 1_772_323_200 * SECOND, thin: false }
+    /// For tests: half a year that ends with the last Saturday. Seasons are of weeks, so that it
+    /// is the same history each week, but for its dates.
+    pub fn small(now: i64) -> Shape {
+        // 1970-01-04 was a Sunday.
+        let end = (now - 3 * DAY).div_euclid(7 * DAY) * 7 * DAY + 3 * DAY;
+        Shape { seed: 7, builds: 20_000, builders: 60, days: 182, end, thin: false }
+    }
+
+    /// A year of as many builds as asked for.
+    pub fn year(builds: usize, builders: usize, now: i64) -> Shape {
+        Shape { builds, builders, days: 364, ..Shape::small(now) }
     }
 }

@@ -73,8 +73,6 @@ pub struct Request {
     pub attempts: u32,
     pub collapsed_into: Option<i64>,
     pub reason: Option<&'static str>,
-    /// From the end of lost builds until it was queued again, together.
-    pub back_off: i64,
 }
 
 #[derive(Clone, Debug)]
@@ -143,7 +141,7 @@ pub struct Session {
     pub open: bool,
 }
 
-/// What came to its end since the last look.
+/// What came to its end since the last look. Builds come with their buildset.
 #[derive(Default)]
 pub struct Records {
     pub changes: Vec<Change>,

@@ -33,6 +33,14 @@ struct Open {
     absorbed: Vec<i64>,
 }
 
+/// A buildset that is not over, and what is of its requests and builds.
+struct OpenSet {
+    set: Buildset,
+    left: usize,
+    requests: Vec<Request>,
+    builds: Vec<Build>,
+}
+
 struct Running {
     build: Build,
     pool: usize,
@@ -63,7 +71,7 @@ pub struct Simulation {
     lanes: Vec<Lane>,
     live: Vec<Live>,
     open: HashMap<i64, Open>,
-    sets: HashMap<i64, (Buildset, usize, Vec<Request>)>,
+    sets: HashMap<i64, OpenSet>,
     running: HashMap<i64, Running>,
     /// The youngest request that waits, by builder and branch.
     waiting: HashMap<(usize, usize), i64>,
@@ -201,7 +209,7 @@ impl Simulation {
         self.buildsets += 1;
         let id = self.buildsets;
         let set = Buildset { id, kind, branch, head, changes, submitted_at: at, complete_at: 0, results: 0 };
-        self.sets.insert(id, (set, parts.len(), Vec::new()));
+        self.sets.insert(id, OpenSet { set, left: parts.len(), requests: Vec::new(), builds: Vec::new() });
         for builder in parts {
             self.request(id, kind, builder, branch, head, at);
         }
@@ -233,8 +241,8 @@ impl Simulation {
         self.out.changes.push(Change { id, branch, author, made_at, received_at: at - 20 * SECOND, parent });
         self.branches[branch].head = Some(id);
         self.branches[branch].length += 1;
-        let mends = self.rng.chance(0.4);
-        let breaks = self.rng.chance(0.04);
+        let mends = self.rng.chance(0.35);
+        let breaks = self.rng.chance(0.06);
         for b in 0..self.world.projects[project].builders.len() {
             let builder = self.world.projects[project].builders[b];
             if mends {
@@ -262,7 +270,6 @@ impl Simulation {
             attempts: 0,
             collapsed_into: None,
             reason: None,
-            back_off: 0,
         };
         let mut open = Open {
             request,
@@ -364,17 +371,19 @@ impl Simulation {
         self.live[build.worker].last_end = at;
         self.lanes[pool].free.push(build.worker);
         let open = self.open.get_mut(&build.request).expect("a request with a build is open");
-        if build.results == RETRY && open.request.attempts < 5 {
+        let (request, results) = (build.request, build.results);
+        let again = results == RETRY && open.request.attempts < 5;
+        if again {
             // As requests_retry() has it.
             let wait = (2 << (open.request.attempts - 1)) * SECOND;
-            open.request.back_off += wait;
             open.waiting_since = at;
-            self.later(at + wait, Event::Again(build.request));
-        } else {
-            let results = if build.results == RETRY { EXCEPTION } else { build.results };
-            self.complete(build.request, results, at + 1500, None);
+            self.later(at + wait, Event::Again(request));
         }
-        self.out.builds.push(build);
+        let buildset = self.open[&request].request.buildset;
+        self.sets.get_mut(&buildset).expect("its buildset is open").builds.push(build);
+        if !again {
+            self.complete(request, if results == RETRY { EXCEPTION } else { results }, at + 1500, None);
+        }
         self.dispatch(pool, at);
     }
 
@@ -403,17 +412,18 @@ impl Simulation {
         if self.waiting.get(&key) == Some(&request.id) {
             self.waiting.remove(&key);
         }
-        let (set, left, done) = self.sets.get_mut(&request.buildset).expect("its buildset is open");
         let buildset = request.buildset;
-        done.push(request);
-        *left -= 1;
-        if *left == 0 {
+        let of = self.sets.get_mut(&buildset).expect("its buildset is open");
+        of.requests.push(request);
+        of.left -= 1;
+        if of.left == 0 {
             const RANK: [u8; 7] = [1, 2, 3, 0, 4, 5, 6];
-            let worst = done.iter().map(|r| r.results).filter(|r| *r != SKIPPED).max_by_key(|r| RANK[*r as usize]);
-            set.results = worst.unwrap_or(SUCCESS);
-            set.complete_at = at;
-            let (set, _, done) = self.sets.remove(&buildset).expect("it was just there");
-            self.out.buildsets.push((set, done));
+            let counts = of.requests.iter().map(|r| r.results).filter(|r| *r != SKIPPED);
+            of.set.results = counts.max_by_key(|r| RANK[*r as usize]).unwrap_or(SUCCESS);
+            of.set.complete_at = at;
+            let of = self.sets.remove(&buildset).expect("it was just there");
+            self.out.buildsets.push((of.set, of.requests));
+            self.out.builds.extend(of.builds);
         }
         for part in open.absorbed {
             self.complete(part, results, at, reason);

@@ -113,7 +113,7 @@ impl World {
                     (at, if b % 2 == 0 { COMPILE } else { TEST }, 1.6 + rng.unit())
                 }),
                 warns: b % 6 == 1,
-                flaky: (b % 6 == 4).then(|| (when(&mut rng, 0.1, 0.8), 0.02 + 0.06 * rng.unit())),
+                flaky: (b % 6 == 4 || b % 4 == 3).then(|| (when(&mut rng, 0.1, 0.8), 0.02 + 0.06 * rng.unit())),
                 lock: (b % 5 == 1).then_some(b % 3),
                 // Few: their rows are many.
                 tests: (3..3 + 10.max(shape.builders / 40)).contains(&b) && b % 2 == 1,

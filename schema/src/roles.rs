@@ -108,7 +108,7 @@ pub const GRANTS: &[Grant] = &[
     grant("step_days", "insert, update"),
     grant("worker_hours", "insert, update, delete"),
     grant("test_sets", "insert"),
-    grant("test_names", "insert"),
+    without("test_names", "insert", &["hash"]),
     grant("test_results", "insert"),
     grant("test_states", "insert, update"),
     grant("test_flakes", "insert"),

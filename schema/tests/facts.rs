@@ -10,11 +10,13 @@ use tidemill_schema::config::{Wanted, WantedProject};
 use tidemill_schema::facts::backfill::Sweep;
 use tidemill_schema::facts::partitions::{facts_drop, partitions_ensure};
 use tidemill_schema::facts::rebuild::sums_rebuild;
+use tidemill_schema::facts::test_results::{self, TestResult, TestSet, test_results_store};
 use tidemill_schema::facts::{Pass, facts_backfill, follow};
 use tidemill_schema::ingest::Outcome;
 use tidemill_schema::requests::{NewBuildset, buildset_insert};
-use tidemill_schema::run_tx;
 use tidemill_schema::testing::TestDb;
+use tidemill_schema::{Db, run_tx};
+use time::OffsetDateTime;
 use time::macros::datetime;
 
 /// A history of so many builds, a minute apart, of ten builders on three branches; every
@@ -23,32 +25,38 @@ async fn history(t: &TestDb, builds: i64) {
     let names: Vec<String> = (1..=10).map(|n| format!("b{n}")).collect();
     project(&t.db, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
     worker(&t.db, "w").await;
+    more_history(&t.db, 1, builds).await;
+    sql(t, "analyze").await;
+}
+
+/// The builds of requests `from` to `to`, after those before.
+async fn more_history(db: &Db, from: i64, to: i64) {
     sqlx::query(
         "with stamps as (
              insert into sourcestamps (hash, codebase, repository, project, branch, revision)
-             select sha256(n::text::bytea), '', 'r', '', 'branch' || n % 3, 'r' || n from generate_series(1, $1) n
+             select sha256(n::text::bytea), '', 'r', '', 'branch' || n % 3, 'r' || n from generate_series($1, $2) n
              returning id
          ), heads as (
              insert into changes (author, comments, files, branch, revision, repository, project, codebase, sourcestamp_id,
                                   received_at)
              select 'a' || n % 7, '', '{}', 'branch' || n % 3, 'r' || n, 'r', '', '', n,
                     '2026-01-01'::timestamptz + n * interval '1 minute'
-               from generate_series(1, $1) n
+               from generate_series($1, $2) n
              returning id
          ), sets as (
              insert into buildsets (reason, scheduler, submitted_at, complete_at, results)
              select 'because', 's', '2026-01-01'::timestamptz + n * interval '1 minute', '2026-01-02', 0
-               from generate_series(1, $1) n
+               from generate_series($1, $2) n
              returning id
          ), linked as (
-             insert into buildset_sourcestamps select n, n from generate_series(1, $1) n
+             insert into buildset_sourcestamps select n, n from generate_series($1, $2) n
          ), led as (
-             insert into buildset_changes select n, n from generate_series(1, $1) n
+             insert into buildset_changes select n, n from generate_series($1, $2) n
          ), requests as (
              insert into build_requests (buildset_id, builder_id, submitted_at, complete_at, results)
              select n, 1 + n % 10, '2026-01-01'::timestamptz + n * interval '1 minute',
                     '2026-01-01'::timestamptz + n * interval '1 minute' + interval '2 hours', 0
-               from generate_series(1, $1) n
+               from generate_series($1, $2) n
          ), made as (
              insert into builds (id, builder_id, number, request_id, worker_id, session_id, poll, attempt, token, revision_id,
                                  settings_id, state, started_at, complete_at, results)
@@ -56,7 +64,7 @@ async fn history(t: &TestDb, builds: i64) {
                     k.at + (10 + hashint8(n) % 7) * interval '1 minute',
                     case when a = 0 and n % 11 = 0 then 5 when hashint8(n) % 5 = 0 then 2 when n % 13 = 0 then 4
                          when n % 17 = 0 then 6 when n % 19 = 0 then 1 else 0 end
-               from generate_series(1, $1) n, generate_series(0, 1) a,
+               from generate_series($1, $2) n, generate_series(0, 1) a,
                     lateral (select '2026-01-01'::timestamptz + n * interval '1 minute' + (5 + a * 30) * interval '1 second') k(at)
               where a = 0 or n % 11 = 0
              returning id, started_at, complete_at, results
@@ -71,11 +79,11 @@ async fn history(t: &TestDb, builds: i64) {
          )
          select count(*) from stamps",
     )
-    .bind(builds)
-    .execute(t.db.pool())
+    .bind(from)
+    .bind(to)
+    .execute(db.pool())
     .await
     .unwrap();
-    sql(t, "analyze").await;
 }
 
 async fn follow_all(t: &TestDb) -> usize {
@@ -506,5 +514,101 @@ async fn a_long_history_is_backfilled() {
     let stored = facts_backfill(&t.db, 0).await.unwrap();
     println!("{stored} builds in {:?}", begun.elapsed());
     sums_agree(&t).await;
+    t.drop().await;
+}
+
+/// Rows that were read so far, of any table.
+async fn rows_read(db: &Db) -> i64 {
+    let mut c = db.pool().acquire().await.unwrap();
+    sqlx::raw_sql("select pg_stat_force_next_flush()").execute(&mut *c).await.unwrap();
+    sqlx::raw_sql("select 1").execute(&mut *c).await.unwrap();
+    sqlx::query_scalar(
+        "select (coalesce(sum(seq_tup_read), 0) + coalesce(sum(idx_tup_fetch), 0))::bigint from pg_stat_user_tables",
+    )
+    .fetch_one(&mut *c)
+    .await
+    .unwrap()
+}
+
+#[tokio::test]
+async fn a_page_reads_no_more_of_a_long_history_with_plans_from_when_it_was_short() {
+    let t = TestDb::new().await;
+    // One connection, so that it keeps its plans.
+    let db = Db::connect(&t.url, 1).await.unwrap();
+    history(&t, 1).await;
+    let (mut sweep, mut read, mut last) = (Sweep::default(), vec![], 1);
+    for more in [100, 100, 100, 100, 100, 100, 100, 20_000, 100, 100] {
+        more_history(&db, last + 1, last + more).await;
+        sqlx::query(
+            "insert into events (kind, build_id, data)
+             select 'builds.finished', id, '{}' from builds where request_id > $1
+              union all
+             select 'buildrequests.complete', null, jsonb_build_object('buildrequestid', id) from build_requests where id > $1",
+        )
+        .bind(last)
+        .execute(db.pool())
+        .await
+        .unwrap();
+        let before = rows_read(&db).await;
+        while follow(&db, &mut sweep).await.unwrap() != Pass::default() {}
+        read.push((rows_read(&db).await - before) / more);
+        last += more;
+    }
+    assert_eq!(scalar::<i64>(&t, "select count(*) from request_facts").await, last);
+    assert!(read[9] <= read[1] + read[1] / 2, "rows read for each build: {read:?}");
+    db.pool().close().await;
+    t.drop().await;
+}
+
+/// A set of results of a build: names with `!` failed, with `?` were skipped.
+fn set(build: i64, at: OffsetDateTime, tests: &[&str]) -> TestSet {
+    let result = |name: &&str| TestResult {
+        name: name.trim_end_matches(['!', '?']).into(),
+        path: "tests/a.py".into(),
+        outcome: match name.chars().last() {
+            Some('!') => test_results::Outcome::Failed,
+            Some('?') => test_results::Outcome::Skipped,
+            _ => test_results::Outcome::Passed,
+        },
+        seconds: Some(0.5),
+        message: name.ends_with('!').then(|| "expected\u{0} 1".into()),
+    };
+    TestSet { build, step: 1, name: "unit".into(), complete_at: Some(at), results: tests.iter().map(result).collect() }
+}
+
+#[tokio::test]
+async fn results_of_tests_say_what_fails_since_when_and_what_is_flaky() {
+    let t = TestDb::new().await;
+    // Builds of builder 1 on the branches 1, 2 and 0: of requests 10, 20, 30 and so on.
+    history(&t, 400).await;
+    let at = |n: i64| datetime!(2026-02-01 00:00 UTC) + time::Duration::hours(n);
+    let store = async |sets: &[TestSet]| run_tx!(t.db, "test", |c| test_results_store(c, sets).await).unwrap();
+    // Request 10, 40, 70 … are of branch 1; the builds are twice their number.
+    let sets = [set(20, at(1), &["a", "b", "c?"]), set(80, at(2), &["a!", "b"]), set(140, at(3), &["a!", "b", "c"])];
+    assert_eq!(store(&sets[1..]).await, 2);
+    // The same again, and one that comes late.
+    assert_eq!(store(&sets).await, 1);
+    assert_eq!(store(&sets).await, 0);
+    assert_eq!(store(&[set(999_999, at(4), &["a"])]).await, 0, "there is no such build");
+    let states = "select string_agg(concat_ws(' ', n.name, s.failing, s.since_build, s.good_build), '; ' order by n.name, s.line)
+                    from test_states s join test_names n on n.id = s.name_id";
+    assert_eq!(scalar::<String>(&t, states).await, "a t 80");
+    // Another branch of the builder, in one batch and out of order.
+    let other = [set(100, at(6), &["b!"]), set(40, at(5), &["b", "a"])];
+    assert_eq!(store(&other).await, 2);
+    assert_eq!(store(&[set(200, at(7), &["a", "b!"])]).await, 1);
+    let all = scalar::<String>(&t, states).await;
+    let mut all: Vec<&str> = all.split("; ").collect();
+    all.sort_unstable();
+    assert_eq!(all, ["a f 200", "b t 100 40", "b t 200 140"]);
+    // Attempts of one request have the same sources: 110 was lost and tried again as 221.
+    assert_eq!(store(&[set(220, at(8), &["f!", "b"]), set(221, at(9), &["f", "b"])]).await, 2);
+    assert_eq!(store(&[set(222, at(10), &["f!"])]).await, 1);
+    let flakes =
+        "select string_agg(concat_ws(' ', n.name, f.passed_build, f.failed_build, f.revision), '; ' order by f.at)
+                    from test_flakes f join test_names n on n.id = f.name_id";
+    assert_eq!(scalar::<String>(&t, flakes).await, "f 221 220 r110");
+    let stored = "select count(*) || ' ' || count(distinct name_id) || ' ' || count(message) from test_results";
+    assert_eq!(scalar::<String>(&t, stored).await, "18 4 6");
     t.drop().await;
 }

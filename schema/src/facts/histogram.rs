@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_full_count_stays_full_and_in_its_bucket() {
-        let mut full = Histogram(vec![LAST * COUNTS + COUNTS - 1]);
+        let mut full = Histogram(vec![LAST * COUNTS + (COUNTS - 1)]);
         full.add(1e12);
         assert_eq!(full.0, [i32::MAX]);
         full.merge(&full.clone());

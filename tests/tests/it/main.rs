@@ -6,6 +6,7 @@ mod commit;
 mod completion;
 mod custom_rules;
 mod direct;
+mod facts;
 mod fair;
 mod force_patch;
 mod hook_scripts;

@@ -108,7 +108,12 @@ fn refused(definition: &Definition, e: Error) -> Error {
         Error::Driver(sqlx::Error::Database(cause)) => cause.message().to_owned(),
         e => e.to_string(),
     };
-    Error::Schema(format!("sql/views/{}: {cause}", definition.file))
+    let remedy = if e.is_refused() {
+        " (the role that migrates must own the schema and what is in it: `alter schema report owner to ...`)"
+    } else {
+        ""
+    };
+    Error::Schema(format!("sql/views/{}: {cause}{remedy}", definition.file))
 }
 
 /// What `report` is now.

@@ -12,7 +12,7 @@ async fn versions(t: &TestDb) -> Vec<String> {
     let mut c = t.db.pool().acquire().await.unwrap();
     texts(
         &mut c,
-        "select relname || ' ' || oid || ' ' || xmin from pg_class where relnamespace = 'report'::regnamespace order by 1",
+        "select relname || ' ' || oid || ' ' || (select max(xmin::text::bigint) from pg_rewrite w where w.ev_class = c.oid) from pg_class c where relnamespace = 'report'::regnamespace order by 1",
     )
     .await
 }
@@ -24,9 +24,17 @@ async fn apply(t: &TestDb) -> Result<(), String> {
 #[tokio::test]
 async fn views_applied_again_are_not_touched_and_one_that_was_dropped_comes_back() {
     let t = tidemill_sql::testing::db().await;
+    let roles = common::roles(&t, "apply").await;
     let before = versions(&t).await;
+    // A report that runs holds its views.
+    let mut report = common::connect(&t, &roles.reporter).await;
+    sqlx::raw_sql("begin; select from report.build_facts; select from report.builder_health")
+        .execute(&mut report)
+        .await
+        .unwrap();
     tidemill_sql::migrate(&t.db).await.unwrap();
-    assert_eq!(versions(&t).await, before, "nothing is to do, so nobody waits for a report that runs");
+    assert_eq!(versions(&t).await, before, "nothing is to do, and nobody waits");
+    drop(report);
 
     run(&t, "drop view report.build_facts").await;
     tidemill_sql::migrate(&t.db).await.unwrap();
@@ -34,7 +42,8 @@ async fn views_applied_again_are_not_touched_and_one_that_was_dropped_comes_back
     assert_eq!(after.len(), before.len());
     run(&t, "select from report.build_facts").await;
 
-    // As by another release.
+    // As by another release, and with views of somebody's own.
+    run(&t, "create schema mine; create view mine.seen as select builder, seconds from report.build_facts").await;
     run(&t, "comment on schema report is 'Tidemill: other'").await;
     tidemill_sql::migrate(&t.db).await.unwrap();
     let oids = |versions: &[String]| -> Vec<String> {
@@ -42,11 +51,15 @@ async fn views_applied_again_are_not_touched_and_one_that_was_dropped_comes_back
     };
     let replaced = versions(&t).await;
     assert_eq!(oids(&replaced), oids(&after), "replaced, so that rights and what depends on them stay");
+    run(&t, "select from mine.seen").await;
+    let mut reporter = common::connect(&t, &roles.reporter).await;
+    assert_eq!(common::code(&mut reporter, "select from report.build_facts").await, "");
+    drop(reporter);
     let mut c = t.db.pool().acquire().await.unwrap();
     let comment = texts(&mut c, "select obj_description('report'::regnamespace, 'pg_namespace')").await.remove(0);
     assert!(comment.contains("Version 1, by release "), "{comment}");
     drop(c);
-    t.drop().await;
+    common::end(t, roles).await;
 }
 
 #[tokio::test]

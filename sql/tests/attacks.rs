@@ -312,9 +312,12 @@ async fn who_is_listed_sees_what_was_granted_and_everybody_else_what_is_public()
     let mut c = connect(&t, &member).await;
     let closed = "select count(*) from report.build_facts where project = 'closed'";
     assert_eq!(count(&mut c, closed).await, 1);
+    let shadow = "select count(*) from report.build_facts where builder = 'closed-shadow'";
+    assert_eq!(count(&mut c, shadow).await, 1, "what builds under another name is seen with its project");
     let removed = report_grant_remove(&t.db, &group, Some("closed")).await;
     assert_eq!(removed.unwrap(), 1);
     assert_eq!(count(&mut c, closed).await, 0);
+    assert_eq!(count(&mut c, shadow).await, 0, "and hidden with it");
     let left = report_grants(&t.db).await.unwrap();
     let of = |role: &String| left.iter().find(|g| g.role == *role).map(|g| (g.role_exists, g.reads));
     assert_eq!((of(&group), of(&gone), of(&both)), (None, Some((false, false)), Some((true, true))));
@@ -337,12 +340,12 @@ async fn a_prepared_query_answers_each_role_by_its_own_rights() {
     let mut c = connect(&t, "tidemill").await;
     let query = "select count(*) from report.build_facts";
     for _ in 0..8 {
-        assert_eq!(sqlx::query_scalar::<_, i64>(query).fetch_one(&mut c).await.unwrap(), 3);
+        assert_eq!(sqlx::query_scalar::<_, i64>(query).fetch_one(&mut c).await.unwrap(), 6);
     }
     sqlx::raw_sql(AssertSqlSafe(format!("set role {}", roles.reporter))).execute(&mut c).await.unwrap();
-    assert_eq!(sqlx::query_scalar::<_, i64>(query).fetch_one(&mut c).await.unwrap(), 1);
+    assert_eq!(sqlx::query_scalar::<_, i64>(query).fetch_one(&mut c).await.unwrap(), 2);
     sqlx::raw_sql("reset role").execute(&mut c).await.unwrap();
-    assert_eq!(sqlx::query_scalar::<_, i64>(query).fetch_one(&mut c).await.unwrap(), 3);
+    assert_eq!(sqlx::query_scalar::<_, i64>(query).fetch_one(&mut c).await.unwrap(), 6);
     drop(c);
     end(t, roles).await;
 }

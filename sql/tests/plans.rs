@@ -34,7 +34,8 @@ const HISTORY: &str = "
     insert into locks (name, kind, capacity) values ('disk', 'master', 1);
     insert into lock_wait_facts (ended_at, since, lock_id, builder_id) select complete_at, started_at, 1, builder_id from build_facts;
     insert into test_names (hash, name) select g::text::bytea, 't' || g from generate_series(1, 100) g;
-    insert into test_sets (build_id, step, name, complete_at) select build_id, 1, '', complete_at from build_facts;
+    insert into test_sets (build_id, step, name, builder_id, line, sources, complete_at)
+    select build_id, 1, '', builder_id, line, line, complete_at from build_facts;
     insert into test_results (set_id, ordinal, builder_id, name_id, complete_at, result)
     select s.id, 1, 1 + s.build_id % 60, 1 + s.id % 100, s.complete_at, 'passed' from test_sets s;
     insert into build_days (builder_id, day, builds)

@@ -16,12 +16,16 @@ select p.name
               from pg_catalog.pg_class c where c.oid = 'builders'::pg_catalog.regclass);
 comment on view report_hidden_projects is 'Names of projects of which the caller sees nothing in `report`.';
 
--- A hashed subplan, computed once a query: an anti-join's estimate goes astray
--- where `projects` was never analysed.
+-- Hashed subplans, computed once a query: an anti-join's estimate goes astray where
+-- `projects` was never analysed. A virtual builder says of what project it is by a
+-- property of who asked; what builds under it may be of another, and is hidden with that.
 create or replace view report_builders as
 select b.id, b.name, b.project, b.tags, b.description, b.active, b.paused, b.virtual
   from builders b
- where b.project not in (select h.name from report_hidden_projects h);
+ where b.project not in (select h.name from report_hidden_projects h)
+   and not (b.virtual
+            and b.id in (select l.virtual_id from lanes l join builders r on r.id = l.builder_id
+                          where r.project in (select h.name from report_hidden_projects h)));
 comment on view report_builders is 'Builders of which the caller sees something in `report`.';
 
 -- A result in the word that REST and pages use.

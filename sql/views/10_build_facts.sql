@@ -40,9 +40,9 @@ comment on column report.build_facts.kind is
 comment on column report.build_facts.queue_seconds is 'How long this attempt waited: started_at - waiting_since, in seconds.';
 comment on column report.build_facts.seconds is 'How long it ran, in seconds.';
 comment on column report.build_facts.lock_seconds is 'How much of that its steps waited for locks, in seconds.';
-comment on column report.build_facts.failed_step is 'The step that made it fail; null: none.';
+comment on column report.build_facts.failed_step is 'The first of its steps with its worst result; null: it ended well.';
 comment on column report.build_facts.steps is 'How many steps it began.';
-comment on column report.build_facts.log_bytes is 'Size of its logs together, in bytes.';
+comment on column report.build_facts.log_bytes is 'Size of its logs together, in bytes, before compression.';
 comment on column report.build_facts.changes is 'How many changes led to it.';
 comment on column report.build_facts.first_change_at is 'When the oldest of those was made; null without changes.';
 comment on column report.build_facts.lead_seconds is 'From that to its end, in seconds; null without changes.';
@@ -50,7 +50,7 @@ comment on column report.build_facts.previous_results is
     'The verdict (success, warnings, failure) before it on its line; null: there was none.';
 comment on column report.build_facts.good_build_id is 'The last good build of its line before it; null: none.';
 comment on column report.build_facts.turn is 'broke: a failure after a good one; fixed: good after a failure; null: neither.';
-comment on column report.build_facts.bad_build_id is 'The build that broke its line, up to and in the one that fixed it; null while the line is good.';
+comment on column report.build_facts.bad_build_id is 'The build that broke its line, up to and in the one that fixed it (of a line that was never good: its first); null while the line is good.';
 comment on column report.build_facts.bad_since is 'When that one ended.';
 comment on column report.build_facts.blamed is 'Of one that broke: authors of the changes since the last good one. Empty otherwise.';
 comment on column report.build_facts.line is 'Its line: builds of one builder of the same codebases, repositories and branches share it.';

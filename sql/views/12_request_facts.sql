@@ -9,7 +9,7 @@ select f.request_id, f.builder_id, b.name as builder, b.project, f.buildset_id, 
 comment on view report.request_facts is
     'One row a request for a build that is over, built or not. Filter by complete_at, builder or builder_id.';
 comment on column report.request_facts.request_id is 'Its id, as in REST.';
-comment on column report.request_facts.builder_id is 'The builder that was asked.';
+comment on column report.request_facts.builder_id is 'The builder that its builds appear under.';
 comment on column report.request_facts.builder is 'The builder''s name.';
 comment on column report.request_facts.project is 'The builder''s project, as of now; empty: none.';
 comment on column report.request_facts.buildset_id is 'The buildset it is of.';
@@ -25,6 +25,6 @@ comment on column report.request_facts.collapsed_into is 'The newer request that
 comment on column report.request_facts.queue_seconds is 'From submitted_at to claimed_at, in seconds; null if it was never built.';
 comment on column report.request_facts.worker_seconds is 'How much of its waiting was for a free worker, or for its builder to be resumed, in seconds.';
 comment on column report.request_facts.lock_seconds is 'How much of its waiting was for locks, in seconds.';
-comment on column report.request_facts.back_off_seconds is 'How much of its waiting was a pause after a lost attempt or a refusal, in seconds.';
-comment on column report.request_facts.why is 'What most of the waiting was for: worker, lock or back-off; null: it waited less than a second.';
+comment on column report.request_facts.back_off_seconds is 'How much of its waiting was a pause between its attempts, because the one before was lost, in seconds.';
+comment on column report.request_facts.why is 'What most of the waiting was for: worker, lock or back-off; null: it waited less than a second, or became part of another.';
 comment on column report.request_facts.ended_because is 'Why it ended without a build that says it, in words; null where its builds tell.';

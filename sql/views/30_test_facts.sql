@@ -1,6 +1,6 @@
 create or replace view report.test_facts with (security_barrier) as
 select r.name_id as test_id, n.name as test, n.path, r.builder_id, b.name as builder, b.project, s.build_id,
-       s.step as step_number, s.name as set_name, r.result, r.seconds, r.message, r.complete_at
+       s.step as step_number, s.name as set_name, r.result, r.seconds, r.message, r.complete_at, s.line
   from test_results r
   join report_builders b on b.id = r.builder_id
   join test_sets s on s.id = r.set_id
@@ -20,3 +20,4 @@ comment on column report.test_facts.result is 'passed, failed, skipped or error.
 comment on column report.test_facts.seconds is 'How long it ran, in seconds; null: not said.';
 comment on column report.test_facts.message is 'What it said when it failed, cut short; null: nothing.';
 comment on column report.test_facts.complete_at is 'When its step ended.';
+comment on column report.test_facts.line is 'The line, as in build_facts.';

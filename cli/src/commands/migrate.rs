@@ -71,7 +71,7 @@ pub async fn run(args: Migrate, mut layers: Layers, out: Output) -> Result<Exit>
         if let Some(r) = &roles {
             document["roles"] = serde_json::json!({
                 "master": r.master, "notifier": r.notifier, "reader": r.reader, "reporter": r.reporter,
-                "created": r.created,
+                "created": r.created, "unset": r.unset,
             });
         }
         out.document(&document);

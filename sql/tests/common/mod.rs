@@ -20,12 +20,15 @@ const ROWS: &str = "
     insert into projects (name, public) values ('open', true), ('closed', false), ('vault', false);
     do $$
     declare
-        v_word text; v_builder bigint; v_set bigint; v_request bigint; v_build bigint; v_stamp bigint; v_change bigint;
+        v_word text; v_builder bigint; v_shadow bigint; v_set bigint; v_request bigint; v_build bigint; v_stamp bigint; v_change bigint;
         v_test bigint; v_tests bigint; v_line uuid := gen_random_uuid();
     begin
         foreach v_word in array '{open,closed,vault}'::text[] loop
             insert into builders (name, project, settings_id) select v_word || '-app', v_word, id from builder_settings
             returning id into v_builder;
+            insert into builders (name, virtual, settings_id) select v_word || '-shadow', true, id from builder_settings
+            returning id into v_shadow;
+            insert into lanes (builder_id, priority, virtual_id) values (v_builder, 0, v_shadow);
             insert into sourcestamps (hash, codebase, repository, project, branch, revision)
             values (v_word::bytea, '', 'https://me:pw-' || v_word || '@git/' || v_word, '', v_word, v_word) returning id into v_stamp;
             insert into changes (author, comments, files, branch, revision, repository, project, codebase, sourcestamp_id)
@@ -48,6 +51,10 @@ const ROWS: &str = "
                     v_request, 1, 1, v_word, v_word, now() - interval '3 minutes', now() - interval '2 minutes',
                     now() - interval '1 minute', 2, v_word || ' step', 1, 1000, 1, now() - interval '1 hour', 0, 'broke',
                     v_build, now(), array[v_word]);
+            insert into build_facts (build_id, complete_at, builder_id, number, line, codebase, repository, branch, buildset_id,
+                                     request_id, attempt, worker_id, scheduler, reason, submitted_at, waiting_since, started_at,
+                                     results, steps, log_bytes, changes)
+            values (-v_build, now(), v_shadow, 1, v_line, '', '', v_word, v_set, v_request, 1, 1, '', '', now(), now(), now(), 0, 0, 0, 0);
             insert into line_states values (v_builder, v_line, 2, now(), null, v_build, now());
             insert into request_facts (request_id, complete_at, buildset_id, builder_id, priority, scheduler, reason, submitted_at,
                                        claimed_at, results, attempts, worker_wait, lock_wait, back_off, why)
@@ -61,7 +68,8 @@ const ROWS: &str = "
             values (v_builder, date_trunc('day', now(), 'UTC'), 1, 1, 60, 60, 1000, array[(44 << 24) + 1], array[(44 << 24) + 1]);
             insert into step_days values (v_builder, date_trunc('day', now(), 'UTC'), v_word || ' step', 1, 1, 60, 0, array[(44 << 24) + 1]);
             insert into worker_hours values (1, date_trunc('hour', now()), v_builder, 1, 0, 60);
-            insert into test_sets (build_id, step, name, complete_at) values (v_build, 1, v_word, now()) returning id into v_tests;
+            insert into test_sets (build_id, step, name, builder_id, line, sources, complete_at)
+            values (v_build, 1, v_word, v_builder, v_line, v_line, now()) returning id into v_tests;
             insert into test_names (hash, name) values (v_word::bytea, v_word || '::works') returning id into v_test;
             insert into test_results values (v_tests, 1, v_builder, v_test, now(), 'failed', 1.5, v_word);
             insert into test_states values (v_test, v_builder, v_line, true, now(), v_build, null, now());

@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod haproxy;
 pub mod history;
 pub mod invariants;
+pub mod irc;
 pub mod pages;
 pub mod pgbouncer;
 pub mod played;

@@ -46,7 +46,7 @@ left join fixed f on f.bad_build_id = b.build_id
 left join lateral (
     select string_agg(distinct author, ', ') as fixed_by
     from report.change_facts
-    where build_id = f.build_id
+    where build_id = f.build_id and complete_at = f.complete_at
     offset 0
 ) a on true
 order by b.complete_at desc, b.build_id desc

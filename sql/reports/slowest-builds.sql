@@ -38,7 +38,7 @@ select b.builder, b.number, b.build_id, b.branch, b.results, b.complete_at, b.se
 from slowest b
 left join lateral (
     select step, seconds from report.step_facts
-    where build_id = b.build_id
+    where build_id = b.build_id and build_complete_at = b.complete_at
     order by seconds desc nulls last, step_number
     limit 1
 ) s on true

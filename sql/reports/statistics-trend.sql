@@ -32,7 +32,7 @@ from (
 cross join lateral (
     select step_number, value
     from report.statistics
-    where build_id = b.build_id and name = :statistic and (:step is null or step = :step)
+    where build_id = b.build_id and complete_at = b.complete_at and name = :statistic and (:step is null or step = :step)
     offset 0
 ) s
 group by 1

@@ -35,7 +35,16 @@ struct Scan {
 
 /// Scans of the plan for these values.
 async fn scans(c: &mut PgConnection, report: &Report, asked: &Asked) -> Vec<Scan> {
-    let statement = format!("explain (format json) {}", report.sql_to_copy(&values(report, asked)));
+    explained(c, "format json", report, asked).await
+}
+
+/// Those that were done when it ran.
+async fn scans_done(c: &mut PgConnection, report: &Report, asked: &Asked) -> Vec<Scan> {
+    explained(c, "analyze, timing off, format json", report, asked).await
+}
+
+async fn explained(c: &mut PgConnection, how: &str, report: &Report, asked: &Asked) -> Vec<Scan> {
+    let statement = format!("explain ({how}) {}", report.sql_to_copy(&values(report, asked)));
     let plan: Value = sqlx::query_scalar(AssertSqlSafe(statement))
         .fetch_one(c)
         .await
@@ -46,6 +55,9 @@ async fn scans(c: &mut PgConnection, report: &Report, asked: &Asked) -> Vec<Scan
 }
 
 fn walk(node: &Value, found: &mut Vec<Scan>) {
+    if node["Actual Loops"].as_f64() == Some(0.0) {
+        return;
+    }
     if let Some(table) = node["Relation Name"].as_str() {
         found.push(Scan { table: table.to_owned(), whole: node["Node Type"] == "Seq Scan" });
     }
@@ -83,7 +95,7 @@ async fn a_report_reads_the_months_that_it_is_asked_for_and_no_others() {
     let allowed = months(&mut c, from, until).await;
     let mut wrong = Vec::new();
     for report in built_in() {
-        for scan in scans(&mut c, report, &asked).await {
+        for scan in scans_done(&mut c, report, &asked).await {
             if month(&scan.table).is_some_and(|m| !allowed.iter().any(|a| a == m))
                 && !ALL_MONTHS.contains(&&*report.name)
             {

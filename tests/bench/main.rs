@@ -111,8 +111,18 @@ async fn main() {
                 return;
             }
             "--quick" => size = Size::Quick,
+            "--history" => {
+                let Some(url) = std::env::args().skip(1).skip_while(|a| a != "--history").nth(1) else {
+                    eprintln!("--history takes the address of an empty database");
+                    std::process::exit(2);
+                };
+                reports::invent(&url, size).await;
+                return;
+            }
             "--help" | "-h" => {
-                println!("usage: ./bench [NAME…] [--quick] [--list]\n\nexample: ./bench claim-floor --quick");
+                println!(
+                    "usage: ./bench [NAME…] [--quick] [--list]\n       ./bench [--quick] --history URL    fills an empty database with a year of invented builds\n\nexample: ./bench claim-floor --quick"
+                );
                 return;
             }
             name if BENCHES.iter().any(|(n, ..)| *n == name) => names.push(arg),

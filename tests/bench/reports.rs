@@ -93,6 +93,26 @@ async fn make(of: Size) -> History {
     History { t, builds: facts }
 }
 
+/// Fills an empty database, for people who want to try reports before they have a history.
+pub async fn invent(url: &str, of: Size) {
+    let db = Db::connect(url, 4).await.unwrap_or_else(|e| panic!("{url}: {e}"));
+    tidemill_sql::migrate(&db).await.unwrap_or_else(|e| panic!("{url}: {e}"));
+    let there: i64 = sqlx::query_scalar("select count(*) from builders").fetch_one(db.pool()).await.expect("builders");
+    if there > 0 {
+        eprintln!("{url} has builders: give an empty database, invented builds do not go away again");
+        return;
+    }
+    let now = OffsetDateTime::now_utc().unix_timestamp() * SECOND;
+    let builds = std::env::var("TIDEMILL_BENCH_BUILDS").ok().and_then(|n| n.parse().ok());
+    let shape = Shape { end: now, ..Shape::year(builds.unwrap_or(of.pick(20_000, 100_000)), 60, now) };
+    let mut loader = Loader::begin(&db, shape, false).await.expect("the ground is laid");
+    while loader.advance(&db, i64::MAX).await.expect("rows are written") {}
+    loader.finish(&db).await.expect("sequences are set");
+    let facts = facts_backfill(&db, 0).await.expect("facts are made");
+    vacuum(&mut *db.pool().acquire().await.expect("a connection")).await.expect("vacuumed");
+    eprintln!("{facts} builds of a year that ends now. Try: tidemill report builder-health --database {url}");
+}
+
 /// Milliseconds that a report takes with these values: the median of a few, after one that is not counted.
 async fn time(db: &Db, report: &Report, given: &[(&str, &str)], times: usize) -> (f64, usize) {
     let values =

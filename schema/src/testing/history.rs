@@ -281,7 +281,7 @@ pub async fn vacuum(c: &mut PgConnection) -> Result<()> {
 pub async fn forget_builds(c: &mut PgConnection) -> Result<()> {
     sqlx::raw_sql(
         "truncate builds, steps, step_statistics, logs, build_successes, build_requests, buildset_sourcestamps,
-                  buildset_changes, buildsets",
+                  buildset_changes, buildsets cascade",
     )
     .execute(c)
     .await?;

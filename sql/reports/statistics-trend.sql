@@ -18,15 +18,23 @@
 -- chart: line x=period y=mean,newest
 -- read: Steps count `warnings` by themselves, others are set by step functions. A jump of the mean is a change in one of that
 --   period's builds.
-select date_trunc(:every, complete_at, 'UTC') as period, count(*) as runs, avg(value) as mean,
-       min(value) as lowest, max(value) as highest,
-       (array_agg(value order by complete_at desc, build_id desc, step_number desc))[1] as newest
-from report.statistics
-where complete_at >= :since and complete_at < :until
-  and name = :statistic
-  and (:builder is null or builder = :builder)
-  and (:project is null or project = :project)
-  and (:branch is null or branch = :branch)
-  and (:step is null or step = :step)
+select date_trunc(:every, b.complete_at, 'UTC') as period, count(*) as runs, avg(s.value) as mean,
+       min(s.value) as lowest, max(s.value) as highest,
+       (array_agg(s.value order by b.complete_at desc, b.build_id desc, s.step_number desc))[1] as newest
+from (
+    select build_id, builder_id, complete_at
+    from report.build_facts
+    where complete_at >= :since and complete_at < :until
+      and (:builder is null or builder = :builder)
+      and (:project is null or project = :project)
+      and (:branch is null or branch = :branch)
+) b
+cross join lateral (
+    select step_number, value
+    from report.statistics
+    where build_id = b.build_id and builder_id = b.builder_id and complete_at = b.complete_at
+      and name = :statistic and (:step is null or step = :step)
+    offset 0
+) s
 group by 1
 order by 1

@@ -2,8 +2,8 @@
 
 use crate::commands::{
     builders, builds, cancel, checkconfig, completion, config, doc, force, init, locks, log, lsp, master, migrate,
-    notify, pause, plan, reconfig, requests, run, schedulers, sendchange, settings, sources, try_builds, user, watch,
-    worker, workers,
+    notify, pause, plan, reconfig, report, requests, run, schedulers, sendchange, settings, sources, try_builds, user,
+    watch, worker, workers,
 };
 use crate::project::apart;
 use crate::{exit, up};
@@ -50,6 +50,7 @@ pub enum Command {
     Schedulers(schedulers::Schedulers),
     Watch(watch::Watch),
     Log(log::LogArgs),
+    Report(Box<report::ReportArgs>),
     Force(force::Force),
     Cancel(cancel::Cancel),
     Try(Box<try_builds::Try>),

@@ -103,6 +103,7 @@ async fn simple(command: Command, layers: Layers, out: Output) -> Result<Exit> {
         Command::Locks(args) => commands::locks::run(args, out).await,
         Command::Schedulers(args) => commands::schedulers::run(args, out).await,
         Command::Watch(args) => commands::watch::run(args, out).await,
+        Command::Report(args) => commands::report::run(*args, layers, out).await,
         Command::Log(args) => commands::log::run(args, out).await,
         Command::Force(args) => commands::force::run(args, out).await,
         Command::Cancel(args) => commands::cancel::run(args, out).await,

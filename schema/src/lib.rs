@@ -36,6 +36,7 @@ pub mod policy_failures;
 pub mod read;
 pub mod refusals;
 pub mod request_control;
+pub mod report_grants;
 pub mod requests;
 pub mod roles;
 pub mod scheduler_controls;

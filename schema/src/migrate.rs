@@ -13,6 +13,7 @@
 
 use crate::{Db, Error, Result, run_tx};
 use sqlx::PgConnection;
+use std::pin::Pin;
 
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
@@ -34,16 +35,36 @@ pub struct Report {
     pub epoch: i64,
 }
 
-/// Brings the schema up to this release.
+/// Something of a crate below that follows the migrations, such as views over the
+/// tables. All of them run in one transaction; each does nothing where nothing is to do.
+pub type After = for<'c> fn(&'c mut PgConnection) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'c>>;
+
+/// Brings the tables up to this release. Programs call `tidemill_sql::migrate`,
+/// which brings the views too.
 pub async fn migrate(db: &Db) -> Result<Report> {
+    migrate_with(db, &[]).await
+}
+
+/// The same, and then what is to follow; grants come last, for all of it.
+pub async fn migrate_with(db: &Db, after: &[After]) -> Result<Report> {
     let before = applied(db).await?;
     MIGRATOR.run(db.pool()).await?;
-    let after = applied(db).await?;
+    let now = applied(db).await?;
     let (rebased, epoch) = run_tx!(db, "migrate.cluster", |c| adopt_cluster(c).await)?;
     crate::log_chunks::partitions_ensure(db).await?;
     crate::facts::partitions::partitions_ensure(db).await?;
+    run_tx!(db, "migrate.after", |c| run_all(c, after).await)?;
     run_tx!(db, "migrate.grants", |c| crate::roles::grants_apply(c).await)?;
-    Ok(Report { applied: after.len() - before.len(), version: after.last().copied().unwrap_or(0), rebased, epoch })
+    Ok(Report { applied: now.len() - before.len(), version: now.last().copied().unwrap_or(0), rebased, epoch })
+}
+
+async fn run_all(c: &mut PgConnection, after: &[After]) -> Result<()> {
+    // Of two that migrate at once the second finds all done.
+    sqlx::query!("select from cluster for update").execute(&mut *c).await?;
+    for step in after {
+        step(c).await?;
+    }
+    Ok(())
 }
 
 /// Whether this release may run on this database now; the error says what to do.

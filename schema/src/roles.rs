@@ -5,7 +5,9 @@
 //! replica does and no more: it makes no table, and can neither enrol a worker
 //! nor make a user's token. `PREFIX_notifier` reads as people do, and writes what
 //! became of notices. `PREFIX_reader` reads history in SQL, without the columns
-//! that prove something ([`Grant::secret`]).
+//! that prove something ([`Grant::secret`]): it is for operators and sees every
+//! project. `PREFIX_reporter` reads the schema `report` and nothing else, of the
+//! projects that are public or granted ([`crate::report_grants`]).
 //!
 //! Grants are a state, not steps: each [`grants_apply`] takes away what the
 //! roles had here and gives what this release says, in one transaction, for
@@ -155,13 +157,16 @@ pub struct Roles {
     pub master: String,
     pub notifier: String,
     pub reader: String,
-    /// Those of the three that were not there before.
+    pub reporter: String,
+    /// Those of the four that were not there before.
     pub created: Vec<String>,
+    /// What a role with more rights must run, so that the reporter's queries are kept in bounds.
+    pub unset: Vec<String>,
     /// Whether `/readyz` can name who of other roles holds the horizon back.
     pub sees_others: bool,
 }
 
-/// Makes the three roles where they are missing, and grants. Twice is once; with
+/// Makes the four roles where they are missing, and grants. Twice is once; with
 /// another prefix the former roles keep nothing here.
 ///
 /// The roles can log in and have no password: until they are given one, only
@@ -177,18 +182,22 @@ async fn ensure(c: &mut PgConnection, prefix: &str) -> Result<Roles> {
         for role in existing(c, &old).await? {
             withdraw(c, &role).await?;
         }
+        sqlx::query!("delete from report_grants where role = any($1) and project is null", &names(&old))
+            .execute(&mut *c)
+            .await?;
     }
-    let [master, notifier, reader] = names(prefix);
+    let [master, notifier, reader, reporter] = names(prefix);
     let have = existing(c, prefix).await?;
     let missing: Vec<String> =
-        [&master, &notifier, &reader].into_iter().filter(|r| !have.contains(r)).cloned().collect();
+        [&master, &notifier, &reader, &reporter].into_iter().filter(|r| !have.contains(r)).cloned().collect();
     if !missing.is_empty() {
-        create(c, &missing).await?;
+        create(c, &missing, &reporter).await?;
     }
+    let unset = limit(c, &reporter).await?;
     sqlx::query!("update cluster set roles_prefix = $1", prefix).execute(&mut *c).await?;
     grants_apply(c).await?;
     let sees_others = let_see_others(c, &master).await?;
-    Ok(Roles { master, notifier, reader, created: missing, sees_others })
+    Ok(Roles { master, notifier, reader, reporter, created: missing, unset, sees_others })
 }
 
 /// Grants to those of the roles that exist. Called by every `migrate`.
@@ -198,11 +207,31 @@ pub async fn grants_apply(c: &mut PgConnection) -> Result<()> {
     else {
         return Ok(());
     };
-    let [master, notifier, _] = names(&prefix);
+    let [master, notifier, reader, reporter] = names(&prefix);
     let schema = schema(c).await?;
+    let has_report = has_report(c).await?;
     for role in existing(c, &prefix).await? {
         withdraw(c, &role).await?;
         let to = quote(&role);
+        if has_report && role != notifier {
+            run(
+                c,
+                format!("grant usage on schema report to {to}; grant select on all tables in schema report to {to}"),
+            )
+            .await?;
+        }
+        // They read the rows of all projects as it is, or answer for people who were let in.
+        if role == master || role == reader {
+            sqlx::query!(
+                "insert into report_grants (role, granted_by) values ($1, 'tidemill migrate') on conflict do nothing",
+                role
+            )
+            .execute(&mut *c)
+            .await?;
+        }
+        if role == reporter {
+            continue;
+        }
         run(c, format!("grant usage on schema {schema} to {to}")).await?;
         for g in GRANTS {
             if role == master {
@@ -237,11 +266,18 @@ pub async fn grants_apply(c: &mut PgConnection) -> Result<()> {
     Ok(())
 }
 
-/// Takes from a role what it has in our schema.
+/// Takes from a role what it has in our schemas.
 async fn withdraw(c: &mut PgConnection, role: &str) -> Result<()> {
     let (schema, owner, from) = (schema(c).await?, quote(&owner(c).await?), quote(role));
     for kind in ["tables", "sequences", "functions"] {
         run(c, format!("revoke all on all {kind} in schema {schema} from {from}")).await?;
+    }
+    if has_report(c).await? {
+        run(
+            c,
+            format!("revoke all on all tables in schema report from {from}; revoke all on schema report from {from}"),
+        )
+        .await?;
     }
     run(
         c,
@@ -250,9 +286,63 @@ async fn withdraw(c: &mut PgConnection, role: &str) -> Result<()> {
     .await
 }
 
-async fn create(c: &mut PgConnection, roles: &[String]) -> Result<()> {
-    let statements =
-        roles.iter().map(|role| format!("create role {} login", quote(role))).collect::<Vec<_>>().join("; ");
+/// Whether the views were applied: tests of this crate have none.
+async fn has_report(c: &mut PgConnection) -> Result<bool> {
+    Ok(sqlx::query_scalar!(
+        r#"select exists (select from pg_namespace where nspname = 'report'
+                             and obj_description(oid, 'pg_namespace') like 'Tidemill: %') as "x!""#
+    )
+    .fetch_one(c)
+    .await?)
+}
+
+/// What the reporter's sessions begin with. Whoever writes SQL can set these anew
+/// for a session, so they keep in bounds what is careless and not what is hostile:
+/// against that stands a replica of the database (docs/reporting.md).
+const LIMITS: [(&str, &str); 5] = [
+    ("default_transaction_read_only", "on"),
+    ("statement_timeout", "30s"),
+    ("lock_timeout", "5s"),
+    ("idle_in_transaction_session_timeout", "60s"),
+    // Only a superuser may give this one, and only a superuser takes it away.
+    ("temp_file_limit", "4GB"),
+];
+
+/// Gives the reporter those of the settings that nobody gave it yet: what was
+/// changed on purpose stays. Returns what this role may not do.
+async fn limit(c: &mut PgConnection, reporter: &str) -> Result<Vec<String>> {
+    let have = sqlx::query_scalar!(
+        r#"select split_part(x, '=', 1) as "name!" from pg_db_role_setting s, unnest(s.setconfig) x
+            where s.setrole = (select oid from pg_roles where rolname = $1) and s.setdatabase = 0"#,
+        reporter as _
+    )
+    .fetch_all(&mut *c)
+    .await?;
+    let mut unset = Vec::new();
+    for (name, value) in LIMITS.iter().filter(|(name, _)| !have.iter().any(|h| h == name)) {
+        let statement = setting(reporter, name, value);
+        run(c, "savepoint limits".into()).await?;
+        match run(c, statement.clone()).await {
+            Ok(()) => run(c, "release savepoint limits".into()).await?,
+            Err(e) if e.is_refused() => {
+                run(c, "rollback to savepoint limits".into()).await?;
+                unset.push(statement);
+            }
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(unset)
+}
+
+fn setting(role: &str, name: &str, value: &str) -> String {
+    format!("alter role {} set {name} = '{value}'", quote(role))
+}
+
+async fn create(c: &mut PgConnection, roles: &[String], reporter: &str) -> Result<()> {
+    // Dashboards open many connections if they may.
+    let most = |role: &String| if role == reporter { " connection limit 20" } else { "" };
+    let statements = roles.iter().map(|role| format!("create role {} login{}", quote(role), most(role)));
+    let statements = statements.collect::<Vec<_>>().join("; ");
     run(c, statements.clone()).await.map_err(|e| {
         if e.is_refused() {
             Error::Conflict(format!(
@@ -283,9 +373,9 @@ async fn let_see_others(c: &mut PgConnection, role: &str) -> Result<bool> {
     }
 }
 
-/// Of master, notifier and reader.
-fn names(prefix: &str) -> [String; 3] {
-    ["master", "notifier", "reader"].map(|role| format!("{prefix}_{role}"))
+/// Of master, notifier, reader and reporter.
+fn names(prefix: &str) -> [String; 4] {
+    ["master", "notifier", "reader", "reporter"].map(|role| format!("{prefix}_{role}"))
 }
 
 async fn existing(c: &mut PgConnection, prefix: &str) -> Result<Vec<String>> {

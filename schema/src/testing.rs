@@ -5,7 +5,8 @@
 //! it). `TIDEMILL_TEST_DATABASE` names another server to use instead: the
 //! address of a database whose role may create databases.
 
-use crate::{Db, migrate};
+use crate::Db;
+use crate::migrate::{self, After};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,7 +15,8 @@ use tidemill_model::wire::Hello;
 use tidemill_service::postgres::{Cluster, Options};
 
 static SERVER: Mutex<Option<Cluster>> = Mutex::new(None);
-static TEMPLATE: tokio::sync::OnceCell<()> = tokio::sync::OnceCell::const_new();
+/// Of databases with tables alone, and with what follows the migrations.
+static TEMPLATES: [tokio::sync::OnceCell<()>; 2] = [const { tokio::sync::OnceCell::const_new() }; 2];
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// A migrated database of one's own.
@@ -26,9 +28,15 @@ pub struct TestDb {
 
 impl TestDb {
     pub async fn new() -> TestDb {
-        TEMPLATE.get_or_init(make_template).await;
+        TestDb::with(&[]).await
+    }
+
+    /// With what a crate below adds, which must be the same in all tests of a process.
+    pub async fn with(after: &'static [After]) -> TestDb {
+        let template = template(!after.is_empty());
+        TEMPLATES[usize::from(!after.is_empty())].get_or_init(|| make_template(&template, after)).await;
         let name = format!("test_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        admin(&format!("create database {name} template {} strategy wal_log", template())).await;
+        admin(&format!("create database {name} template {template} strategy wal_log")).await;
         let url = url_of(&name);
         let db = Db::connect(&url, 20).await.expect("the new database accepts connections");
         TestDb { db, url, name }
@@ -56,16 +64,16 @@ pub fn hello(name: &str) -> Hello {
     }
 }
 
-async fn make_template() {
-    admin(&format!("drop database if exists {} with (force)", template())).await;
-    admin(&format!("create database {}", template())).await;
-    let db = Db::connect(&url_of(&template()), 2).await.expect("the template accepts connections");
-    migrate::migrate(&db).await.expect("migrations run on an empty database");
+async fn make_template(template: &str, after: &[After]) {
+    admin(&format!("drop database if exists {template} with (force)")).await;
+    admin(&format!("create database {template}")).await;
+    let db = Db::connect(&url_of(template), 2).await.expect("the template accepts connections");
+    migrate::migrate_with(&db, after).await.expect("migrations run on an empty database");
     db.pool().close().await;
 }
 
-fn template() -> String {
-    format!("template_{}", std::process::id())
+fn template(with_more: bool) -> String {
+    format!("template_{}{}", std::process::id(), if with_more { "_more" } else { "" })
 }
 
 async fn admin(statement: &str) {

@@ -28,7 +28,7 @@ async fn code(c: &mut PgConnection, statement: &str) -> String {
 }
 
 async fn end(t: TestDb, prefix: &str) {
-    for role in ["master", "notifier", "reader"] {
+    for role in ["master", "notifier", "reader", "reporter"] {
         let drop = format!("drop owned by {prefix}_{role}; drop role {prefix}_{role}");
         sqlx::raw_sql(AssertSqlSafe(drop)).execute(t.db.pool()).await.unwrap();
     }
@@ -47,7 +47,7 @@ async fn the_reader_reads_history_and_can_neither_write_nor_see_what_proves_some
     let user = tokens::user_token_create(&t.db, "alice").await.unwrap();
     let prefix = prefix("read");
     let roles = roles_ensure(&t.db, &prefix).await.unwrap();
-    assert_eq!(roles.created, ["master", "notifier", "reader"].map(|role| format!("{prefix}_{role}")));
+    assert_eq!(roles.created, ["master", "notifier", "reader", "reporter"].map(|role| format!("{prefix}_{role}")));
     let mut c = connect(&t, &roles.reader).await;
 
     let seen: (i64, String) = sqlx::query_as(
@@ -263,7 +263,7 @@ async fn roles_twice_are_once_and_each_migrate_grants_again_and_another_prefix_t
     c.close().await.unwrap();
 
     // A database restored where the roles are missing is migrated all the same.
-    let roles = ["master", "notifier", "reader"].map(|role| format!("{two}_{role}")).join(", ");
+    let roles = ["master", "notifier", "reader", "reporter"].map(|role| format!("{two}_{role}")).join(", ");
     let gone = format!("drop owned by {roles}; drop role {roles}");
     sqlx::raw_sql(AssertSqlSafe(gone)).execute(t.db.pool()).await.unwrap();
     migrate::migrate(&t.db).await.unwrap();
@@ -283,13 +283,23 @@ async fn an_owner_that_may_make_no_roles_is_told_what_to_run() {
     let db = tidemill_schema::Db::connect(&url, 2).await.unwrap();
     migrate::migrate(&db).await.unwrap();
     let error = roles_ensure(&db, &prefix).await.unwrap_err().to_string();
-    let all = ["master", "notifier", "reader"].map(|role| format!("create role \"{prefix}_{role}\" login")).join("; ");
+    let all = ["master", "notifier", "reader", "reporter"].map(|role| {
+        let most = if role == "reporter" { " connection limit 20" } else { "" };
+        format!("create role \"{prefix}_{role}\" login{most}")
+    });
+    let all = all.join("; ");
     assert!(error.contains(&all), "{error}");
 
     // Made by somebody who may, they are used; in another schema than `public` too.
     sqlx::raw_sql(AssertSqlSafe(all)).execute(t.db.pool()).await.unwrap();
     let roles = roles_ensure(&db, &prefix).await.unwrap();
     assert!(roles.created.is_empty() && !roles.sees_others);
+    // It may not say either how their sessions begin, and tells who is to.
+    let reporter = &roles.reporter;
+    assert!(roles.unset.contains(&format!("alter role \"{reporter}\" set statement_timeout = '30s'")), "{roles:?}");
+    sqlx::raw_sql(AssertSqlSafe(roles.unset.join("; "))).execute(t.db.pool()).await.unwrap();
+    let roles = roles_ensure(&db, &prefix).await.unwrap();
+    assert!(roles.unset.is_empty());
     let mut c = connect(&t, &roles.master).await;
     assert_eq!(code(&mut c, "set search_path = own; with s as (insert into builder_settings (hash, properties, default_properties) values ('b', '{}', '{}') returning id) insert into builders (name, settings_id) select 'b', id from s; select build_number_next(id) from builders").await, "");
     c.close().await.unwrap();

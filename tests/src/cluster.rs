@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use tidemill_schema::{Db, migrate, workers};
+use tidemill_schema::{Db, workers};
 
 /// Database, masters and workers, and the folder that they live in.
 pub struct Cluster {
@@ -57,7 +57,7 @@ impl Cluster {
         open_up(dir.path());
         let postgres = Postgres::start(&dir.path().join("pg"), durable);
         let db = Db::connect(postgres.url(), 10).await.expect("the database accepts connections");
-        migrate::migrate(&db).await.expect("migrations run");
+        tidemill_sql::migrate(&db).await.expect("migrations run");
         let token = tidemill_service::token::generate(tidemill_service::token::Kind::Local);
         std::fs::write(dir.path().join("token"), &token).expect("the test's folder is writable");
         Cluster {

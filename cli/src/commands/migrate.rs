@@ -13,10 +13,11 @@ use tidemill_service::settings::Layers;
 #[command(after_help = "\
 Examples:
   TIDEMILL_DATABASE_URL=postgres://me@db/ci tidemill migrate
-  tidemill migrate --roles        makes tidemill_master, tidemill_notifier and tidemill_reader")]
+  tidemill migrate --roles        makes tidemill_master, tidemill_notifier, tidemill_reader and tidemill_reporter")]
 pub struct Migrate {
-    /// Make the roles PREFIX_master (for replicas), PREFIX_notifier and PREFIX_reader (history in SQL) too; every later
-    /// migrate grants to them [default PREFIX: tidemill]
+    /// Make the roles PREFIX_master (for replicas), PREFIX_notifier, PREFIX_reader (raw tables, for operators) and
+    /// PREFIX_reporter (the views of `report`, for everybody) too; every later migrate grants to them
+    /// [default PREFIX: tidemill]
     #[arg(long, value_name = "PREFIX", num_args = 0..=1, default_missing_value = "tidemill")]
     pub roles: Option<String>,
     #[command(flatten)]
@@ -55,7 +56,7 @@ pub fn resolve(layers: &Layers) -> Result<String> {
 
 pub async fn run(args: Migrate, mut layers: Layers, out: Output) -> Result<Exit> {
     let db = args.database.connect(&mut layers).await?;
-    let report = tidemill_schema::migrate::migrate(&db).await?;
+    let report = tidemill_sql::migrate(&db).await?;
     let roles = match &args.roles {
         Some(prefix) => Some(roles::roles_ensure(&db, prefix).await.map_err(|e| match e {
             tidemill_schema::Error::Conflict(text) => Failure::usage(text),
@@ -69,7 +70,8 @@ pub async fn run(args: Migrate, mut layers: Layers, out: Output) -> Result<Exit>
         });
         if let Some(r) = &roles {
             document["roles"] = serde_json::json!({
-                "master": r.master, "notifier": r.notifier, "reader": r.reader, "created": r.created,
+                "master": r.master, "notifier": r.notifier, "reader": r.reader, "reporter": r.reporter,
+                "created": r.created, "unset": r.unset,
             });
         }
         out.document(&document);
@@ -86,11 +88,17 @@ pub async fn run(args: Migrate, mut layers: Layers, out: Output) -> Result<Exit>
     if let Some(r) = &roles {
         let made = if r.created.is_empty() { String::new() } else { format!(" (made: {})", r.created.join(", ")) };
         out.line(&format!(
-            "{} may run masters, {} notifiers, {} may read history{made}",
-            r.master, r.notifier, r.reader
+            "{} may run masters, {} notifiers; {} may read all tables of history, {} the views of `report`{made}",
+            r.master, r.notifier, r.reader, r.reporter
         ));
         if !r.created.is_empty() {
             out.line("They have no password: give them one with \\password in psql, or let pg_hba.conf know them.");
+        }
+        if !r.unset.is_empty() {
+            out.line("To keep the reporter's queries in bounds somebody with more rights must run:");
+            for statement in &r.unset {
+                out.line(&format!("  {statement};"));
+            }
         }
         if !r.sees_others {
             out.line(&format!(

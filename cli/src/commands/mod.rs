@@ -21,6 +21,8 @@ pub mod notify;
 pub mod pause;
 pub mod plan;
 pub mod reconfig;
+pub mod report;
+pub mod report_grants;
 pub mod requests;
 pub mod run;
 pub mod schedulers;

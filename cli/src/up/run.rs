@@ -177,7 +177,7 @@ async fn run(site: &Site<'_>, running: &mut Running) -> Result<Exit> {
     let Site { args, settings, state, target, database, stop, out } = *site;
     let began = time::OffsetDateTime::now_utc().unix_timestamp();
     let db = Db::connect(&database.url, 2).await?;
-    let report = tidemill_schema::migrate::migrate(&db).await?;
+    let report = tidemill_sql::migrate(&db).await?;
     if report.applied > 0 {
         eprintln!("{}", out.err().paint(Style::Dim, &format!("applied {}", plural(report.applied, "migration"))));
     }

@@ -8,7 +8,7 @@ use toml::Table;
 
 /// Crates that a member must not have among its normal dependencies, not even
 /// through others, and why.
-const FORBIDDEN: [(&str, &[&str], &str); 5] = [
+const FORBIDDEN: [(&str, &[&str], &str); 6] = [
     ("model", &["tokio", "reqwest", "hyper", "axum", "sqlx", "sqlx-core", "mio", "socket2"], "words do no IO"),
     (
         "lang",
@@ -17,6 +17,7 @@ const FORBIDDEN: [(&str, &[&str], &str); 5] = [
     ),
     ("service", &["axum", "sqlx", "sqlx-core"], "what every daemon needs knows neither routes nor SQL"),
     ("schema", &["axum", "reqwest"], "SQL knows no routes"),
+    ("sql", &["axum", "reqwest"], "reports know no routes"),
     (
         "worker",
         &["sqlx", "sqlx-core", "sqlx-postgres", "postgres-types", "axum", "tidemill-schema", "tidemill-master"],

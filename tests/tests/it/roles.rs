@@ -14,7 +14,7 @@ async fn a_master_under_the_restricted_role_polls_schedules_builds_stops_and_rea
     let mut t = Cluster::with(false, 3).await;
     let (code, text) = migrate(&t, &["--roles", "ci"]);
     assert_eq!(code, Some(0), "{text}");
-    assert!(text.contains("made: ci_master, ci_notifier, ci_reader"), "{text}");
+    assert!(text.contains("made: ci_master, ci_notifier, ci_reader, ci_reporter"), "{text}");
     let (code, text) = migrate(&t, &["--roles", "Not A Name"]);
     assert_eq!(code, Some(2), "{text}");
     t.master_role = Some("ci_master".into());
@@ -98,4 +98,52 @@ async fn commands_beside_the_database_work_for_the_master_role_and_not_for_the_r
     assert!(text.contains('b'), "{text}");
     let (code, text) = builders("tidemill_reader");
     assert_eq!(code, Some(9), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn projects_that_are_not_public_are_granted_listed_and_taken_back_by_command() {
+    let t = Cluster::start().await;
+    assert_eq!(migrate(&t, &["--roles"]).0, Some(0));
+    let report = |args: &[&str]| {
+        outcome(
+            Command::new(program("tidemill")).arg("report").args(args).env("TIDEMILL_DATABASE_URL", t.postgres.url()),
+        )
+    };
+    sqlx::raw_sql("insert into projects (name, public) values ('backend', false); create role alice login")
+        .execute(t.db.pool())
+        .await
+        .expect("the owner makes roles");
+
+    let (code, text) = report(&["grant", "alice", "backend"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("alice sees project backend") && text.contains("grant tidemill_reporter to"), "{text}");
+    sqlx::raw_sql("grant tidemill_reporter to alice").execute(t.db.pool()).await.expect("a role is granted");
+    let (code, text) = report(&["grant", "alice", "backend"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("as before") && !text.contains("may not read"), "{text}");
+
+    let (code, text) = report(&["grants", "--json"]);
+    assert_eq!(code, Some(0), "{text}");
+    let listed: serde_json::Value = serde_json::from_str(&text).expect("one document");
+    let alice = listed.as_array().expect("a list").iter().find(|g| g["role"] == "alice").expect("alice has one");
+    assert_eq!((&alice["project"], &alice["reads"]), (&"backend".into(), &true.into()), "{text}");
+
+    for (args, expected) in [
+        (&["grant", "nobody", "backend"][..], "create role"),
+        (&["grant", "alice", "frontend"], "util.Project"),
+        (&["revoke", "alice", "frontend"], "report grants"),
+    ] {
+        let (code, text) = report(args);
+        assert_eq!(code, Some(7), "{text}");
+        assert!(text.contains(expected), "{text}");
+    }
+    assert_eq!(report(&["grant", "alice"]).0, Some(2), "a project, or --all");
+    let (code, text) = report(&["grant", "alice", "--all"]);
+    assert_eq!(code, Some(0), "{text}");
+    let (code, text) = report(&["revoke", "alice", "backend"]);
+    assert!(code == Some(0) && text.contains("goes on seeing it"), "{text}");
+    let (code, text) = report(&["revoke", "alice", "--all"]);
+    assert!(code == Some(0) && text.contains("1 grant taken back"), "{text}");
+    let (_, text) = report(&["grants"]);
+    assert!(!text.contains("alice") && text.contains("tidemill_master"), "{text}");
 }

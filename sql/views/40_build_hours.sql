@@ -1,0 +1,27 @@
+create or replace view report.build_hours with (security_barrier) as
+select d.builder_id, b.name as builder, b.project, d.hour, d.builds, d.success, d.warnings, d.failure,
+       d.skipped, d.exception, d.retry, d.cancelled, d.broke, d.fixed,
+       d.seconds, d.waited as queue_seconds, d.log_bytes, d.spans as span_histogram, d.waits as wait_histogram
+  from build_hours d
+  join report_builders b on b.id = d.builder_id;
+comment on view report.build_hours is
+    'One row a builder and hour (UTC) in which builds of it ended: sums of build_facts, which stay when those are gone. Filter by hour or builder.';
+comment on column report.build_hours.builder_id is 'The builder.';
+comment on column report.build_hours.builder is 'The builder''s name.';
+comment on column report.build_hours.project is 'The builder''s project, as of now; empty: none.';
+comment on column report.build_hours.hour is 'The beginning of the hour (UTC).';
+comment on column report.build_hours.builds is 'Builds that ended within it.';
+comment on column report.build_hours.success is 'Of those, with the result success.';
+comment on column report.build_hours.warnings is 'Of those, with the result warnings.';
+comment on column report.build_hours.failure is 'Of those, with the result failure.';
+comment on column report.build_hours.skipped is 'Of those, with the result skipped.';
+comment on column report.build_hours.exception is 'Of those, with the result exception.';
+comment on column report.build_hours.retry is 'Of those, lost ones: with the result retry.';
+comment on column report.build_hours.cancelled is 'Of those, with the result cancelled.';
+comment on column report.build_hours.broke is 'Of those, which broke their line: a failure after a good one.';
+comment on column report.build_hours.fixed is 'Of those, which fixed their line: good after a failure.';
+comment on column report.build_hours.seconds is 'How long the builds ran together, in seconds.';
+comment on column report.build_hours.queue_seconds is 'How long they had waited together, in seconds, as build_facts.queue_seconds.';
+comment on column report.build_hours.log_bytes is 'Size of their logs together, in bytes.';
+comment on column report.build_hours.span_histogram is 'How long each ran, as a histogram: for histogram_sum and histogram_percentile.';
+comment on column report.build_hours.wait_histogram is 'How long each had waited, as a histogram.';

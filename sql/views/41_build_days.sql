@@ -1,0 +1,27 @@
+create or replace view report.build_days with (security_barrier) as
+select d.builder_id, b.name as builder, b.project, d.day, d.builds, d.success, d.warnings, d.failure,
+       d.skipped, d.exception, d.retry, d.cancelled, d.broke, d.fixed,
+       d.seconds, d.waited as queue_seconds, d.log_bytes, d.spans as span_histogram, d.waits as wait_histogram
+  from build_days d
+  join report_builders b on b.id = d.builder_id;
+comment on view report.build_days is
+    'One row a builder and day (UTC) in which builds of it ended: sums of build_facts, which stay when those are gone. Filter by day or builder.';
+comment on column report.build_days.builder_id is 'The builder.';
+comment on column report.build_days.builder is 'The builder''s name.';
+comment on column report.build_days.project is 'The builder''s project, as of now; empty: none.';
+comment on column report.build_days.day is 'The beginning of the day (UTC).';
+comment on column report.build_days.builds is 'Builds that ended within it.';
+comment on column report.build_days.success is 'Of those, with the result success.';
+comment on column report.build_days.warnings is 'Of those, with the result warnings.';
+comment on column report.build_days.failure is 'Of those, with the result failure.';
+comment on column report.build_days.skipped is 'Of those, with the result skipped.';
+comment on column report.build_days.exception is 'Of those, with the result exception.';
+comment on column report.build_days.retry is 'Of those, lost ones: with the result retry.';
+comment on column report.build_days.cancelled is 'Of those, with the result cancelled.';
+comment on column report.build_days.broke is 'Of those, which broke their line: a failure after a good one.';
+comment on column report.build_days.fixed is 'Of those, which fixed their line: good after a failure.';
+comment on column report.build_days.seconds is 'How long the builds ran together, in seconds.';
+comment on column report.build_days.queue_seconds is 'How long they had waited together, in seconds, as build_facts.queue_seconds.';
+comment on column report.build_days.log_bytes is 'Size of their logs together, in bytes.';
+comment on column report.build_days.span_histogram is 'How long each ran, as a histogram: for histogram_sum and histogram_percentile.';
+comment on column report.build_days.wait_histogram is 'How long each had waited, as a histogram.';

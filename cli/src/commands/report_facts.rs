@@ -1,22 +1,43 @@
-//! `tidemill report backfill`, `rebuild`, `drop`: repairs of what reports read. Masters keep
-//! it; these write to the database itself, as `migrate`, while masters run.
+//! `tidemill report backfill`, `rebuild`, `drop`: care of what reports read. They write
+//! to the database itself, as `migrate`, and masters may run meanwhile.
 
 use super::migrate::DatabaseUrl;
 use crate::error::{Failure, Result};
 use crate::exit::Exit;
 use crate::output::Output;
-use tidemill_schema::Db;
 use tidemill_schema::facts::facts_backfill;
 use tidemill_schema::facts::partitions::facts_drop;
 use tidemill_schema::facts::rebuild::sums_rebuild;
 use tidemill_service::settings::Layers;
-use time::format_description::well_known::Iso8601;
-use time::{Date, OffsetDateTime};
+use tidemill_sql::report::parameters::time_of;
+use time::OffsetDateTime;
+
+#[derive(Debug, clap::Subcommand)]
+pub enum Facts {
+    /// Store what is missing of builds and requests that are over; masters do so by themselves
+    #[command(after_help = "\
+Examples:
+  tidemill report backfill
+  tidemill report backfill --from 120000
+What is there already is passed over.")]
+    Backfill(Backfill),
+    /// Compute the sums of whole days anew from the facts of their builds
+    #[command(after_help = "\
+Examples:
+  tidemill report rebuild --since 2026-01-01 --until 2026-02-01")]
+    Rebuild(Rebuild),
+    /// Drop old months of what reports read; sums by hour and day stay
+    #[command(after_help = "\
+Examples:
+  tidemill report drop --before 2025-01-01 --yes
+  tidemill report drop --before 400d --yes")]
+    Drop(Drop),
+}
 
 #[derive(Debug, clap::Args)]
 pub struct Backfill {
-    /// Only builds from this id on; requests are all looked at
-    #[arg(long, value_name = "ID", default_value_t = 0)]
+    /// Id of the first build that is looked at
+    #[arg(long, value_name = "BUILD", default_value_t = 0)]
     from: i64,
     #[command(flatten)]
     database: DatabaseUrl,
@@ -24,12 +45,12 @@ pub struct Backfill {
 
 #[derive(Debug, clap::Args)]
 pub struct Rebuild {
-    /// The first day, UTC
-    #[arg(long, value_name = "DAY", value_parser = day)]
-    since: OffsetDateTime,
-    /// The day after the last
-    #[arg(long, value_name = "DAY", value_parser = day)]
-    until: OffsetDateTime,
+    /// First day, or how far back
+    #[arg(long, value_name = "TIME")]
+    since: String,
+    /// The day before which it ends
+    #[arg(long, value_name = "TIME", default_value = "now")]
+    until: String,
     #[command(flatten)]
     database: DatabaseUrl,
 }
@@ -37,8 +58,8 @@ pub struct Rebuild {
 #[derive(Debug, clap::Args)]
 pub struct Drop {
     /// Months before that of this day go
-    #[arg(long, value_name = "DAY", value_parser = day)]
-    before: OffsetDateTime,
+    #[arg(long, value_name = "TIME")]
+    before: String,
     /// Do it: they do not come back
     #[arg(long)]
     yes: bool,
@@ -46,52 +67,54 @@ pub struct Drop {
     database: DatabaseUrl,
 }
 
-fn day(text: &str) -> std::result::Result<OffsetDateTime, String> {
-    let day = Date::parse(text, &Iso8601::DATE).map_err(|_| format!("`{text}` is no day, such as 2026-01-31"))?;
-    Ok(day.midnight().assume_utc())
-}
-
-pub async fn backfill(args: Backfill, mut layers: Layers, out: Output) -> Result<Exit> {
-    let db = args.database.connect(&mut layers).await?;
-    let stored = facts_backfill(&db, args.from).await?;
-    told(
-        out,
-        serde_json::json!({ "builds": stored }),
-        &format!("{} stored that were missing", plural(stored, "build")),
-    );
-    Ok(Exit::Success)
-}
-
-pub async fn rebuild(args: Rebuild, mut layers: Layers, out: Output) -> Result<Exit> {
-    if args.until <= args.since {
-        return Err(Failure::usage("--until is the day after the last one, so it comes after --since"));
+pub async fn run(command: Facts, mut layers: Layers, out: Output) -> Result<Exit> {
+    match command {
+        Facts::Drop(args) => return drop(args, layers, out).await,
+        Facts::Backfill(args) => {
+            let db = args.database.connect(&mut layers).await?;
+            let stored = facts_backfill(&db, args.from).await?;
+            match out.json {
+                true => out.document(&serde_json::json!({ "builds": stored })),
+                false => out.line(&format!("{} stored", crate::up::plural(stored as usize, "build"))),
+            }
+        }
+        Facts::Rebuild(args) => {
+            let now = OffsetDateTime::now_utc();
+            let at = |name: &str, text: &str| time_of(text, now).map_err(|e| Failure::usage(format!("{name}: {e}")));
+            let (since, until) = (at("--since", &args.since)?, at("--until", &args.until)?);
+            let db = args.database.connect(&mut layers).await?;
+            sums_rebuild(&db, since, until).await.map_err(|e| match e {
+                tidemill_schema::Error::Conflict(said) => Failure::usage(said),
+                e => e.into(),
+            })?;
+            match out.json {
+                true => out.document(&serde_json::json!({ "rebuilt": true })),
+                false => out.line("The sums of these days are as the facts say."),
+            }
+        }
     }
-    let db = args.database.connect(&mut layers).await?;
-    sums_rebuild(&db, args.since, args.until).await?;
-    let days = (args.until - args.since).whole_days();
-    told(out, serde_json::json!({ "days": days }), &format!("{} added up anew", plural(days.unsigned_abs(), "day")));
     Ok(Exit::Success)
 }
 
-pub async fn drop(args: Drop, mut layers: Layers, out: Output) -> Result<Exit> {
+async fn drop(args: Drop, mut layers: Layers, out: Output) -> Result<Exit> {
+    let before =
+        time_of(&args.before, OffsetDateTime::now_utc()).map_err(|e| Failure::usage(format!("--before: {e}")))?;
     if !args.yes {
         return Err(Failure::usage(
-            "facts of builds, requests, waits for locks and results of tests of these months go, and do not come back: \
+            "facts of builds and requests, waits for locks and results of tests of these months go, and do not come back; \
              sums by hour and day stay",
         )
         .hint("--yes does it"));
     }
-    let db: Db = args.database.connect(&mut layers).await?;
-    let dropped = facts_drop(&db, args.before).await?;
-    let text = if dropped.is_empty() { "Nothing is that old".to_owned() } else { dropped.join("\n") };
-    told(out, serde_json::json!({ "dropped": dropped }), &text);
+    let db = args.database.connect(&mut layers).await?;
+    let dropped = facts_drop(&db, before).await.map_err(|e| match e {
+        tidemill_schema::Error::Conflict(said) => Failure::new(Exit::Refused, said),
+        e => e.into(),
+    })?;
+    match out.json {
+        true => out.document(&serde_json::json!({ "dropped": dropped })),
+        false if dropped.is_empty() => out.line("Nothing is that old."),
+        false => dropped.iter().for_each(|month| out.line(month)),
+    }
     Ok(Exit::Success)
-}
-
-fn plural(n: u64, noun: &str) -> String {
-    crate::up::plural(usize::try_from(n).unwrap_or(usize::MAX), noun)
-}
-
-fn told(out: Output, document: serde_json::Value, text: &str) {
-    if out.json { out.document(&document) } else { out.line(text) }
 }

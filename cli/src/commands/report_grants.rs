@@ -2,7 +2,6 @@
 //! public in the schema `report`. They write to the database itself, as `migrate`.
 
 use super::migrate::DatabaseUrl;
-use super::report_facts;
 use crate::error::{Failure, Result};
 use crate::exit::Exit;
 use crate::output::Output;
@@ -30,19 +29,6 @@ Examples:
     /// List who sees which projects that are not public
     #[command(after_help = "Examples:\n  tidemill report grants\n  tidemill report grants --json")]
     Grants(Grants),
-    /// Store what reports read of builds that are missing there
-    #[command(after_help = "\
-Examples:
-  tidemill report backfill
-  tidemill report backfill --from 120000
-Masters do so by themselves for what was there before they followed; what is there is left alone.")]
-    Backfill(report_facts::Backfill),
-    /// Add up hours and days of builds and workers anew
-    #[command(after_help = "Examples:\n  tidemill report rebuild --since 2026-01-01 --until 2026-02-01")]
-    Rebuild(report_facts::Rebuild),
-    /// Drop old months of what reports read; sums by hour and day stay
-    #[command(after_help = "Examples:\n  tidemill report drop --before 2025-01-01 --yes")]
-    Drop(report_facts::Drop),
 }
 
 #[derive(Debug, clap::Args)]
@@ -96,9 +82,6 @@ pub async fn run(args: Access, mut layers: Layers, out: Output) -> Result<Exit> 
             list(&report_grants::report_grants(&db).await?, out);
             Ok(Exit::Success)
         }
-        Access::Backfill(args) => report_facts::backfill(args, layers, out).await,
-        Access::Rebuild(args) => report_facts::rebuild(args, layers, out).await,
-        Access::Drop(args) => report_facts::drop(args, layers, out).await,
     }
 }
 

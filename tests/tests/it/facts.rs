@@ -60,12 +60,12 @@ async fn a_build_is_told_with_its_step_its_log_and_its_wait() {
     .unwrap();
     sqlx::raw_sql("update build_days set builds = 7; delete from worker_hours").execute(t.db.pool()).await.unwrap();
     let (code, text) = report(&["rebuild", "--since", &today, "--until", &later]);
-    assert_eq!((code, text.trim()), (Some(0), "1 day added up anew"));
+    assert_eq!((code, text.trim()), (Some(0), "The sums of these days are as the facts say."));
     let (code, text) = report(&["backfill"]);
-    assert_eq!((code, text.trim()), (Some(0), "0 builds stored that were missing"));
+    assert_eq!((code, text.trim()), (Some(0), "0 builds stored"));
     assert_eq!(report(&["drop", "--before", &today]).0, Some(2), "it wants a yes");
     let (code, text) = report(&["drop", "--before", "2001-01-01", "--yes"]);
-    assert_eq!((code, text.trim()), (Some(0), "Nothing is that old"));
+    assert_eq!((code, text.trim()), (Some(0), "Nothing is that old."));
     let workers: i64 = sqlx::query_scalar("select count(*) from worker_hours").fetch_one(t.db.pool()).await.unwrap();
     assert!(workers > 0);
     invariants::check(&t.db).await;

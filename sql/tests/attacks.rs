@@ -23,8 +23,7 @@ async fn a_reporter_reads_every_view_and_writes_nothing() {
     for view in views() {
         assert!(count(&mut c, &format!("select count(*) from {view}")).await > 0, "{view} shows something");
     }
-    let before =
-        texts(&mut *t.db.pool().acquire().await.unwrap(), "select x::text from build_facts x order by 1").await;
+    let before = texts(&mut t.db.pool().acquire().await.unwrap(), "select x::text from build_facts x order by 1").await;
     // In a session as it begins nothing is even tried.
     assert_eq!(code(&mut c, "create temp table mine (x int)").await, "25006");
     assert_eq!(code(&mut c, "create table report.mine (x int)").await, "25006");
@@ -65,7 +64,7 @@ async fn a_reporter_reads_every_view_and_writes_nothing() {
     }
     let open = "select count(*) from pg_class, aclexplode(relacl) a where relnamespace = 'report'::regnamespace and a.grantee = 0";
     assert_eq!(count(&mut c, open).await, 0);
-    let after = texts(&mut *t.db.pool().acquire().await.unwrap(), "select x::text from build_facts x order by 1").await;
+    let after = texts(&mut t.db.pool().acquire().await.unwrap(), "select x::text from build_facts x order by 1").await;
     assert_eq!(before, after);
     drop(c);
     end(t, roles).await;
@@ -78,7 +77,7 @@ async fn a_reporter_reads_no_other_schema_no_file_and_runs_no_program() {
     let mut c = connect(&t, &roles.reporter).await;
     hostile(&mut c).await;
     let tables = texts(
-        &mut *t.db.pool().acquire().await.unwrap(),
+        &mut t.db.pool().acquire().await.unwrap(),
         "select oid::regclass::text from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p', 'v', 'm')",
     )
     .await;
@@ -157,7 +156,7 @@ async fn a_reporter_reads_no_other_schema_no_file_and_runs_no_program() {
     assert_eq!(count(&mut c, samples).await, 0);
     let others = "select count(*) from pg_stat_activity where query not in ('', '<insufficient privilege>') and pid <> pg_backend_pid()";
     assert_eq!(count(&mut c, others).await, 0);
-    let theirs = texts(&mut *t.db.pool().acquire().await.unwrap(), "select pg_backend_pid()::text").await.remove(0);
+    let theirs = texts(&mut t.db.pool().acquire().await.unwrap(), "select pg_backend_pid()::text").await.remove(0);
     assert_eq!(code(&mut c, &format!("select pg_terminate_backend({theirs})")).await, REFUSED);
     assert_eq!(code(&mut c, &format!("select pg_cancel_backend({theirs})")).await, REFUSED);
     drop(c);

@@ -32,6 +32,8 @@ pub struct Shared {
     pub db: Db,
     /// For pages and REST.
     pub people: Db,
+    /// For reports: however many ask for them, pages keep theirs.
+    pub reports: Db,
     pub wakes: Wakes,
     pub life: Lifecycle,
     /// Evaluated revisions.
@@ -66,6 +68,7 @@ impl App {
         people: Db,
         life: Lifecycle,
     ) -> Result<App, tidemill_schema::Error> {
+        let reports = Db::connect_people(&settings.database_url, settings.reports.connections.max(1))?;
         let wakes = Wakes::default();
         wakes.start(&db, &life);
         let url = settings.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
@@ -88,6 +91,7 @@ impl App {
             master,
             db,
             people,
+            reports,
             wakes,
             life,
             projects: Projects::default(),

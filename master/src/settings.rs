@@ -30,6 +30,24 @@ pub struct Settings {
     pub secrets_dir: Option<PathBuf>,
     /// Most bytes of what a hook is sent.
     pub hook_body_max: usize,
+    pub reports: Reports,
+}
+
+/// How reports are run: apart from all else, and within bounds.
+#[derive(Clone, Debug)]
+pub struct Reports {
+    /// Connections of the pool that only reports use.
+    pub connections: u32,
+    /// A report that takes longer is ended.
+    pub time: Duration,
+    /// A folder of own reports.
+    pub folder: Option<PathBuf>,
+}
+
+impl Default for Reports {
+    fn default() -> Self {
+        Reports { connections: 2, time: Duration::from_secs(10), folder: None }
+    }
 }
 
 impl Settings {

@@ -35,6 +35,7 @@ async fn every_described_path_answers_and_is_a_problem_where_nothing_is() {
             .replace("{builder}", "a%2Fb%20c")
             .replace("{slug}", "stdio")
             .replace("{worker}", "w")
+            .replace("{report}", "builder-trend")
             .replace("/steps/{number}", "/steps/0");
         let there = fill(&there, "1");
         let answer = m.get(&format!("/api/v2{there}")).await;

@@ -18,6 +18,7 @@ use tidemill_schema::notices::plan::{
 };
 use tidemill_schema::wake::Wake;
 use tidemill_schema::{Error, Result, run_tx};
+use tidemill_service::pace::Pace;
 use tidemill_service::reconcile::{self, Next};
 use tokio::sync::Notify;
 
@@ -25,6 +26,8 @@ use tokio::sync::Notify;
 const PAGE: i64 = 500;
 /// The look underneath the wakes.
 const PERIOD: Duration = Duration::from_secs(2);
+/// Under load a page each so often, but for so many at once.
+const PACE: (Duration, u32) = (Duration::from_millis(50), 16);
 
 /// Makes sure that what happens from now on is planned: a place that is new begins at the end of the
 /// stream, and that end is now, not when the first page is read.
@@ -48,9 +51,11 @@ pub fn start(app: &App, planned: Arc<Notify>) {
     let this = app.clone();
     // Milliseconds until the next look at events above the horizon: 2, 4 … 100.
     let behind = Arc::new(AtomicU64::new(0));
+    let mut pace = Pace::new(PACE.0, PACE.1);
     reconcile::spawn(&app.life, "notices.plan", PERIOD, wake, move || {
-        let (app, planned, behind) = (this.clone(), planned.clone(), behind.clone());
+        let (app, planned, behind, turn) = (this.clone(), planned.clone(), behind.clone(), pace.turn());
         async move {
+            tokio::time::sleep_until(turn).await;
             let Some((revision, project)) = app.projects.active(&app.db).await? else { return Ok(Next::Idle) };
             if project.definition().reporters.is_empty() {
                 run_tx!(app.db, "notices.forget", |c| reader_forget(c, READER).await)?;
@@ -94,7 +99,8 @@ async fn page(c: &mut PgConnection, revision: i64, project: &Arc<Project>) -> Re
         gap(&read.events[0]);
     }
     let reporters = &project.definition().reporters;
-    let subjects: Vec<(&Event, Subject)> = read.events.iter().filter_map(|e| Some((e, Subject::of(e)?))).collect();
+    let subjects = read.events.iter().filter_map(|e| Some((e, Subject::of(e)?)));
+    let subjects: Vec<(&Event, Subject)> = subjects.filter(|(e, s)| plan::concerns(reporters, e, *s)).collect();
     let mut facts = gather(c, reporters, &subjects).await?;
     for (id, name) in &facts.workers {
         let worker = project.definition().workers.iter().find(|w| w.name == *name);

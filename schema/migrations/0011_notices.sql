@@ -82,11 +82,11 @@ create index deliveries_parked on deliveries (id) where state = 'parked';
 
 -- Takes deliveries for a sender: of each destination at most so many, the
 -- longest due first, none before an earlier one of the same order, none of a
--- destination that is down. p_kinds' destinations that are not in p_busy get
+-- destination that is down, none of a moment that this release has no words for. p_kinds' destinations that are not in p_busy get
 -- p_each; those in it what is free of theirs. Of IRC only the networks of p_irc:
 -- who holds the connection says it.
 create function deliveries_claim(p_kinds text[], p_busy bigint[], p_free int[], p_each int, p_most int,
-                                 p_irc text[], p_holder text, p_term interval)
+                                 p_irc text[], p_moments text[], p_holder text, p_term interval)
 returns setof deliveries
 language sql
 as $$
@@ -104,6 +104,7 @@ as $$
                select q.id
                  from deliveries q
                 where q.destination_id = f.id and q.state = 'due' and q.not_before <= tidemill_now()
+                  and q.moment = any(p_moments)
                   and (q.order_key is null
                        or not exists (select from deliveries e
                                        where e.order_key = q.order_key and e.state in ('due', 'sending') and e.id < q.id))

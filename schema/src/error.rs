@@ -72,6 +72,25 @@ impl Error {
         self.code().as_deref() == Some("42501")
     }
 
+    /// What Postgres says of a statement that is not ours, and the character (from 1) at which it is wrong.
+    pub fn said(&self) -> Option<(String, Option<usize>)> {
+        let (Error::Unavailable(sqlx::Error::Database(e)) | Error::Driver(sqlx::Error::Database(e))) = self else {
+            return None;
+        };
+        let e = e.try_downcast_ref::<sqlx::postgres::PgDatabaseError>()?;
+        let place = match e.position() {
+            Some(sqlx::postgres::PgErrorPosition::Original(at)) => Some(at),
+            _ => None,
+        };
+        let hint = e.hint().map(|h| format!(" ({h})")).unwrap_or_default();
+        Some((format!("{}{hint}", e.message()), place))
+    }
+
+    /// Whether what a statement names is not there: a schema, a table, a column or a function.
+    pub fn is_undefined(&self) -> bool {
+        matches!(self.code().as_deref(), Some("42P01" | "3F000" | "42883" | "42703"))
+    }
+
     fn code(&self) -> Option<Cow<'_, str>> {
         match self {
             Error::Unavailable(sqlx::Error::Database(e)) | Error::Driver(sqlx::Error::Database(e)) => e.code(),

@@ -3,8 +3,8 @@
 //! A transaction with a pending NOTIFY serializes commits over the whole
 //! instance, so none of ours has one: after a commit the writer calls
 //! [`Wakes::send`], which wakes this replica's own loops at once and leaves the
-//! others to a flusher with a connection of its own, at most twenty times a
-//! second. The listener has one direct connection; a reconnect counts as a
+//! others to a flusher with a connection of its own, at once while it is quiet
+//! and at most twenty times a second under load. The listener has one direct connection; a reconnect counts as a
 //! wake of everything, and a probe every 30 s finds a pooler that swallows
 //! LISTEN. Whoever waits for a wake also looks by itself now and then.
 
@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tidemill_service::pace::Pace;
 use tidemill_service::{Backoff, Lifecycle};
 use tokio::sync::{Notify, broadcast};
 
@@ -21,8 +22,10 @@ use tokio::sync::{Notify, broadcast};
 const CHANNEL: &str = "tidemill";
 /// Postgres refuses 8000 bytes; a longer list of ids becomes «any».
 const PAYLOAD_MAX: usize = 4000;
-/// Least and longest time between two flushes.
-const FLUSH: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(50));
+/// Time between two flushes under load, and so many at once before it counts: what follows one
+/// event (a build's steps, its end, its notices) is told without a wait.
+const FLUSH: Duration = Duration::from_millis(50);
+const FLUSH_BURST: u32 = 16;
 const PROBE: Duration = Duration::from_secs(30);
 /// How long a first notification may take, and how often one is sent.
 const FIRST: Duration = Duration::from_secs(4);
@@ -191,15 +194,13 @@ impl Wakes {
     }
 
     async fn run_flusher(self, db: Db, life: Lifecycle) {
-        let mut pause = FLUSH.0;
+        let mut pace = Pace::new(FLUSH, FLUSH_BURST);
         loop {
-            let quiet = tokio::time::Instant::now();
             tokio::select! {
                 _ = self.flush.notified() => {}
                 _ = life.draining().cancelled() => return,
             }
-            // What follows a first wake at once is soon told too; under load each gathers more.
-            pause = if quiet.elapsed() > pause { FLUSH.0 } else { (pause * 2).min(FLUSH.1) };
+            tokio::time::sleep_until(pace.turn()).await;
             let payloads =
                 std::mem::take(&mut *self.dirty.lock().expect("no panic while locked")).payloads(&self.origin);
             if payloads.is_empty() {
@@ -212,7 +213,6 @@ impl Wakes {
                 // Only hints are lost; the others poll.
                 tracing::debug!(%error, "could not notify");
             }
-            tokio::time::sleep(pause).await;
         }
     }
 

@@ -14,8 +14,8 @@ use tidemill_schema::facts::test_results::{self, TestResult, TestSet, test_resul
 use tidemill_schema::facts::{Pass, facts_backfill, follow};
 use tidemill_schema::ingest::Outcome;
 use tidemill_schema::requests::{NewBuildset, buildset_insert};
-use tidemill_schema::run_tx;
 use tidemill_schema::testing::TestDb;
+use tidemill_schema::{Db, run_tx};
 use time::OffsetDateTime;
 use time::macros::datetime;
 
@@ -25,32 +25,38 @@ async fn history(t: &TestDb, builds: i64) {
     let names: Vec<String> = (1..=10).map(|n| format!("b{n}")).collect();
     project(&t.db, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
     worker(&t.db, "w").await;
+    more_history(&t.db, 1, builds).await;
+    sql(t, "analyze").await;
+}
+
+/// The builds of requests `from` to `to`, after those before.
+async fn more_history(db: &Db, from: i64, to: i64) {
     sqlx::query(
         "with stamps as (
              insert into sourcestamps (hash, codebase, repository, project, branch, revision)
-             select sha256(n::text::bytea), '', 'r', '', 'branch' || n % 3, 'r' || n from generate_series(1, $1) n
+             select sha256(n::text::bytea), '', 'r', '', 'branch' || n % 3, 'r' || n from generate_series($1, $2) n
              returning id
          ), heads as (
              insert into changes (author, comments, files, branch, revision, repository, project, codebase, sourcestamp_id,
                                   received_at)
              select 'a' || n % 7, '', '{}', 'branch' || n % 3, 'r' || n, 'r', '', '', n,
                     '2026-01-01'::timestamptz + n * interval '1 minute'
-               from generate_series(1, $1) n
+               from generate_series($1, $2) n
              returning id
          ), sets as (
              insert into buildsets (reason, scheduler, submitted_at, complete_at, results)
              select 'because', 's', '2026-01-01'::timestamptz + n * interval '1 minute', '2026-01-02', 0
-               from generate_series(1, $1) n
+               from generate_series($1, $2) n
              returning id
          ), linked as (
-             insert into buildset_sourcestamps select n, n from generate_series(1, $1) n
+             insert into buildset_sourcestamps select n, n from generate_series($1, $2) n
          ), led as (
-             insert into buildset_changes select n, n from generate_series(1, $1) n
+             insert into buildset_changes select n, n from generate_series($1, $2) n
          ), requests as (
              insert into build_requests (buildset_id, builder_id, submitted_at, complete_at, results)
              select n, 1 + n % 10, '2026-01-01'::timestamptz + n * interval '1 minute',
                     '2026-01-01'::timestamptz + n * interval '1 minute' + interval '2 hours', 0
-               from generate_series(1, $1) n
+               from generate_series($1, $2) n
          ), made as (
              insert into builds (id, builder_id, number, request_id, worker_id, session_id, poll, attempt, token, revision_id,
                                  settings_id, state, started_at, complete_at, results)
@@ -58,7 +64,7 @@ async fn history(t: &TestDb, builds: i64) {
                     k.at + (10 + hashint8(n) % 7) * interval '1 minute',
                     case when a = 0 and n % 11 = 0 then 5 when hashint8(n) % 5 = 0 then 2 when n % 13 = 0 then 4
                          when n % 17 = 0 then 6 when n % 19 = 0 then 1 else 0 end
-               from generate_series(1, $1) n, generate_series(0, 1) a,
+               from generate_series($1, $2) n, generate_series(0, 1) a,
                     lateral (select '2026-01-01'::timestamptz + n * interval '1 minute' + (5 + a * 30) * interval '1 second') k(at)
               where a = 0 or n % 11 = 0
              returning id, started_at, complete_at, results
@@ -73,11 +79,11 @@ async fn history(t: &TestDb, builds: i64) {
          )
          select count(*) from stamps",
     )
-    .bind(builds)
-    .execute(t.db.pool())
+    .bind(from)
+    .bind(to)
+    .execute(db.pool())
     .await
     .unwrap();
-    sql(t, "analyze").await;
 }
 
 async fn follow_all(t: &TestDb) -> usize {
@@ -508,6 +514,49 @@ async fn a_long_history_is_backfilled() {
     let stored = facts_backfill(&t.db, 0).await.unwrap();
     println!("{stored} builds in {:?}", begun.elapsed());
     sums_agree(&t).await;
+    t.drop().await;
+}
+
+/// Rows that were read so far, of any table.
+async fn rows_read(db: &Db) -> i64 {
+    let mut c = db.pool().acquire().await.unwrap();
+    sqlx::raw_sql("select pg_stat_force_next_flush()").execute(&mut *c).await.unwrap();
+    sqlx::raw_sql("select 1").execute(&mut *c).await.unwrap();
+    sqlx::query_scalar(
+        "select (coalesce(sum(seq_tup_read), 0) + coalesce(sum(idx_tup_fetch), 0))::bigint from pg_stat_user_tables",
+    )
+    .fetch_one(&mut *c)
+    .await
+    .unwrap()
+}
+
+#[tokio::test]
+async fn a_page_reads_no_more_of_a_long_history_with_plans_from_when_it_was_short() {
+    let t = TestDb::new().await;
+    // One connection, so that it keeps its plans.
+    let db = Db::connect(&t.url, 1).await.unwrap();
+    history(&t, 1).await;
+    let (mut sweep, mut read, mut last) = (Sweep::default(), vec![], 1);
+    for more in [100, 100, 100, 100, 100, 100, 100, 20_000, 100, 100] {
+        more_history(&db, last + 1, last + more).await;
+        sqlx::query(
+            "insert into events (kind, build_id, data)
+             select 'builds.finished', id, '{}' from builds where request_id > $1
+              union all
+             select 'buildrequests.complete', null, jsonb_build_object('buildrequestid', id) from build_requests where id > $1",
+        )
+        .bind(last)
+        .execute(db.pool())
+        .await
+        .unwrap();
+        let before = rows_read(&db).await;
+        while follow(&db, &mut sweep).await.unwrap() != Pass::default() {}
+        read.push((rows_read(&db).await - before) / more);
+        last += more;
+    }
+    assert_eq!(scalar::<i64>(&t, "select count(*) from request_facts").await, last);
+    assert!(read[9] <= read[1] + read[1] / 2, "rows read for each build: {read:?}");
+    db.pool().close().await;
     t.drop().await;
 }
 

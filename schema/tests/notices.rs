@@ -130,6 +130,18 @@ async fn two_senders_at_once_never_have_the_same_notice() {
 }
 
 #[tokio::test]
+async fn what_a_newer_release_planned_and_this_one_cannot_tell_is_left_to_it() {
+    let t = TestDb::new().await;
+    plan(&t, &[mail(1, "ann@x"), mail(2, "ann@x"), mail(3, "bob@x")]).await;
+    sql(&t, "alter table deliveries drop constraint deliveries_moment_check").await;
+    sql(&t, "update deliveries set moment = 'eclipse' where event_id < 3").await;
+    let got = take(&t.db, A, 10).await;
+    assert_eq!(got.iter().map(|d| d.address.as_str()).collect::<Vec<_>>(), ["bob@x"]);
+    assert_eq!(scalar::<i64>(&t, "select count(*) from deliveries where state = 'due'").await, 2);
+    t.drop().await;
+}
+
+#[tokio::test]
 async fn each_destination_has_its_own_room() {
     let t = TestDb::new().await;
     let mut all: Vec<Planned> = (1..=20).map(|n| mail(n, "ann@x")).collect();

@@ -165,6 +165,10 @@ async fn the_master_role_can_neither_enrol_nor_make_tokens_nor_tables_and_makes_
         "update cluster set epoch = epoch + 1",
         "drop table events",
         "truncate events",
+        "update build_facts set turn = 'broke'",
+        "delete from request_facts",
+        "insert into report_grants (role) values ('me')",
+        "update cluster set facts_since = now()",
         "create table public.mine (x int)",
         "alter function builder_sequence() reset search_path",
     ] {
@@ -173,11 +177,15 @@ async fn the_master_role_can_neither_enrol_nor_make_tokens_nor_tables_and_makes_
     // A table of its own in the way of a function with the owner's rights changes nothing.
     let statements = "create temp table log_chunks (x int);
          select log_chunks_partition(77, 1000000);
+         create temp table build_facts (x int);
+         select facts_partition('build_facts', '2001-02-03');
          with s as (insert into builder_settings (hash, properties, default_properties) values ('made', '{}', '{}') returning id) insert into builders (name, settings_id) select 'made', id from s;";
     assert_eq!(code(&mut c, statements).await, "");
     let (made, number): (bool, i64) = sqlx::query_as(
         "select exists (select 1 from pg_inherits where inhrelid = 'public.log_chunks_77'::regclass
-                                                    and inhparent = 'public.log_chunks'::regclass),
+                                                    and inhparent = 'public.log_chunks'::regclass)
+                and exists (select 1 from pg_inherits where inhrelid = 'public.build_facts_2001_02'::regclass
+                                                        and inhparent = 'public.build_facts'::regclass),
                 (select build_number_next(id) from builders where name = 'made')",
     )
     .fetch_one(&mut c)

@@ -5,6 +5,7 @@
 pub mod backoff;
 pub mod lifecycle;
 pub mod links;
+pub mod pace;
 pub mod postgres;
 pub mod reach;
 pub mod reconcile;

@@ -17,6 +17,7 @@ pub struct Settings {
     pub master: Master,
     pub worker: Worker,
     pub notify: Notify,
+    pub reports: Reports,
     pub log: Log,
 }
 
@@ -106,6 +107,16 @@ pub struct Notify {
 }
 
 #[derive(Clone, Debug, Deserialize)]
+pub struct Reports {
+    /// Connections of a master that only reports use.
+    pub connections: u32,
+    /// A report that takes longer is ended, seconds.
+    pub timeout_seconds: u64,
+    /// A folder of own reports.
+    pub folder: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
 pub struct Log {
     #[serde(deserialize_with = "log_format")]
     pub format: crate::telemetry::Format,
@@ -179,6 +190,9 @@ const KEYS: &[Key] = &[
     key("notify.again_seconds", Some("10"), "first wait before a notice is tried again; three times as long each time"),
     key("notify.lease_seconds", Some("60"), "silence after which another notifier takes over"),
     key("notify.local_addresses", Some("false"), "let webhooks and forges be on this machine or its network"),
+    key("reports.connections", Some("2"), "connections of a master that only reports use"),
+    key("reports.timeout_seconds", Some("10"), "a report that takes longer is ended"),
+    key("reports.folder", None, "folder of own reports, a .sql file each"),
     key("log.format", Some("text"), "text or json"),
 ];
 

@@ -2,6 +2,8 @@
 //! which is documented and versioned; `reports/` are the questions that come with
 //! Tidemill. What is here registers the ones and runs the others; it changes no row.
 
+pub mod format;
+pub mod report;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod views;

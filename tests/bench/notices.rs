@@ -122,6 +122,8 @@ pub async fn latency(size: Size) -> Vec<Line> {
         .expect("a table can be made");
     let (mut took, mut bare) = (Vec::new(), Vec::new());
     for i in 0..n + 10 {
+        // Idle: the last one is long over.
+        tokio::time::sleep(Duration::from_millis(300)).await;
         let request = t.force(m, "b").await;
         t.result_of(request).await;
         wait_until("the mail", || async {

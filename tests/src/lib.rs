@@ -9,6 +9,7 @@ pub mod api;
 pub mod cluster;
 pub mod haproxy;
 pub mod invariants;
+pub mod irc;
 pub mod pages;
 pub mod pgbouncer;
 pub mod played;

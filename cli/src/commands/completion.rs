@@ -70,6 +70,19 @@ async fn builder_names(client: &Client) -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// Names of reports: those of the master, or at least those that come with Tidemill.
+pub fn reports(current: &OsStr) -> Vec<CompletionCandidate> {
+    let mut names = ask(async |client| {
+        let answer: serde_json::Value = client.get("reports").await?;
+        let reports = answer["reports"].as_array().into_iter().flatten();
+        Ok(reports.filter_map(|r| r["name"].as_str().map(str::to_owned)).collect())
+    });
+    if names.is_empty() {
+        names = tidemill_sql::report::built_in().iter().map(|r| r.name.clone()).collect();
+    }
+    candidates(names, current)
+}
+
 /// Names of the builders of the project in this folder.
 pub fn project_builders(current: &OsStr) -> Vec<CompletionCandidate> {
     let report = files::from_folder(Path::new(".")).and_then(|files| apart::plan(&files, &Asked::default()));

@@ -48,6 +48,7 @@ pub async fn client(url: &str) -> Result<Client> {
         poll_local_addresses: false,
         secrets_dir: None,
         hook_body_max: tidemill_master::Settings::HOOK_BODY_MAX,
+        reports: Default::default(),
     };
     let failed = |e: tidemill_master::Error| Failure::unreachable(format!("database: {e}"));
     let listener = tidemill_master::bind(&settings).await.map_err(failed)?;

@@ -62,6 +62,11 @@ pub async fn run(args: Master, mut layers: Layers) -> Result<Exit> {
         poll_local_addresses: master.poll_local_addresses,
         secrets_dir: master.secrets_dir,
         hook_body_max: usize::try_from(master.hook_body_max_bytes).unwrap_or(usize::MAX),
+        reports: tidemill_master::settings::Reports {
+            connections: settings.reports.connections,
+            time: Duration::from_secs(settings.reports.timeout_seconds.max(1)),
+            folder: settings.reports.folder,
+        },
     };
     let life = Lifecycle::new();
     life.watch_signals(GRACE).doing(|| "listen for signals".into())?;

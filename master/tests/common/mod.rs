@@ -42,8 +42,9 @@ pub struct Replica {
 
 impl World {
     pub async fn new(replicas: usize) -> World {
-        let test = TestDb::new().await;
+        let test = tidemill_sql::testing::db().await;
         let cache = tempfile::tempdir().unwrap();
+        std::fs::create_dir(cache.path().join("reports")).unwrap();
         let mut world = World { test, replicas: Vec::new(), cache };
         for _ in 0..replicas {
             world.start().await;
@@ -65,6 +66,10 @@ impl World {
             poll_local_addresses: true,
             secrets_dir: Some(self.cache.path().join("secrets")),
             hook_body_max: Settings::HOOK_BODY_MAX,
+            reports: tidemill_master::settings::Reports {
+                folder: Some(self.cache.path().join("reports")),
+                ..Default::default()
+            },
         };
         let listener = bind(&settings).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -87,6 +92,11 @@ impl World {
         std::fs::create_dir_all(&dir).unwrap();
         std::fs::write(dir.join(name), value).unwrap();
         std::fs::set_permissions(dir.join(name), std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    /// A report of the replicas' folder.
+    pub fn report(&self, name: &str, text: &str) {
+        std::fs::write(self.cache.path().join("reports").join(format!("{name}.sql")), text).unwrap();
     }
 
     pub fn one(&self) -> &Replica {

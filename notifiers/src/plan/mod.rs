@@ -7,6 +7,7 @@
 
 mod blame;
 mod commits;
+mod concern;
 mod filter;
 mod irc;
 mod order;
@@ -14,6 +15,7 @@ mod recipients;
 #[cfg(test)]
 mod tests;
 
+pub use concern::concerns;
 pub use irc::{Settled, ended_watches};
 pub(crate) use order::{Supersedes, supersedes};
 pub use recipients::{Found, Names, planned, tested};

@@ -5,7 +5,7 @@ use Results::*;
 use tidemill_lang::definition::{BlameDef, BlameWhen, MailDef, MailTls, Verify};
 use tidemill_model::SourceStamp;
 
-fn mail(generators: Vec<GeneratorDef>) -> ReporterDef {
+pub(super) fn mail(generators: Vec<GeneratorDef>) -> ReporterDef {
     let settings = MailDef {
         fromaddr: "ci@example.org".into(),
         relayhost: "localhost".into(),
@@ -36,7 +36,7 @@ fn generator(modes: &[Mode]) -> GeneratorDef {
     GeneratorDef { modes: modes.to_vec(), ..GeneratorDef::new(GeneratorKind::Build) }
 }
 
-fn build(results: Results, history: &[Results], verdict: Option<Results>) -> BuildFacts {
+pub(super) fn build(results: Results, history: &[Results], verdict: Option<Results>) -> BuildFacts {
     BuildFacts {
         build: 1,
         number: 9,

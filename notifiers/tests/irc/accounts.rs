@@ -1,9 +1,9 @@
 //! Accounts, SASL and TLS over InspIRCd with Atheme's services.
 
 use crate::people::{Person, Tide, from, network};
-use crate::servers::Server;
 use tidemill_notifiers::irc::{Allowed, Authz, BotSettings, Channel, Network, Sasl, State};
 use tidemill_notifiers::verify::Verify;
+use tidemill_tests::irc::servers::Server;
 
 fn settings() -> BotSettings {
     let ada = Allowed::Accounts(vec!["ada".into()]);

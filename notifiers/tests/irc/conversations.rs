@@ -1,11 +1,11 @@
 //! Talk over ngircd.
 
 use crate::people::{Person, Tide, from, network};
-use crate::servers::Server;
 use std::time::Duration;
 use tidemill_notifiers::Outcome;
 use tidemill_notifiers::irc::backend::Commit;
 use tidemill_notifiers::irc::{BotSettings, Channel, Network, Pace, State, Voice};
+use tidemill_tests::irc::servers::Server;
 
 fn again(outcome: &Outcome, code: &str) -> bool {
     matches!(outcome, Outcome::Again { why, .. } if why.contains(code))

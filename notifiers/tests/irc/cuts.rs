@@ -1,10 +1,10 @@
 //! Servers die, freeze and come back.
 
 use crate::people::{Person, Tide, from, network};
-use crate::servers::Server;
 use std::time::Duration;
 use tidemill_notifiers::Outcome;
 use tidemill_notifiers::irc::{BotSettings, Network, Pace, State, Voice};
+use tidemill_tests::irc::servers::Server;
 
 /// Delivers as a sender does: again until it is sent. How often it was tried.
 async fn delivered(tide: &Tide, to: &str, line: &str) -> usize {

@@ -5,6 +5,4 @@ mod conversations;
 mod cuts;
 mod fake;
 mod people;
-mod person;
-mod servers;
 mod words;

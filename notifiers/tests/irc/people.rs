@@ -1,10 +1,10 @@
 //! The bot among people.
 
 use crate::fake::Fake;
-pub use crate::person::{Person, from};
-use crate::servers::{PATIENCE, Server};
 use std::time::Duration;
 use tidemill_notifiers::irc::{Bot, BotSettings, Channel, Client, Network, Pace, State};
+pub use tidemill_tests::irc::person::{Person, from};
+use tidemill_tests::irc::servers::{PATIENCE, Server};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;

@@ -152,7 +152,8 @@ impl Sweep {
     async fn read(&mut self, c: &mut PgConnection) -> Result<()> {
         let rows = sqlx::query!(
             r#"select b.id, b.started_at, b.complete_at,
-                      exists (select from build_facts f where f.build_id = b.id and f.complete_at = b.complete_at) as "known!"
+                      (select f.build_id from build_facts f
+                        where f.build_id = b.id and f.complete_at = b.complete_at limit 1) is not null as "known!"
                  from builds b where b.id >= $1 order by b.id limit $2"#,
             self.next,
             READ

@@ -7,7 +7,7 @@
 use super::{Moment, Way};
 use crate::beats::interval;
 use crate::changes::clean;
-use crate::{Result, run_tx};
+use crate::{Error, Result, run_tx};
 use serde_json::Value;
 use sqlx::PgConnection;
 use std::time::Duration;
@@ -64,6 +64,11 @@ pub struct Room {
     pub irc: Vec<String>,
 }
 
+/// Moments that this release has words for: what a newer one planned is left to it.
+fn known() -> Vec<String> {
+    Moment::ALL.map(|m| m.name().to_owned()).to_vec()
+}
+
 pub async fn deliveries_claim(
     c: &mut PgConnection,
     room: &Room,
@@ -81,13 +86,14 @@ pub async fn deliveries_claim(
                                where o.destination_id = d.destination_id and o.reporter = d.reporter
                                  and o.address = d.address and o.state = 'due' and o.id <> d.id)
                   and not exists (select from deliveries f where f.folded_into = d.id) as "alone!"
-             from deliveries_claim($1, $2, $3, $4, $5, $6, $7, $8) d order by id"#,
+             from deliveries_claim($1, $2, $3, $4, $5, $6, $7, $8, $9) d order by id"#,
         &ways,
         &busy,
         &free,
         room.each,
         room.most,
         &room.irc,
+        &known(),
         holder,
         interval(term)
     )
@@ -100,7 +106,7 @@ pub async fn deliveries_claim(
             told: Told {
                 at: r.at,
                 generator: r.generator,
-                moment: Moment::named(&r.moment).expect("a CHECK lists them"),
+                moment: Moment::named(&r.moment).expect("only known ones were asked for"),
                 mode: r.mode,
                 builder: r.builder_id,
                 build: r.build_id,
@@ -312,7 +318,7 @@ pub async fn deliveries_fold(
              select o.id from leader d cross join deliveries o
               where o.destination_id = $2 and o.reporter = $3 and o.address = $4 and o.state = 'due' and o.id <> $1
                 and o.order_key is not distinct from $8 and o.not_before <= tidemill_now() and not o.unsure
-                and o.moment <> 'test'
+                and o.moment <> 'test' and o.moment = any($9)
                 -- Of digests one is in hand at a time, and what follows it is its own.
                 and o.revision_id = d.revision_id and o.gathered = d.gathered
               order by o.id limit $7 for no key update of o skip locked
@@ -338,7 +344,8 @@ pub async fn deliveries_fold(
         holder,
         storm,
         most,
-        leader.order_key
+        leader.order_key,
+        &known()
     )
     .fetch_all(c)
     .await?)
@@ -353,15 +360,21 @@ pub async fn deliveries_folded(c: &mut PgConnection, leader: i64) -> Result<Vec<
     )
     .fetch_all(c)
     .await?;
-    Ok(rows
-        .into_iter()
+    rows.into_iter()
         .map(|r| {
-            (
+            // Who folded it in knows it, and may go on with it.
+            let moment = Moment::named(&r.moment).ok_or_else(|| {
+                Error::Schema(format!(
+                    "a notifier of a newer release planned a «{}», which this one cannot tell",
+                    r.moment
+                ))
+            })?;
+            Ok((
                 r.id,
                 Told {
                     at: r.at,
                     generator: r.generator,
-                    moment: Moment::named(&r.moment).expect("a CHECK lists them"),
+                    moment,
                     mode: r.mode,
                     builder: r.builder_id,
                     build: r.build_id,
@@ -370,9 +383,9 @@ pub async fn deliveries_folded(c: &mut PgConnection, leader: i64) -> Result<Vec<
                     worker: r.worker_id,
                     facts: r.facts,
                 },
-            )
+            ))
         })
-        .collect())
+        .collect()
 }
 
 /// Those of what goes with a delivery that cannot be put into words stay behind, parked, with why.

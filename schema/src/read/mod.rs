@@ -24,6 +24,7 @@ pub mod overview;
 pub mod policy;
 pub mod policy_failures;
 pub mod query;
+pub mod report;
 pub mod requests;
 pub mod resource;
 pub mod revisions;

@@ -1,10 +1,11 @@
 //! What reporting stores of builds, behind the event stream.
 
 use crate::project;
-use tidemill_tests::{Cluster, holds, invariants, wait_until};
+use tidemill_tests::wait::holds;
+use tidemill_tests::{Cluster, invariants, wait_until};
 
 /// Until a fact of each finished build and complete request is there; returns how many of builds.
-async fn told(t: &Cluster) -> i64 {
+pub async fn told(t: &Cluster) -> i64 {
     wait_until("facts of all that is over", || async {
         let left: i64 = sqlx::query_scalar(
             "select (select count(*) from builds b where b.complete_at is not null

@@ -72,6 +72,7 @@ c["builders"] = [
     .await;
     t.api(m).post(&format!("buildrequests/{request}/cancel"), serde_json::json!({})).await.unwrap();
     assert_eq!(t.result_of(request).await, 6);
+    crate::facts::told(&t).await;
     let log = t.masters[m].process.output();
     assert!(!log.contains("permission denied"), "{log}");
     assert!(t.masters[m].process.terminate().success());

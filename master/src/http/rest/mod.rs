@@ -25,6 +25,7 @@ mod jsonrpc;
 mod locks;
 mod log_text;
 mod logs;
+pub(crate) mod reports;
 mod requests;
 pub(crate) mod scheduler_control;
 pub(crate) mod schedulers;
@@ -63,6 +64,7 @@ pub fn router() -> OpenApiRouter<App> {
         .merge(jsonrpc::router())
         .merge(try_builds::router())
         .merge(deliveries::router())
+        .merge(reports::router())
         .merge(events::router())
 }
 

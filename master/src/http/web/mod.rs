@@ -21,6 +21,7 @@ mod locks;
 mod log;
 mod notices;
 mod page;
+mod reports;
 mod request;
 mod schedulers;
 mod show;
@@ -66,6 +67,8 @@ pub fn router() -> Router<App> {
         .route("/changes", get(changes::page))
         .route("/changesources", get(sources::page))
         .route("/changesources/{id}/poll", post(sources::poll))
+        .route("/reports", get(reports::page))
+        .route("/reports/{name}", get(reports::one))
         .route("/notices", get(notices::page))
         .route("/notices/{id}/retry", post(notices::retry))
         .route("/unsubscribe", get(unsubscribe::page).post(unsubscribe::post))
@@ -97,7 +100,6 @@ const POLICY: &str =
 fn secured(mut response: Response) -> Response {
     let headers = response.headers_mut();
     for (name, value) in [
-        (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
         (header::REFERRER_POLICY, "same-origin"),
@@ -105,6 +107,8 @@ fn secured(mut response: Response) -> Response {
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
+    // A picture has a narrower one of its own.
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(POLICY));
     // A page shows what is now, and may hold a form's token.
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response

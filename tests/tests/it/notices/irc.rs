@@ -2,18 +2,10 @@
 //! notifier speaks.
 
 use super::{all_ended, states};
-use person::{Person, from};
-use servers::Server;
 use tidemill_notifiers::irc::message::Line;
+use tidemill_tests::irc::person::{Person, from};
+use tidemill_tests::irc::servers::Server;
 use tidemill_tests::{Cluster, Repository, wait::holds, wait_until};
-
-// Shared with the tests of the bot alone.
-#[allow(dead_code, reason = "not all of it is used here")]
-#[path = "../../../../notifiers/tests/irc/person.rs"]
-mod person;
-#[allow(dead_code, reason = "not all of it is used here")]
-#[path = "../../../../notifiers/tests/irc/servers.rs"]
-mod servers;
 
 /// A builder `check` that is good while the file `good` is there, and one, `slow`, that waits for `go`.
 fn project(t: &Cluster, port: u16, reporter: &str, more: &str) -> String {
@@ -287,4 +279,39 @@ async fn a_holder_that_was_stopped_past_its_lease_says_nothing_when_it_goes_on()
     })
     .await;
     assert_eq!(ada.heard_of("tide", "#ci").iter().filter(|l| l.contains("#2")).count(), 0, "{:?}", ada.raw());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_forced_while_no_master_runs_is_done_by_the_next_one_and_once() {
+    let Some(server) = Server::ngircd("") else { return };
+    let mut t = Cluster::start().await;
+    let mut ada = Person::connect(&server, "ada").await;
+    ada.join("#ci").await;
+    let m = t.master().await;
+    t.configure(m, &project(&t, server.port, r#"authz = {"*": True}"#, "")).await;
+    t.worker("w1", &t.master_url(m), 2).await;
+    let n = t.notifier(&["irc"]).await;
+    is_there(&ada, 0).await;
+    good(&t, true);
+    let address = t.masters[m].address;
+    t.masters[m].process.kill9();
+    let said = ada.ask("#ci", "tide: force build check").await;
+    assert!(said.contains("no master has answered; it is done if one comes within two minutes"), "{said}");
+    // Neither the notifier that asked nor another one does it a second time.
+    t.notifiers[n].terminate();
+    t.notifier_restart(n, &["irc"]).await;
+    t.master_restart(m, address).await;
+    wait_until("the build", || async {
+        let ended: i64 = sqlx::query_scalar("select count(*) from builds where results = 0")
+            .fetch_one(t.db.pool())
+            .await
+            .map_err(|e| e.to_string())?;
+        holds(ended == 1, ended)
+    })
+    .await;
+    let state = row(&t, "the state", "select string_agg(state, ' ') from control_requests").await;
+    assert_eq!(state, "done");
+    let requests: i64 =
+        sqlx::query_scalar("select count(*) from build_requests").fetch_one(t.db.pool()).await.expect("a count");
+    assert_eq!(requests, 1);
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 use tidemill_schema::tokens::{Scope, user_token_create_for};
 use tidemill_tests::process::{outcome, program};
 use tidemill_tests::smtp::{Sink, parsed};
-use tidemill_tests::{Cluster, Repository};
+use tidemill_tests::{Cluster, Repository, wait::holds, wait_until};
 
 /// With these generators, and what is to be built.
 fn project(port: u16, generators: &str, rest: &str) -> String {
@@ -119,4 +119,51 @@ c["schedulers"] = []
     let seen = parsed(&both[1].mail);
     assert!(text(&seen).contains("A request of b was cancelled"), "{seen}");
     assert!(text(&seen).contains(&format!("https://ci.example.org/buildrequests/{request}")), "{seen}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_stays_away_is_told_to_those_whom_it_names_and_once() {
+    let Some(sink) = Sink::start() else { return };
+    let mut t = Cluster::start().await;
+    let m = t.master().await;
+    let rest = r#"
+c["workers"] = [worker.Worker("w", notify_on_missing = ["ops@example.org"]), worker.Worker("other")]
+c["builders"] = [util.BuilderConfig(name = "b", workernames = ["w"], factory = util.BuildFactory([steps.ShellCommand(command = ["true"])]))]
+c["schedulers"] = []
+"#;
+    t.configure(m, &project(sink.port, "reporters.WorkerMissingGenerator(workers = [\"w\"])", rest)).await;
+    t.notifier(&["mail"]).await;
+    planning(&t).await;
+    let w = t.worker("w", &t.master_url(m), 1).await;
+    let other = t.worker("other", &t.master_url(m), 1).await;
+    let request = t.force(m, "b").await;
+    assert_eq!(t.result_of(request).await, 0);
+    t.workers[w].process.kill9();
+    t.workers[other].process.kill9();
+    // As if more than an hour had passed, again until the last word of them that a master still had to write is written.
+    wait_until("both to be missing", || async {
+        let past = "with b as (update beats set resumed_at = resumed_at - interval '2 hours'
+                                where resumed_at > tidemill_now() - interval '2 hours'),
+                         s as (update worker_sessions set seen_at = seen_at - interval '2 hours'
+                                where seen_at > tidemill_now() - interval '2 hours')
+                    select count(*) from worker_sessions where missing_at is not null";
+        let n: i64 = sqlx::query_scalar(past).fetch_one(t.db.pool()).await.map_err(|e| e.to_string())?;
+        holds(n == 2, n)
+    })
+    .await;
+    let told = all_ended(&t, 2).await;
+    assert_eq!(states(&told), "2 sent", "{told:?}");
+    let mails = sink.wait_for(2).await;
+    let mut to: Vec<&str> = mails.iter().flat_map(|m| m.to.iter().map(String::as_str)).collect();
+    to.sort();
+    assert_eq!(to, ["ops@example.org", "team@example.org"]);
+    let seen = parsed(&mails[0].mail);
+    assert!(header(&seen, "Subject").contains('w') && text(&seen).contains("worker w"), "{seen}");
+
+    // It comes back, and is told anew only when it is lost anew.
+    t.worker_restart(w, &t.master_url(m), 1);
+    let request = t.force(m, "b").await;
+    assert_eq!(t.result_of(request).await, 0);
+    let left = all_ended(&t, 2).await;
+    assert_eq!(left.len(), 2, "{left:?}");
 }

@@ -1,4 +1,4 @@
-//! People on IRC. The journeys of `tests/` use them too.
+//! People on IRC.
 
 use super::servers::{PATIENCE, Server};
 use std::sync::{Arc, Mutex};

@@ -1,0 +1,35 @@
+-- title: Trend
+-- group: Health
+-- question: Do builds get better, slower, or more?
+-- parameter: since timestamptz = 84 days | How far back; whole days (UTC).
+-- parameter: until timestamptz = now | Until when.
+-- parameter: every text = week (day, week, month) | One row for each.
+-- parameter: builder text | Only this builder.
+-- parameter: project text | Only builders of this project.
+-- column: period | time | Begin of the day, week (Monday) or month (UTC).
+-- column: builds | count | Builds that ended in it, of any result.
+-- column: good | count | With success or warnings.
+-- column: failed | count | With failure.
+-- column: success_rate | percent | good of good and failed; empty without either.
+-- column: mean_seconds | seconds | Running time of a build, on average.
+-- column: median_seconds | seconds | Half of the builds took no longer (from a histogram, within a tenth).
+-- column: p95_seconds | seconds | 95 of 100 took no longer (from a histogram, within a tenth).
+-- column: mean_wait_seconds | seconds | How long a build had waited before it started, on average.
+-- chart: line x=period y=success_rate
+-- read: The first and the last period may be cut off by the time asked for. A median that grows with a steady p95 means
+--   that every build became slower; a p95 that grows alone, that some did: see slower-steps.
+select date_trunc(:every, day, 'UTC') as period,
+       sum(builds) as builds,
+       sum(success + warnings) as good,
+       sum(failure) as failed,
+       100.0 * sum(success + warnings) / nullif(sum(success + warnings + failure), 0) as success_rate,
+       sum(seconds) / nullif(sum(builds), 0) as mean_seconds,
+       report.histogram_percentile(report.histogram_sum(span_histogram), 0.5) as median_seconds,
+       report.histogram_percentile(report.histogram_sum(span_histogram), 0.95) as p95_seconds,
+       sum(queue_seconds) / nullif(sum(builds), 0) as mean_wait_seconds
+from report.build_days
+where day >= date_trunc('day', :since, 'UTC') and day < :until
+  and (:builder is null or builder = :builder)
+  and (:project is null or project = :project)
+group by 1
+order by 1

@@ -1,0 +1,24 @@
+-- title: Busiest hours
+-- group: Workers and cost
+-- question: At which hours of the week does most work come together?
+-- parameter: since timestamptz = 28 days | How far back; whole hours (UTC).
+-- parameter: until timestamptz = now | Until when.
+-- parameter: builder text | Only this builder.
+-- parameter: project text | Only builders of this project.
+-- column: weekday | text | Day of the week (UTC).
+-- column: hour | count | Hour of the day (UTC), 0 to 23.
+-- column: builds | count | Builds that ended in such an hour, of all weeks together.
+-- column: seconds | seconds | Their running time together.
+-- column: mean_wait_seconds | seconds | How long they had waited before they started, on average.
+-- chart: heatmap x=hour y=weekday value=builds
+-- read: Move nightly builds out of the bright fields, and maintenance into the dark ones.
+select to_char(hour at time zone 'UTC', 'ID Dy') as weekday,
+       extract(hour from hour at time zone 'UTC')::bigint as hour,
+       sum(builds) as builds, sum(seconds) as seconds,
+       sum(queue_seconds) / nullif(sum(builds), 0) as mean_wait_seconds
+from report.build_hours
+where hour >= date_trunc('hour', :since, 'UTC') and hour < :until
+  and (:builder is null or builder = :builder)
+  and (:project is null or project = :project)
+group by 1, 2
+order by 1, 2

@@ -1,0 +1,26 @@
+-- title: Steps that fail
+-- group: Health
+-- question: Which steps fail most often?
+-- parameter: since timestamptz = 28 days | How far back; whole days (UTC).
+-- parameter: until timestamptz = now | Until when.
+-- parameter: builder text | Only this builder.
+-- parameter: project text | Only builders of this project.
+-- parameter: limit bigint = 25 | Most rows.
+-- column: builder | text | Name of the builder.
+-- column: step | text | Name of the step.
+-- column: runs | count | How often it ran in builds that ended in that time.
+-- column: bad | count | Of those, with failure or exception.
+-- column: failure_rate | percent | bad of runs.
+-- column: seconds | seconds | Its running time, all runs together.
+-- chart: bars x=step y=bad
+-- read: Ordered by bad. A step that fails often and stands late in its build is worth running earlier.
+select builder, step, sum(runs) as runs, sum(bad) as bad, 100.0 * sum(bad) / nullif(sum(runs), 0) as failure_rate,
+       sum(seconds) as seconds
+from report.step_days
+where day >= date_trunc('day', :since, 'UTC') and day < :until
+  and (:builder is null or builder = :builder)
+  and (:project is null or project = :project)
+group by builder_id, builder, step
+having sum(bad) > 0
+order by bad desc, failure_rate desc, builder, step
+limit :limit

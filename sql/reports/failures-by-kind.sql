@@ -1,0 +1,28 @@
+-- title: Failures by kind
+-- group: Health
+-- question: Do builds fail by what was built, by the infrastructure, or were they stopped?
+-- parameter: since timestamptz = 28 days | How far back; whole days (UTC).
+-- parameter: until timestamptz = now | Until when.
+-- parameter: every text = day (day, week, month) | One row for each.
+-- parameter: builder text | Only this builder.
+-- parameter: project text | Only builders of this project.
+-- column: period | time | Begin of the day, week (Monday) or month (UTC).
+-- column: builds | count | Builds that ended in it.
+-- column: good | count | With success or warnings.
+-- column: tests | count | With failure: what was built is at fault.
+-- column: infrastructure | count | With exception: Tidemill, its worker or a step's definition is at fault.
+-- column: cancelled | count | Stopped by somebody.
+-- column: lost | count | Lost with their worker, and built again.
+-- column: skipped | count | Skipped.
+-- column: infrastructure_rate | percent | infrastructure and lost of builds.
+-- chart: stacked x=period y=tests,infrastructure,cancelled,lost
+-- read: Days with much infrastructure are not the authors' fault: look at the workers (retries, worker-use) of that day.
+select date_trunc(:every, day, 'UTC') as period, sum(builds) as builds, sum(good) as good, sum(tests) as tests,
+       sum(infrastructure) as infrastructure, sum(cancelled) as cancelled, sum(lost) as lost, sum(skipped) as skipped,
+       100.0 * sum(infrastructure + lost) / nullif(sum(builds), 0) as infrastructure_rate
+from report.failures_by_kind
+where day >= date_trunc('day', :since, 'UTC') and day < :until
+  and (:builder is null or builder = :builder)
+  and (:project is null or project = :project)
+group by 1
+order by 1

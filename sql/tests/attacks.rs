@@ -1,11 +1,15 @@
-//! What the reporter is refused, as a real role of a real server.
+//! What the reporter is refused (A18), as a real role of a real server.
 
 mod common;
 
 use common::{code, connect, count, end, role, roles, run, texts, views};
 use sqlx::{AssertSqlSafe, PgConnection};
+use std::time::Duration;
+use tidemill_schema::Db;
 use tidemill_schema::report_grants::{report_grant_add, report_grant_remove, report_grants};
 use tidemill_schema::roles::roles_ensure;
+use tidemill_sql::format::Format;
+use tidemill_sql::report::{self, Bounds, Values, built_in};
 
 const REFUSED: &str = "42501";
 
@@ -329,6 +333,29 @@ async fn who_is_listed_sees_what_was_granted_and_everybody_else_what_is_public()
     run(&t, "update projects set public = true where name = 'closed'").await;
     assert_eq!(count(&mut c, closed).await, 1);
     drop(c);
+    end(t, roles).await;
+}
+
+#[tokio::test]
+async fn reports_asked_by_the_reporter_run_and_show_no_project_that_is_hidden_from_him() {
+    let t = common::db().await;
+    let roles = roles(&t, "ask").await;
+    let url = |role: &str| t.url.replacen("//tidemill@", &format!("//{role}@"), 1);
+    let bounds = Bounds { rows: 1000, time: Duration::from_secs(30) };
+    let mut seen = [0, 0];
+    for (n, role) in [&roles.reporter, &roles.master].into_iter().enumerate() {
+        let db = Db::connect_people(&url(role), 1).unwrap();
+        for report in built_in() {
+            let values = Values::read(&report.head.parameters, [], time::OffsetDateTime::now_utc()).unwrap();
+            let table =
+                report::run(&db, report, &values, bounds).await.unwrap_or_else(|e| panic!("{}: {e}", report.name));
+            let text = Format::Csv.write(report, &values, &table, None);
+            seen[n] += usize::from(text.contains("closed"));
+            assert!(n == 1 || !text.contains("closed") && !text.contains("vault"), "{}:\n{text}", report.name);
+        }
+        db.pool().close().await;
+    }
+    assert!(seen[0] == 0 && seen[1] > 8, "the history has something to hide: {seen:?}");
     end(t, roles).await;
 }
 

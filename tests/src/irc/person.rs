@@ -133,6 +133,15 @@ impl Person {
             .map(|l| l.last().to_owned())
             .collect()
     }
+
+    /// The same of whoever's nick begins so: who reconnects may have to take another one.
+    pub fn heard_of_any(&self, nicks: &str, to: &str) -> Vec<String> {
+        let lines = self.parsed().into_iter();
+        lines
+            .filter(|l| l.command == "PRIVMSG" && from(l).starts_with(nicks) && l.param(0) == to)
+            .map(|l| l.last().to_owned())
+            .collect()
+    }
 }
 
 pub fn from(line: &Line) -> &str {

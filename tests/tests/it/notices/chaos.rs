@@ -1,6 +1,6 @@
-//! Builds end while notifiers are killed and the mail server misbehaves in every
-//! way it can. Afterwards each due notice has arrived, and what came twice came
-//! twice for a reason, as the same mail.
+//! Builds end while notifiers are killed, the mail server misbehaves in every way it
+//! can, and the connection to IRC is cut. Afterwards each due notice has arrived, and
+//! what came twice came twice for a reason, as the same mail.
 //!
 //! `TIDEMILL_TEST_FULL=1` takes 10,000 builds.
 
@@ -16,17 +16,29 @@ use tidemill_model::Results;
 use tidemill_model::wire::{Held, Poll};
 use tidemill_schema::Db;
 use tidemill_tests::api::Api;
+use tidemill_tests::irc::person::Person;
+use tidemill_tests::irc::servers::Server;
+use tidemill_tests::proxy::Proxy;
 use tidemill_tests::relay::{Misdeed, Taken};
 use tidemill_tests::smtp::parsed;
 use tidemill_tests::{Cluster, PlayedWorker, Relay, wait_while_it_moves};
 
 const NOTIFIERS: usize = 3;
+const WAYS: [&str; 2] = ["mail", "irc"];
 const WORKERS: usize = 3;
 const SLOTS: u32 = 8;
 const PEOPLE: usize = 4;
 
-/// `team` is told of failures, each by itself unless they are many; `all` of everything, gathered.
-fn project(port: u16) -> String {
+/// `team` is told of failures, each by itself unless they are many; `all` of everything, gathered; a channel of
+/// exceptions, if there is an IRC server.
+fn project(port: u16, irc: Option<u16>) -> String {
+    let irc = irc.map(|port| {
+        format!(
+            r##"reporters.IRC("127.0.0.1", "tide", ["#ci"], port = {port}, useColors = False, name = "irc",
+                notify_events = ["exception"])"##
+        )
+    });
+    let irc = irc.unwrap_or_default();
     format!(
         r#"
 c = {{}}
@@ -46,24 +58,33 @@ c["services"] = [
          generators = [reporters.BuildStatusGenerator(mode = ["failing", "exception"], message_formatter = words)]),
     mail("all", extraRecipients = ["list@example.org"], digest = 1,
          generators = [reporters.BuildStatusGenerator(mode = "all", message_formatter = words)]),
+    {irc}
 ]
 "#
     )
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn notifiers_are_killed_and_the_mail_server_misbehaves_and_each_due_notice_arrives() {
+async fn notifiers_are_killed_mail_misbehaves_irc_is_cut_and_each_due_notice_arrives() {
     let full = std::env::var_os("TIDEMILL_TEST_FULL").is_some();
     let (builds, kills, every) = if full { (10_000, 40, 6) } else { (200, 6, 3) };
     let seed: u64 = std::env::var("TIDEMILL_TEST_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(rand::random);
     println!("TIDEMILL_TEST_SEED={seed}");
     let relay = Relay::start().await;
+    let server = Server::ngircd("");
+    let mut channel = None;
+    if let Some(server) = &server {
+        let mut ada = Person::connect(server, "ada").await;
+        ada.join("#ci").await;
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], server.port));
+        channel = Some((ada, Proxy::start(address).await));
+    }
     let mut t = Cluster::start().await;
     t.notifier_env.push(("TIDEMILL_NOTIFY_AGAIN_SECONDS".into(), "1".into()));
     let m = t.master().await;
-    t.configure(m, &project(relay.port)).await;
+    t.configure(m, &project(relay.port, channel.as_ref().map(|(_, proxy)| proxy.address.port()))).await;
     for _ in 0..NOTIFIERS {
-        t.notifier(&["mail"]).await;
+        t.notifier(&WAYS).await;
     }
     planning(&t).await;
 
@@ -82,14 +103,18 @@ async fn notifiers_are_killed_and_the_mail_server_misbehaves_and_each_due_notice
 
     // Until everything has happened: the builds, so many kills, and each misdeed.
     let mut rng = StdRng::seed_from_u64(seed);
-    let mut killed = 0;
+    let (mut killed, mut cuts) = (0, 0);
     let mut extra = 0;
     loop {
         tokio::time::sleep(Duration::from_millis(rng.random_range(50..700))).await;
         let n = rng.random_range(0..NOTIFIERS);
         t.notifiers[n].kill9();
         killed += 1;
-        t.notifier_restart(n, &["mail"]).await;
+        t.notifier_restart(n, &WAYS).await;
+        if let Some((_, proxy)) = &channel {
+            proxy.cut();
+            cuts += 1;
+        }
         hasten(&t.api(m)).await;
         let all_done = relay.misdeeds().len() == Misdeed::ALL.len();
         if people.is_empty() && killed >= kills {
@@ -116,7 +141,8 @@ async fn notifiers_are_killed_and_the_mail_server_misbehaves_and_each_due_notice
     relay.heal();
     let healed = Instant::now();
     let due = due(&t.db).await;
-    let rows: usize = due.values().map(BTreeSet::len).sum();
+    let spoken = if channel.is_some() { count(&t.db, "builds where results = 4").await } else { 0 };
+    let rows: usize = due.values().map(BTreeSet::len).sum::<usize>() + spoken as usize;
     wait_while_it_moves("the notices to be over", || async {
         hasten(&t.api(m)).await;
         tokio::time::sleep(Duration::from_millis(300)).await;
@@ -142,11 +168,15 @@ async fn notifiers_are_killed_and_the_mail_server_misbehaves_and_each_due_notice
         }
     }
     let twice = twice(&t.db, &taken).await;
+    let lines = match &channel {
+        Some((ada, _)) => heard(&t.db, &ada.heard_of_any("tide", "#ci")).await,
+        None => 0,
+    };
     let defects = taken.iter().step_by(taken.len().div_ceil(20)).map(|one| parsed(&one.mail)["defects"].to_string());
     assert!(defects.into_iter().all(|found| found == "[]"));
     println!(
-        "{} builds, {rows} notices due in {} mails, {killed} notifiers killed, {twice} mails came twice; after healing all \
-         were there within {healed:?}; the relay: {:?}",
+        "{} builds, {rows} notices due in {} mails and {lines} lines of IRC, {killed} notifiers killed, {cuts} cuts of IRC, \
+         {twice} mails came twice; after healing all were there within {healed:?}; the relay: {:?}",
         count(&t.db, "builds").await,
         taken.len() - twice,
         relay.misdeeds()
@@ -203,6 +233,34 @@ async fn due(db: &Db) -> BTreeMap<&'static str, BTreeSet<i64>> {
     let bad = ended("2, 4").await;
     let all = ended("0, 1, 2, 4, 6").await;
     BTreeMap::from([("team@example.org", bad.clone()), ("ops@example.org", bad), ("list@example.org", all)])
+}
+
+/// Each exception is told in the channel by a line of its own, or among so many others in the line that follows
+/// its leader's. Returns how many lines were heard.
+async fn heard(db: &Db, lines: &[String]) -> usize {
+    let told: Vec<(i64, String, i64)> = sqlx::query_as(
+        "select b.number, u.name, (select count(*) from deliveries f where f.folded_into = d.id)
+           from deliveries d
+           join destinations x on x.id = d.destination_id and x.kind = 'irc'
+           join builds b on b.id = d.build_id
+           join builders u on u.id = b.builder_id
+          where d.state = 'sent'",
+    )
+    .fetch_all(db.pool())
+    .await
+    .expect("deliveries can be read");
+    let mut most: BTreeMap<i64, usize> = BTreeMap::new();
+    for (number, builder, folded) in &told {
+        let own = format!("build #{number} of {builder}: exception");
+        assert!(lines.iter().any(|l| l.contains(&own)), "nobody heard «{own}»");
+        *most.entry(*folded).or_default() += 1;
+    }
+    for (folded, leaders) in most.into_iter().filter(|(folded, _)| *folded > 0) {
+        let said = format!("and {folded} more build");
+        let there = lines.iter().filter(|l| l.contains(&said)).count();
+        assert!(there >= leaders, "«{said}» was heard {there} times of {leaders}");
+    }
+    lines.len()
 }
 
 /// By address and build, the Message-IDs of the mails that tell it.

@@ -44,7 +44,7 @@ pub async fn sourcestamps_intern(c: &mut PgConnection, stamps: &[SourceStamp]) -
 }
 
 /// SHA-256 over the fields, each with its length before it and none marked apart from empty.
-fn hash(s: &SourceStamp) -> Vec<u8> {
+pub(crate) fn hash(s: &SourceStamp) -> Vec<u8> {
     let mut sha = Sha256::new();
     let fields = [Some(&s.codebase), Some(&s.repository), Some(&s.project), s.branch.as_ref(), s.revision.as_ref()];
     let patch = s.patch.as_ref().map(|p| &p.hash);

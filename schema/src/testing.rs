@@ -5,6 +5,8 @@
 //! it). `TIDEMILL_TEST_DATABASE` names another server to use instead: the
 //! address of a database whose role may create databases.
 
+pub mod history;
+
 use crate::Db;
 use crate::migrate::{self, After};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};

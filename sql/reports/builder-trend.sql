@@ -12,8 +12,8 @@
 -- column: failed | count | With failure.
 -- column: success_rate | percent | good of good and failed; empty without either.
 -- column: mean_seconds | seconds | Running time of a build, on average.
--- column: median_seconds | seconds | Half of the builds took no longer (from a histogram, within a tenth).
--- column: p95_seconds | seconds | 95 of 100 took no longer (from a histogram, within a tenth).
+-- column: median_seconds | seconds | Half of the builds took no longer (from a histogram, within a fifth).
+-- column: p95_seconds | seconds | 95 of 100 took no longer (from a histogram, within a fifth).
 -- column: mean_wait_seconds | seconds | How long a build had waited before it started, on average.
 -- chart: line x=period y=success_rate
 -- read: The first and the last period may be cut off by the time asked for. A median that grows with a steady p95 means

@@ -9,7 +9,7 @@
 -- column: hour | count | Hour of the day (UTC), 0 to 23.
 -- column: builds | count | Builds that ended in such an hour.
 -- column: mean_wait_seconds | seconds | How long they had waited before they started, on average.
--- column: p90_wait_seconds | seconds | 90 of 100 waited no longer (from a histogram, within a tenth).
+-- column: p90_wait_seconds | seconds | 90 of 100 waited no longer (from a histogram, within a fifth).
 -- chart: heatmap x=hour y=weekday value=p90_wait_seconds
 -- read: By the hour in which builds ended. Bright columns at the same hour of each day ask for more workers then, or for
 --   nightly builds at another time.

@@ -9,9 +9,9 @@
 -- column: builder | text | Name of the builder.
 -- column: builds | count | Builds that ended in that time.
 -- column: mean_wait_seconds | seconds | From the moment that it could start (made, or its build before was lost) until it started.
--- column: median_wait_seconds | seconds | Half of them waited no longer (from a histogram, within a tenth).
--- column: p90_wait_seconds | seconds | 90 of 100 (from a histogram, within a tenth).
--- column: p99_wait_seconds | seconds | 99 of 100 (from a histogram, within a tenth).
+-- column: median_wait_seconds | seconds | Half of them waited no longer (from a histogram, within a fifth).
+-- column: p90_wait_seconds | seconds | 90 of 100 (from a histogram, within a fifth).
+-- column: p99_wait_seconds | seconds | 99 of 100 (from a histogram, within a fifth).
 -- column: waited_seconds | seconds | All of them together.
 -- chart: bars x=builder y=median_wait_seconds,p90_wait_seconds
 -- read: Ordered by waited_seconds: what stands first costs people most. queue-reasons tells what they waited for,

@@ -35,7 +35,11 @@ pub(crate) struct Setup {
 }
 
 pub(crate) async fn setup(builders: usize) -> Setup {
-    let t = Cluster::with(true, 60).await;
+    setup_in(Cluster::with(true, 60).await, builders).await
+}
+
+/// The same in a database where something may be already.
+pub(crate) async fn setup_in(t: Cluster, builders: usize) -> Setup {
     let wanted = Wanted {
         builders: (0..builders)
             .map(|i| WantedBuilder { name: format!("b{i}"), any_worker: true, ..WantedBuilder::default() })
@@ -66,8 +70,15 @@ pub(crate) async fn setup(builders: usize) -> Setup {
     })
     .expect("opened");
     let set = run_tx!(t.db, "bench", |c| buildset_insert(c, &NewBuildset::default()).await).expect("a buildset");
-    sqlx::raw_sql("update buildsets set complete_at = null, results = null").execute(t.db.pool()).await.expect("open");
-    let builders = sqlx::query_scalar("select id from builders order by id").fetch_all(t.db.pool()).await.expect("ids");
+    sqlx::query("update buildsets set complete_at = null, results = null where id = $1")
+        .bind(set.buildset.0)
+        .execute(t.db.pool())
+        .await
+        .expect("open");
+    let builders = sqlx::query_scalar("select id from builders where active order by id")
+        .fetch_all(t.db.pool())
+        .await
+        .expect("ids");
     let lanes = sqlx::query_scalar("select id from lanes order by id").fetch_all(t.db.pool()).await.expect("ids");
     let connection = t.db.pool().acquire().await.expect("a connection");
     Setup {
@@ -152,7 +163,7 @@ impl Setup {
         .expect("queued");
     }
 
-    async fn claim(&mut self, lanes: &[(i64, i64)], n: u32) -> (Vec<Claim>, HashMap<i64, i64>) {
+    pub(crate) async fn claim(&mut self, lanes: &[(i64, i64)], n: u32) -> (Vec<Claim>, HashMap<i64, i64>) {
         self.poll += 1;
         let waiting = [Waiting { session: self.session, poll: self.poll, free: n, newest: self.newest }];
         let mut claimed =
@@ -283,7 +294,13 @@ pub async fn depth(size: Size) -> Vec<Line> {
 }
 
 /// Cycles (enqueue, claim, renew, finish) a second over a span.
-async fn cycle_rate(s: &mut Setup, lows: &mut Lows, span: Duration) -> f64 {
+pub(crate) async fn cycle_rate(s: &mut Setup, lows: &mut Lows, span: Duration) -> f64 {
+    cycles_timed(s, lows, span).await.0
+}
+
+/// The same, and how long each claim took.
+pub(crate) async fn cycles_timed(s: &mut Setup, lows: &mut Lows, span: Duration) -> (f64, Vec<f64>) {
+    let mut took = Vec::new();
     let started = Instant::now();
     let mut n = 0;
     while started.elapsed() < span {
@@ -297,7 +314,9 @@ async fn cycle_rate(s: &mut Setup, lows: &mut Lows, span: Duration) -> f64 {
             hot.dedup();
             hot.iter().map(|l| (*l, lows.bound(*l))).collect()
         };
+        let begun = Instant::now();
         let (claims, taken) = s.claim(&asked, BATCH).await;
+        took.push(begun.elapsed().as_secs_f64() * 1e3);
         for (lane, highest) in taken {
             lows.taken(lane, highest);
         }
@@ -326,12 +345,12 @@ async fn cycle_rate(s: &mut Setup, lows: &mut Lows, span: Duration) -> f64 {
         batches_store(s.db(), &batches).await.expect("finished");
         n += claims.len();
     }
-    n as f64 / started.elapsed().as_secs_f64()
+    (n as f64 / started.elapsed().as_secs_f64(), took)
 }
 
 /// Low bounds as a replica keeps them: lagging by 300 ms.
 #[derive(Default)]
-struct Lows {
+pub(crate) struct Lows {
     turn: usize,
     ripe: HashMap<i64, i64>,
     ripening: HashMap<i64, Vec<(Instant, i64)>>,

@@ -12,6 +12,7 @@ mod nightly;
 mod noop_builds;
 mod notices;
 mod policies;
+mod reports;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -91,6 +92,11 @@ const BENCHES: &[(&str, &str, Run)] = &[
     ("notice-latency", "a build's end to its mail at the relay, idle", |s| Box::pin(notices::latency(s))),
     ("notice-rate", "mails a second to a relay on this machine", |s| Box::pin(notices::rate(s))),
     ("notice-cost", "builds a second while they are told, against alone", |s| Box::pin(notices::cost(s))),
+    ("report-default", "each report with its defaults, over a year of builds: ms", |s| Box::pin(reports::default(s))),
+    ("report-year", "each report over a year: ms", |s| Box::pin(reports::year(s))),
+    ("report-claims", "claims while all reports run in a loop, and while one is held open, against idle", |s| {
+        Box::pin(reports::claims(s))
+    }),
     ("idle-workers", "1,000 idle workers: transactions, master memory", |s| Box::pin(idle_workers::run(s))),
 ];
 
@@ -105,8 +111,18 @@ async fn main() {
                 return;
             }
             "--quick" => size = Size::Quick,
+            "--history" => {
+                let Some(url) = std::env::args().skip(1).skip_while(|a| a != "--history").nth(1) else {
+                    eprintln!("--history takes the address of an empty database");
+                    std::process::exit(2);
+                };
+                reports::invent(&url, size).await;
+                return;
+            }
             "--help" | "-h" => {
-                println!("usage: ./bench [NAME…] [--quick] [--list]\n\nexample: ./bench claim-floor --quick");
+                println!(
+                    "usage: ./bench [NAME…] [--quick] [--list]\n       ./bench [--quick] --history URL    fills an empty database with a year of invented builds\n\nexample: ./bench claim-floor --quick"
+                );
                 return;
             }
             name if BENCHES.iter().any(|(n, ..)| *n == name) => names.push(arg),
@@ -125,4 +141,5 @@ async fn main() {
             println!("{}", serde_json::to_string(&line).expect("a line has finite numbers"));
         }
     }
+    reports::forget().await;
 }

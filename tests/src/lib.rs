@@ -8,6 +8,7 @@
 pub mod api;
 pub mod cluster;
 pub mod haproxy;
+pub mod history;
 pub mod invariants;
 pub mod irc;
 pub mod pages;

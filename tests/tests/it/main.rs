@@ -26,6 +26,7 @@ mod postgres_dies;
 mod project;
 mod random;
 mod reconfig;
+mod reports;
 mod requests;
 mod roles;
 mod schedule;

@@ -109,7 +109,7 @@ pub async fn invent(url: &str, of: Size) {
     while loader.advance(&db, i64::MAX).await.expect("rows are written") {}
     loader.finish(&db).await.expect("sequences are set");
     let facts = facts_backfill(&db, 0).await.expect("facts are made");
-    vacuum(&mut *db.pool().acquire().await.expect("a connection")).await.expect("vacuumed");
+    vacuum(&mut db.pool().acquire().await.expect("a connection")).await.expect("vacuumed");
     eprintln!("{facts} builds of a year that ends now. Try: tidemill report builder-health --database {url}");
 }
 

@@ -104,6 +104,8 @@ async fn on_a_phone_and_in_a_small_window_each_control_is_within_reach() {
         "/forceschedulers/release%20it",
         "/builders/mac%20%26%20%3Cb%3Ewindows",
         "/buildrequests/1",
+        "/reports",
+        "/reports/builder-health?builder=mac",
         "/builders",
         "/",
     ] {

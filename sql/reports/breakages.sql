@@ -18,11 +18,11 @@
 -- column: fixed_number | count | Number of that one.
 -- column: fixed_by | text | Authors of its changes.
 -- column: repair_seconds | seconds | From broke_at to fixed_at.
--- chart: bars x=builder y=repair_seconds
+-- chart: bars x=builder,number y=repair_seconds
 -- read: Newest first. A row without fixed_at is broken now, or was given up. Several authors were blamed when builds
 --   merged their changes.
 with broke as (
-    select build_id, builder, branch, number, revision, failed_step, blamed, complete_at
+    select build_id, builder_id, builder, branch, number, revision, failed_step, blamed, complete_at
     from report.build_facts
     where turn = 'broke' and complete_at >= :since and complete_at < :until
       and (:builder is null or builder = :builder)
@@ -46,7 +46,7 @@ left join fixed f on f.bad_build_id = b.build_id
 left join lateral (
     select string_agg(distinct author, ', ') as fixed_by
     from report.change_facts
-    where build_id = f.build_id and complete_at = f.complete_at
+    where build_id = f.build_id and builder_id = b.builder_id and complete_at = f.complete_at
     offset 0
 ) a on true
 order by b.complete_at desc, b.build_id desc

@@ -12,7 +12,7 @@
 -- column: bad | count | Of those, with failure or exception.
 -- column: failure_rate | percent | bad of runs.
 -- column: seconds | seconds | Its running time, all runs together.
--- chart: bars x=step y=bad
+-- chart: bars x=builder,step y=bad
 -- read: Ordered by bad. A step that fails often and stands late in its build is worth running earlier.
 select builder, step, sum(runs) as runs, sum(bad) as bad, 100.0 * sum(bad) / nullif(sum(runs), 0) as failure_rate,
        sum(seconds) as seconds

@@ -17,7 +17,7 @@
 -- column: mean_attempts | number | How often one was tried, on average.
 -- column: median_seconds | seconds | Half of the sent were sent no later after they were planned.
 -- column: p95_seconds | seconds | 95 of 100.
--- chart: stacked x=reporter y=sent,given_up,superseded,waiting
+-- chart: stacked x=reporter,kind y=sent,given_up,superseded,waiting
 -- read: Ordered by notices. What was given up is on the page Notices, and `tidemill notify deliveries --failed` shows why.
 select reporter, destination_kind as kind, destination, count(*) as notices,
        count(*) filter (where state in ('sent', 'folded')) as sent,

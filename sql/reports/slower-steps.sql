@@ -18,7 +18,7 @@
 -- column: extra_seconds | seconds | What it has cost: runs_after times what a run takes longer.
 -- column: certainty | number | F of the split (how much of the days' spread it explains); above 15 it is hardly chance.
 -- column: changes | text | Of that day's builds of this builder: authors and revisions, at most five.
--- chart: bars x=step y=before_seconds,after_seconds
+-- chart: bars x=builder,step y=before_seconds,after_seconds
 -- read: For each step the days are split where the two parts differ most (least squares over the means of days, weighed
 --   by runs); splits that chance explains (certainty below 15) are left out. The change is in one of the builds of the
 --   day slower_since, or since the last run before it. Ordered by extra_seconds.

@@ -20,10 +20,10 @@
 -- column: worker | text | Where it ran.
 -- column: slowest_step | text | The step that took longest.
 -- column: slowest_step_seconds | seconds | How long.
--- chart: bars x=build_id y=seconds,queue_seconds
+-- chart: bars x=builder,number y=seconds,queue_seconds
 -- read: Ordered by running time. Much lock_seconds: see lock-waits. Much queue_seconds: see queue-waits.
 with slowest as (
-    select builder, number, build_id, branch, results, complete_at, seconds, lock_seconds, queue_seconds, worker
+    select builder_id, builder, number, build_id, branch, results, complete_at, seconds, lock_seconds, queue_seconds, worker
     from report.build_facts
     where complete_at >= :since and complete_at < :until
       and (:builder is null or builder = :builder)
@@ -38,7 +38,7 @@ select b.builder, b.number, b.build_id, b.branch, b.results, b.complete_at, b.se
 from slowest b
 left join lateral (
     select step, seconds from report.step_facts
-    where build_id = b.build_id and build_complete_at = b.complete_at
+    where build_id = b.build_id and builder_id = b.builder_id and build_complete_at = b.complete_at
     order by seconds desc nulls last, step_number
     limit 1
 ) s on true

@@ -15,7 +15,7 @@
 -- column: median_seconds | seconds | Half of the runs took no longer (from a histogram, within a fifth).
 -- column: p95_seconds | seconds | 95 of 100 took no longer (from a histogram, within a fifth).
 -- column: lock_seconds | seconds | Waiting for locks, all runs together.
--- chart: bars x=step y=total_seconds
+-- chart: bars x=builder,step y=total_seconds
 -- read: Speed up what stands first: a step that takes a tenth of all time and becomes twice as fast gives back a
 --   twentieth of all workers. Ordered by total_seconds.
 with steps as (

@@ -1,7 +1,7 @@
 -- title: A number over time
 -- group: Health
 -- question: How does a number that steps count (warnings, sizes, tests) develop?
--- parameter: since timestamptz = 14 days | Builds that ended since then.
+-- parameter: since timestamptz = 7 days | Builds that ended since then.
 -- parameter: until timestamptz = now | And before then.
 -- parameter: statistic text = warnings | Name of the number.
 -- parameter: every text = day (hour, day, week, month) | One row for each.
@@ -22,7 +22,7 @@ select date_trunc(:every, b.complete_at, 'UTC') as period, count(*) as runs, avg
        min(s.value) as lowest, max(s.value) as highest,
        (array_agg(s.value order by b.complete_at desc, b.build_id desc, s.step_number desc))[1] as newest
 from (
-    select build_id, complete_at
+    select build_id, builder_id, complete_at
     from report.build_facts
     where complete_at >= :since and complete_at < :until
       and (:builder is null or builder = :builder)
@@ -32,7 +32,8 @@ from (
 cross join lateral (
     select step_number, value
     from report.statistics
-    where build_id = b.build_id and complete_at = b.complete_at and name = :statistic and (:step is null or step = :step)
+    where build_id = b.build_id and builder_id = b.builder_id and complete_at = b.complete_at
+      and name = :statistic and (:step is null or step = :step)
     offset 0
 ) s
 group by 1

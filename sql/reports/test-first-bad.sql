@@ -33,17 +33,17 @@ select f.test, f.builder, f.since as failing_since,
        extract(epoch from :until - f.since)::float8 as failing_seconds, b.number, b.branch, b.revision, g.number as good_number, c.changes
 from failing f
 left join lateral (
-    select number, branch, revision from report.build_facts where build_id = f.since_build offset 0
+    select number, branch, revision from report.build_facts where build_id = f.since_build and builder_id = f.builder_id offset 0
 ) b on true
 left join lateral (
-    select number from report.build_facts where build_id = f.good_build offset 0
+    select number from report.build_facts where build_id = f.good_build and builder_id = f.builder_id offset 0
 ) g on true
 left join lateral (
     select string_agg(said, ', ' order by change_id) as changes
     from (
         select change_id, author || ' ' || left(coalesce(revision, ''), 12) as said
         from report.change_facts
-        where build_id = f.since_build
+        where build_id = f.since_build and builder_id = f.builder_id
         order by change_id
         limit 5
     ) of_that_build

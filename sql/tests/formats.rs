@@ -127,6 +127,7 @@ fn a_line_has_gaps_where_values_are_missing() {
 #[test]
 fn bars_lie_beside_names_and_stand_over_times() {
     insta::assert_snapshot!("bars", picture("-- chart: bars x=builder y=builds"));
+    insta::assert_snapshot!("bars_of_two_names", picture("-- chart: bars x=builder,builds y=builds,rate"));
     insta::assert_snapshot!("bars_over_time", picture("-- chart: bars x=day y=builds,log_bytes"));
 }
 

@@ -41,8 +41,8 @@ fn a_head_says_what_a_report_asks_takes_and_gives() {
     assert_eq!(head.columns[1].doc, "Its builds | and more.");
     let chart = head.chart.as_ref().unwrap();
     assert_eq!(
-        (chart.kind, chart.x.as_str(), chart.y.as_slice()),
-        (ChartKind::Bars, "day", &["builds".to_owned()][..])
+        (chart.kind, chart.x.join(","), chart.y.join(",")),
+        (ChartKind::Bars, "day".to_owned(), "builds".to_owned())
     );
     let names: Vec<_> = head.parameters.iter().map(|p| (p.name.as_str(), p.default.as_deref())).collect();
     assert_eq!(
@@ -100,7 +100,7 @@ fn what_is_wrong_in_a_file_is_told_with_its_line() {
         ("x=day", "x=week", 12, "`week` is no column"),
         ("y=builds", "z=builds", 12, "`z=builds` is not known"),
         (" y=builds", "", 12, "needs x=COLUMN and y=COLUMN"),
-        ("bars x=day", "heatmap x=day", 12, "a heatmap has one y and value"),
+        ("bars x=day", "heatmap x=day", 12, "a heatmap has one x, one y and value"),
         (":share", ":part", 19, "`:part` is no parameter"),
         ("(:builder is null or builder = :builder)", "true", 1, "does not use the parameter `builder`"),
     ] {

@@ -22,6 +22,7 @@ pub mod pause;
 pub mod plan;
 pub mod reconfig;
 pub mod report;
+pub mod report_facts;
 pub mod report_grants;
 pub mod requests;
 pub mod run;

@@ -3,6 +3,7 @@
 //! A database is asked directly and only read, so that it may be a read replica,
 //! and the role one that may read nothing but the schema `report`.
 
+use super::report_facts::{self, Facts};
 use super::report_grants::{self, Access};
 use super::{Connection, completion, property};
 use crate::api;
@@ -31,7 +32,9 @@ const ROWS: usize = 10_000;
 ///
 /// Without a name: list the reports.
 #[derive(Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true, after_help = "\
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
 Examples:
   tidemill report
   tidemill report builder-health --since 14d
@@ -39,10 +42,11 @@ Examples:
   tidemill report builder-trend --set every=day --format svg --out trend.svg
   tidemill report costs --sql
   TIDEMILL_DATABASE_URL=postgres://tidemill_reporter@replica/ci tidemill report costs --database
-Times are how far back (28d, 12h, 2 weeks), days (2026-01-31) or moments (2026-01-31 12:00), UTC.")]
+Times are how far back (28d, 12h, 2 weeks), days (2026-01-31) or moments (2026-01-31 12:00), UTC."
+)]
 pub struct ReportArgs {
     #[command(subcommand)]
-    access: Option<Access>,
+    beside: Option<Beside>,
     /// Which report
     #[arg(value_name = "NAME", add = ArgValueCompleter::new(completion::reports))]
     name: Option<String>,
@@ -86,6 +90,15 @@ pub struct ReportArgs {
     connection: Connection,
 }
 
+/// What is no question.
+#[derive(Debug, clap::Subcommand)]
+enum Beside {
+    #[command(flatten)]
+    Access(Access),
+    #[command(flatten)]
+    Facts(Facts),
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Written {
     Table,
@@ -124,8 +137,10 @@ impl ReportArgs {
 }
 
 pub async fn run(mut args: ReportArgs, layers: Layers, out: Output) -> Result<Exit> {
-    if let Some(access) = args.access.take() {
-        return report_grants::run(access, layers, out).await;
+    match args.beside.take() {
+        Some(Beside::Access(command)) => return report_grants::run(command, layers, out).await,
+        Some(Beside::Facts(command)) => return report_facts::run(command, layers, out).await,
+        None => {}
     }
     let Some(name) = args.name.clone() else { return list(&args, layers, out).await };
     let (format_name, format) = args.written(out);

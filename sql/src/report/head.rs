@@ -98,7 +98,8 @@ pub enum ChartKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chart {
     pub kind: ChartKind,
-    pub x: String,
+    /// What its places are called by: one column, or several together.
+    pub x: Vec<String>,
     /// One series each; for a heatmap the one column of its rows.
     pub y: Vec<String>,
     /// What a field of a heatmap shows.
@@ -235,26 +236,29 @@ fn parse_chart(text: &str, columns: &[ColumnDoc]) -> Result<Option<Chart>, Strin
         "heatmap" => ChartKind::Heatmap,
         other => return Err(format!("`{other}` is no chart; there are line, bars, stacked, heatmap, none")),
     };
-    let (mut x, mut y, mut value) = (None, Vec::new(), None);
+    let (mut x, mut y, mut value) = (Vec::new(), Vec::new(), None);
+    let list = |names: &str| names.split(',').map(str::to_owned).collect();
     for word in words {
         match word.split_once('=') {
-            Some(("x", name)) => x = Some(name.to_owned()),
-            Some(("y", names)) => y = names.split(',').map(str::to_owned).collect(),
+            Some(("x", names)) => x = list(names),
+            Some(("y", names)) => y = list(names),
             Some(("value", name)) => value = Some(name.to_owned()),
             _ => {
                 return Err(format!(
-                    "`{word}` is not known here; a chart has x=COLUMN, y=COLUMN[,COLUMN …], value=COLUMN"
+                    "`{word}` is not known here; a chart has x=COLUMN[,COLUMN …], y=COLUMN[,COLUMN …], value=COLUMN"
                 ));
             }
         }
     }
-    let Some(x) = x.filter(|_| !y.is_empty()) else { return Err("a chart needs x=COLUMN and y=COLUMN".into()) };
+    if x.is_empty() || y.is_empty() {
+        return Err("a chart needs x=COLUMN and y=COLUMN".into());
+    }
     let heatmap = kind == ChartKind::Heatmap;
-    if heatmap != value.is_some() || (heatmap && y.len() != 1) {
-        return Err("a heatmap has one y and value=COLUMN, other charts have no value".into());
+    if heatmap != value.is_some() || (heatmap && (x.len(), y.len()) != (1, 1)) {
+        return Err("a heatmap has one x, one y and value=COLUMN, other charts have no value".into());
     }
     let known = |name: &&String| columns.is_empty() || columns.iter().any(|c| c.name == **name);
-    match std::iter::once(&x).chain(&y).chain(&value).find(|name| !known(name)) {
+    match x.iter().chain(&y).chain(&value).find(|name| !known(name)) {
         Some(name) => Err(format!("the chart's `{name}` is no column of the head")),
         None => Ok(Some(Chart { kind, x, y, value })),
     }

@@ -6,18 +6,18 @@ use super::{WIDTH, at, escaped, legend, shortened, width_of};
 use std::fmt::Write;
 
 /// More than these nobody reads in a picture; the table has them all.
-const MOST: usize = 30;
+const MOST: usize = 20;
 
 pub fn draw(data: &Data, stacked: bool) -> (f64, String) {
     let rows = data.labels.len().min(MOST);
     let (low, high) = data.range(stacked);
     let scale = Scale::new(low, high, data.unit(), 5);
-    let names: Vec<String> = data.labels[..rows].iter().map(|l| shortened(l, 30)).collect();
-    let left = names.iter().map(|n| width_of(n)).fold(40.0, f64::max).min(220.0) + 16.0;
+    let names: Vec<String> = data.labels[..rows].iter().map(|l| shortened(l, 34)).collect();
+    let left = names.iter().map(|n| width_of(n)).fold(40.0, f64::max).min(250.0) + 16.0;
     let right = WIDTH - if stacked { 24.0 } else { 84.0 };
     let x = |value: f64| at(left + scale.place(value) * (right - left));
     let top = if data.series.len() > 1 { 52.0 } else { 30.0 };
-    let thick = if data.series.len() > 1 && !stacked { 12.0 } else { 18.0 };
+    let thick = if data.series.len() > 1 && !stacked { 12.0 } else { 16.0 };
     let in_row = if stacked { 1 } else { data.series.len() };
     let row_height = thick * in_row as f64 + 8.0;
     let bottom = top + rows as f64 * row_height;

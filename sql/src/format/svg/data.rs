@@ -27,10 +27,11 @@ impl Series {
 impl Data {
     /// None if there is nothing to draw.
     pub fn new(chart: &Chart, table: &Table) -> Option<Data> {
-        let x = table.column(&chart.x)?;
-        let labels: Vec<String> = table.rows.iter().map(|row| table.shown(row, x)).collect();
-        let time = |row: &Vec<Cell>| match &row[x] {
-            Cell::Time(at) => Some(at.unix_timestamp() as f64),
+        let x: Vec<usize> = chart.x.iter().map(|name| table.column(name)).collect::<Option<_>>()?;
+        let label = |row: &Vec<Cell>| x.iter().map(|n| table.shown(row, *n)).collect::<Vec<_>>().join(" ");
+        let labels: Vec<String> = table.rows.iter().map(label).collect();
+        let time = |row: &Vec<Cell>| match (&row[*x.first()?], x.len()) {
+            (Cell::Time(at), 1) => Some(at.unix_timestamp() as f64),
             _ => None,
         };
         let times: Option<Vec<f64>> = table.rows.iter().map(time).collect();

@@ -11,7 +11,7 @@ use std::fmt::Write;
 const MOST: usize = 60;
 
 pub fn draw(chart: &Chart, table: &Table) -> Option<(f64, String)> {
-    let (x, y) = (table.column(&chart.x)?, table.column(chart.y.first()?)?);
+    let (x, y) = (table.column(chart.x.first()?)?, table.column(chart.y.first()?)?);
     let value = table.column(chart.value.as_deref()?)?;
     let unit = table.columns[value].unit;
     let name = |row: &[crate::report::Cell], n: usize| key(&row[n], table.columns[n].unit);

@@ -82,9 +82,10 @@ fn described(chart: &Chart, table: &Table) -> String {
     };
     let heading = |name: &str| table.column(name).map_or_else(String::new, |n| table.columns[n].heading());
     if let Some(value) = &chart.value {
-        return format!("{kind} of {} by {} and {}.", heading(value), heading(&chart.y[0]), heading(&chart.x));
+        return format!("{kind} of {} by {} and {}.", heading(value), heading(&chart.y[0]), heading(&chart.x[0]));
     }
-    let mut said = format!("{kind} by {}, {} in all.", heading(&chart.x), table.rows.len());
+    let by: Vec<String> = chart.x.iter().map(|name| heading(name)).collect();
+    let mut said = format!("{kind} by {}, {} in all.", by.join(" and "), table.rows.len());
     if let Some(data) = Data::new(chart, table) {
         for series in &data.series {
             let values = || series.values.iter().flatten();

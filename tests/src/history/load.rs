@@ -31,7 +31,6 @@ pub struct Loader {
     revision: i64,
     copies: Copies,
     waiting: usize,
-    more: bool,
     kept: Option<Collected>,
     /// Results of tests that are not stored yet.
     tests: Vec<TestSet>,
@@ -93,7 +92,7 @@ impl Loader {
             revision,
             copies: Copies::default(),
             waiting: 0,
-            more: true,
+
             kept,
             tests: Vec::new(),
             rows: 0,
@@ -122,8 +121,9 @@ impl Loader {
             if self.waiting >= BATCH || !more || at >= until {
                 self.rows += self.copies.send(&mut c).await?;
                 self.waiting = 0;
-                self.more = more;
-                self.store_tests(db, if more { at - 3 * DAY } else { i64::MAX }).await?;
+                // At the end of what was asked for all of them: the rows of their builds may go next.
+                let all = !more || at >= until;
+                self.store_tests(db, if all { i64::MAX } else { at - 3 * DAY }).await?;
             }
         }
         Ok(more)
@@ -138,10 +138,11 @@ impl Loader {
     /// Stores results of tests by the function that masters use, in the order of time: those
     /// before which no other comes any more, a page at once.
     async fn store_tests(&mut self, db: &Db, until: i64) -> Result<()> {
+        let all = until == i64::MAX;
         let until = time::OffsetDateTime::from_unix_timestamp(until.min(self.simulation.shape.end + DAY) / 1_000_000)?;
         self.tests.sort_by_key(|s| (s.complete_at, s.build));
         let ready = self.tests.partition_point(|s| s.complete_at < Some(until));
-        let whole = if self.more { ready / TESTS_PAGE * TESTS_PAGE } else { ready };
+        let whole = if all { ready } else { ready / TESTS_PAGE * TESTS_PAGE };
         for page in self.tests[..whole].chunks(TESTS_PAGE) {
             let stored = run_tx!(db, "history.tests", |c| test_results_store(c, page).await)?;
             anyhow::ensure!(stored == page.len() as u64, "results of tests of builds that are not there");
@@ -432,7 +433,7 @@ async fn activate(db: &Db, world: &World) -> Result<i64> {
                 .collect(),
             ..Wanted::default()
         };
-        let files = Files::single(&format!("# history, {until} builders"));
+        let files = Files::single(format!("# history, {until} builders"));
         revision = run_tx!(db, "history.activate", |c| {
             let id = revision_insert(c, &files, &serde_json::json!({}), 1, "", "history").await?;
             revision_activate(c, id, &wanted).await?;

@@ -102,9 +102,9 @@ fn run_step(
         lock_wait,
         log_bytes: log.then(|| (builder.log_bytes * (0.6 + 0.4 * age) * rng.log_normal(1.0, 0.3)) as i64),
         statistic: match step {
-            COMPILE if done && !shape.thin => Some(("warnings", if results == WARNINGS { 3.0 } else { 0.0 })),
+            COMPILE if done => Some(("warnings", if results == WARNINGS { 3.0 } else { 0.0 })),
             TEST if done && !shape.thin => Some(("tests-total", (100.0 + 400.0 * age).floor())),
-            UPLOAD if done => Some(("size", (1e6 * (1.0 + age) * (1.0 + 0.01 * rng.unit())).floor())),
+            UPLOAD if done && !shape.thin => Some(("size", (1e6 * (1.0 + age) * (1.0 + 0.01 * rng.unit())).floor())),
             _ => None,
         },
     });

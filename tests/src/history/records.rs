@@ -36,7 +36,7 @@ impl Change {
     /// Its commit's name; the source stamp has the change's id as its own.
     pub fn revision(&self) -> String {
         let mut rng = super::random::Rng::new(self.id as u64);
-        format!("{:016x}{:016x}{:08x}", rng.next(), rng.next(), rng.next() as u32)
+        format!("{:016x}{:016x}{:08x}", rng.word(), rng.word(), rng.word() as u32)
     }
 }
 

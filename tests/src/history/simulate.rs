@@ -280,16 +280,16 @@ impl Simulation {
             queued: true,
             absorbed: Vec::new(),
         };
-        if kind == Kind::Commits && self.world.builders[builder].collapses {
-            if let Some(older) = self.waiting.insert((builder, branch), id)
-                && let Some(o) = self.open.get_mut(&older)
-                && o.queued
-                && o.request.attempts == 0
-            {
-                o.queued = false;
-                o.request.collapsed_into = Some(id);
-                open.absorbed.push(older);
-            }
+        if kind == Kind::Commits
+            && self.world.builders[builder].collapses
+            && let Some(older) = self.waiting.insert((builder, branch), id)
+            && let Some(o) = self.open.get_mut(&older)
+            && o.queued
+            && o.request.attempts == 0
+        {
+            o.queued = false;
+            o.request.collapsed_into = Some(id);
+            open.absorbed.push(older);
         }
         self.open.insert(id, open);
         let pool = self.world.builders[builder].pool;

@@ -155,7 +155,9 @@ impl Truth {
     fn find_meanings(&mut self) {
         self.ends = (0..self.builds.len()).collect();
         self.ends.sort_unstable_by_key(|b| (self.builds[*b].complete_at, *b));
-        let mut lines: HashMap<(usize, usize), (u8, Option<i64>, Option<i64>)> = HashMap::new();
+        // The last verdict, the last good build, and the one that broke it.
+        type Line = (u8, Option<i64>, Option<i64>);
+        let mut lines: HashMap<(usize, usize), Line> = HashMap::new();
         self.meanings = vec![Meaning::default(); self.builds.len()];
         for place in &self.ends {
             let build = &self.builds[*place];

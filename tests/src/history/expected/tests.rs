@@ -65,11 +65,14 @@ struct State<'t> {
     good: Option<(&'t Build, bool)>,
 }
 
+/// By test, builder and branch.
+type States<'t> = HashMap<(usize, usize, usize), State<'t>>;
+
 /// Results that are looked back at from a page of them, of one test on one builder (`facts::test_results`).
 const HISTORY: usize = 20;
 
 /// Walks the results of all tests in the order of time.
-fn walk(t: &Truth) -> (Vec<Flake>, HashMap<(usize, usize, usize), State<'_>>) {
+fn walk(t: &Truth) -> (Vec<Flake>, States<'_>) {
     struct Seen<'t> {
         page: usize,
         build: &'t Build,
@@ -77,7 +80,7 @@ fn walk(t: &Truth) -> (Vec<Flake>, HashMap<(usize, usize, usize), State<'_>>) {
     }
     let mut of_test: HashMap<(usize, usize), Vec<Seen>> = HashMap::new();
     let mut flakes = Vec::new();
-    let mut states: HashMap<(usize, usize, usize), State> = HashMap::new();
+    let mut states = States::new();
     for (n, (build, at, test, passed, _)) in runs(t).into_iter().enumerate() {
         let page = n / TESTS / TESTS_PAGE;
         let seen = of_test.entry((test, build.builder)).or_default();
@@ -89,7 +92,7 @@ fn walk(t: &Truth) -> (Vec<Flake>, HashMap<(usize, usize, usize), State<'_>>) {
         let key = (test, build.builder, build.branch);
         match states.get(&key) {
             None if passed => {}
-            Some(s) if s.failing == !passed => {}
+            Some(s) if s.failing != passed => {}
             _ => {
                 let good = seen.iter().rposition(|s| s.passed && s.build.branch == build.branch);
                 let good = good.map(|g| (seen[g].build, g >= from));

@@ -157,7 +157,7 @@ async fn every_report_has_a_page() {
     for report in tidemill_sql::report::built_in() {
         let (status, page) = world.one().page(&format!("/reports/{}", report.name)).await;
         assert_eq!(status, 200, "{}: {page}", report.name);
-        assert_eq!(all(&page, "main h1"), [report.head.title.clone()]);
+        assert_eq!(all(&page, "main h1"), [report.head.title.as_str()]);
     }
     world.end().await;
 }

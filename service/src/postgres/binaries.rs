@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The oldest release whose features the schema uses.
-pub const OLDEST_MAJOR: u32 = 14;
+pub const OLDEST_MAJOR: u32 = 15;
 
 /// A bin folder and the release of what is in it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -19,7 +19,8 @@ use tidemill_lang::definition::{
 use tidemill_lang::{Diagnostic, Limits, Project};
 use tidemill_model::revision::Files;
 use tidemill_schema::config::{
-    Wanted, WantedBuilder, WantedLock, WantedProject, WantedScheduler, WantedWorker, revision_active, revision_active_key,
+    Wanted, WantedBuilder, WantedLock, WantedProject, WantedScheduler, WantedWorker, revision_active,
+    revision_active_key,
 };
 use tidemill_schema::wake::Wake;
 use tidemill_schema::{Db, Error};

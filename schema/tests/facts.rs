@@ -2,138 +2,20 @@
 
 mod common;
 
+use common::history::{follow_all, history, more_history, sums_agree};
 use common::*;
 use std::collections::HashMap;
 use tidemill_model::{NewChange, Results, SessionId};
 use tidemill_schema::changes::changes_insert;
 use tidemill_schema::config::{Wanted, WantedProject};
 use tidemill_schema::facts::backfill::Sweep;
-use tidemill_schema::facts::partitions::{facts_drop, partitions_ensure};
 use tidemill_schema::facts::rebuild::sums_rebuild;
-use tidemill_schema::facts::test_results::{self, TestResult, TestSet, test_results_store};
 use tidemill_schema::facts::{Pass, facts_backfill, follow};
 use tidemill_schema::ingest::Outcome;
 use tidemill_schema::requests::{NewBuildset, buildset_insert};
 use tidemill_schema::testing::TestDb;
 use tidemill_schema::{Db, run_tx};
-use time::OffsetDateTime;
 use time::macros::datetime;
-
-/// A history of so many builds, a minute apart, of ten builders on three branches; every
-/// fifth fails, some are lost and tried again.
-async fn history(t: &TestDb, builds: i64) {
-    let names: Vec<String> = (1..=10).map(|n| format!("b{n}")).collect();
-    project(&t.db, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
-    worker(&t.db, "w").await;
-    more_history(&t.db, 1, builds).await;
-    sql(t, "analyze").await;
-}
-
-/// The builds of requests `from` to `to`, after those before.
-async fn more_history(db: &Db, from: i64, to: i64) {
-    sqlx::query(
-        "with stamps as (
-             insert into sourcestamps (hash, codebase, repository, project, branch, revision)
-             select sha256(n::text::bytea), '', 'r', '', 'branch' || n % 3, 'r' || n from generate_series($1, $2) n
-             returning id
-         ), heads as (
-             insert into changes (author, comments, files, branch, revision, repository, project, codebase, sourcestamp_id,
-                                  received_at)
-             select 'a' || n % 7, '', '{}', 'branch' || n % 3, 'r' || n, 'r', '', '', n,
-                    '2026-01-01'::timestamptz + n * interval '1 minute'
-               from generate_series($1, $2) n
-             returning id
-         ), sets as (
-             insert into buildsets (reason, scheduler, submitted_at, complete_at, results)
-             select 'because', 's', '2026-01-01'::timestamptz + n * interval '1 minute', '2026-01-02', 0
-               from generate_series($1, $2) n
-             returning id
-         ), linked as (
-             insert into buildset_sourcestamps select n, n from generate_series($1, $2) n
-         ), led as (
-             insert into buildset_changes select n, n from generate_series($1, $2) n
-         ), requests as (
-             insert into build_requests (buildset_id, builder_id, submitted_at, complete_at, results)
-             select n, 1 + n % 10, '2026-01-01'::timestamptz + n * interval '1 minute',
-                    '2026-01-01'::timestamptz + n * interval '1 minute' + interval '2 hours', 0
-               from generate_series($1, $2) n
-         ), made as (
-             insert into builds (id, builder_id, number, request_id, worker_id, session_id, poll, attempt, token, revision_id,
-                                 settings_id, state, started_at, complete_at, results)
-             select 2 * n + a, 1 + n % 10, 2 * n + a, n, 1, 1, 1, 1 + a, '', 1, 1, 'finished', k.at,
-                    k.at + (10 + hashint8(n) % 7) * interval '1 minute',
-                    case when a = 0 and n % 11 = 0 then 5 when hashint8(n) % 5 = 0 then 2 when n % 13 = 0 then 4
-                         when n % 17 = 0 then 6 when n % 19 = 0 then 1 else 0 end
-               from generate_series($1, $2) n, generate_series(0, 1) a,
-                    lateral (select '2026-01-01'::timestamptz + n * interval '1 minute' + (5 + a * 30) * interval '1 second') k(at)
-              where a = 0 or n % 11 = 0
-             returning id, started_at, complete_at, results
-         ), stepped as (
-             insert into steps (build_id, number, name, started_at, complete_at, results, lock_wait)
-             select id, s, 'step' || s, started_at, started_at + s * interval '1.5 seconds',
-                    case when s = 5 then results else 0 end, case when s = 2 then interval '3 seconds' end
-               from made, generate_series(1, 5) s
-         ), logged as (
-             insert into logs (build_id, number, step, name, slug, kind, complete, bytes)
-             select id, 1, 1, 'stdio', 'stdio', 's', true, 1000 from made
-         )
-         select count(*) from stamps",
-    )
-    .bind(from)
-    .bind(to)
-    .execute(db.pool())
-    .await
-    .unwrap();
-}
-
-async fn follow_all(t: &TestDb) -> usize {
-    let (mut sweep, mut stored) = (Sweep::default(), 0);
-    loop {
-        let pass: Pass = follow(&t.db, &mut sweep).await.unwrap();
-        stored += pass.builds;
-        if !pass.full && !pass.behind {
-            return stored;
-        }
-    }
-}
-
-/// What the sums say and what the facts say, where they differ.
-async fn sums_agree(t: &TestDb) {
-    for (table, at) in [("build_hours", "hour"), ("build_days", "day")] {
-        let differ = format!(
-            "with f as (
-                 select builder_id, date_trunc('{at}', complete_at, 'UTC') as at, count(*) as builds,
-                        count(*) filter (where results = 0) as success, count(*) filter (where results = 2) as failure,
-                        count(*) filter (where results = 5) as retry, count(*) filter (where turn = 'broke') as broke,
-                        count(*) filter (where turn = 'fixed') as fixed, sum(log_bytes) as log_bytes,
-                        sum(extract(epoch from complete_at - started_at))::float8 as seconds
-                   from build_facts group by 1, 2)
-             select coalesce(string_agg(f::text || ' but ' || s::text, '; '), '') from f full join {table} s on s.builder_id = f.builder_id and s.{at} = f.at
-              where (f.builds, f.success, f.failure, f.retry, f.broke, f.fixed, f.log_bytes)
-                    is distinct from (s.builds, s.success, s.failure, s.retry, s.broke, s.fixed, s.log_bytes)
-                 or abs(f.seconds - s.seconds) > 0.001
-                 or (select sum(x & 16777215) from unnest(s.spans) x) <> f.builds
-                 or (select sum(x & 16777215) from unnest(s.waits) x) <> f.builds"
-        );
-        let differ: String = sqlx::query_scalar(sqlx::AssertSqlSafe(differ)).fetch_one(t.db.pool()).await.unwrap();
-        assert_eq!(differ, "", "{table}");
-    }
-    let busy: (f64, f64) = sqlx::query_as(
-        "select (select coalesce(sum(extract(epoch from complete_at - started_at)), 0)::float8 from build_facts),
-                (select coalesce(sum(seconds), 0) from worker_hours)",
-    )
-    .fetch_one(t.db.pool())
-    .await
-    .unwrap();
-    assert!((busy.0 - busy.1).abs() < 0.001, "{busy:?}");
-    let builds: (i64, i64) = sqlx::query_as(
-        "select (select count(*) from build_facts), (select coalesce(sum(builds), 0)::bigint from worker_hours)",
-    )
-    .fetch_one(t.db.pool())
-    .await
-    .unwrap();
-    assert_eq!(builds.0, builds.1);
-}
 
 /// Facts as text, in the order of their ends: builder, result, what was before, turn.
 async fn told(t: &TestDb) -> Vec<String> {
@@ -253,7 +135,8 @@ async fn facts_of_a_history_say_of_each_build_what_a_look_over_its_line_says() {
     let t = TestDb::new().await;
     history(&t, 3_000).await;
     facts_backfill(&t.db, 0).await.unwrap();
-    let rows: Vec<(i64, i64, String, i16, Option<i16>, Option<i64>, Option<String>, Option<i64>)> = sqlx::query_as(
+    type Row = (i64, i64, String, i16, Option<i16>, Option<i64>, Option<String>, Option<i64>);
+    let rows: Vec<Row> = sqlx::query_as(
         "select f.build_id, f.builder_id, f.branch, b.results, f.previous_results, f.good_build_id, f.turn, f.bad_build_id
            from builds b join build_facts f on f.build_id = b.id order by b.complete_at, b.id",
     )
@@ -410,81 +293,6 @@ async fn a_request_knows_what_it_waited_for() {
 }
 
 #[tokio::test]
-async fn who_stood_in_line_for_locks_is_known_when_he_goes() {
-    let t = TestDb::new().await;
-    project(&t.db, &["b"]).await;
-    sql(
-        &t,
-        "insert into locks (name, kind, capacity) values ('one', 'master', 1), ('two', 'master', 1);
-         insert into builds (id, builder_id, number, request_id, worker_id, session_id, poll, attempt, token, revision_id, settings_id)
-         values (9, 1, 1, 1, 1, 1, 1, 1, '', 1, 1);
-         insert into lock_waiters (builder_id, request_id, accesses, since) values (1, 4, '[]', tidemill_now() - interval '1 hour');
-         insert into lock_waiters (build_id, step, worker_id, accesses) values (9, 3, 1, '[]');
-         insert into lock_waits (lock_id, ticket) values (1, 1), (2, 1), (2, 2)",
-    )
-    .await;
-    let month: String = scalar(&t, "select to_char(tidemill_now() at time zone 'UTC', 'YYYY_MM')").await;
-    // Also where nobody made the month.
-    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("drop table if exists lock_wait_facts_{month}")))
-        .execute(t.db.pool())
-        .await
-        .unwrap();
-    sql(&t, "delete from lock_waiters").await;
-    let rows: Vec<String> = sqlx::query_scalar(
-        "select concat_ws(' ', lock_id, builder_id, 'request', request_id, 'build', build_id, step,
-                          date_trunc('hour', ended_at - since + interval '1 second'))
-           from lock_wait_facts order by build_id nulls first, lock_id",
-    )
-    .fetch_all(t.db.pool())
-    .await
-    .unwrap();
-    assert_eq!(
-        rows,
-        ["1 1 request 4 build 01:00:00", "2 1 request 4 build 01:00:00", "2 1 request build 9 3 00:00:00"]
-    );
-    t.drop().await;
-}
-
-#[tokio::test]
-async fn a_month_that_was_dropped_does_not_come_back_and_its_sums_stay() {
-    let t = TestDb::new().await;
-    history(&t, 3_000).await;
-    facts_backfill(&t.db, 0).await.unwrap();
-    let sums = "select count(*) || ' ' || sum(builds) from build_days";
-    let before: String = scalar(&t, sums).await;
-    // Who reads meanwhile goes on.
-    sql(&t, "create view seen as select f.* from build_facts f").await;
-    let dropped = facts_drop(&t.db, datetime!(2026-02-10 00:00 UTC)).await.unwrap();
-    assert_eq!(dropped, ["build_facts_2026_01", "request_facts_2026_01"]);
-    assert_eq!(facts_drop(&t.db, datetime!(2026-02-10 00:00 UTC)).await.unwrap(), Vec::<String>::new());
-    assert_eq!(scalar::<i64>(&t, "select count(*) from seen").await, 0);
-    assert_eq!(facts_backfill(&t.db, 0).await.unwrap(), 0);
-    assert_eq!(scalar::<i64>(&t, "select count(*) from request_facts").await, 0);
-    assert_eq!(scalar::<String>(&t, sums).await, before);
-    let refused = sums_rebuild(&t.db, datetime!(2026-01-01 00:00 UTC), datetime!(2026-02-03 00:00 UTC)).await;
-    assert!(refused.unwrap_err().to_string().contains("rebuild from that day on"));
-    assert_eq!(scalar::<String>(&t, sums).await, before);
-    partitions_ensure(&t.db).await.unwrap();
-    t.drop().await;
-}
-
-#[tokio::test]
-async fn a_month_begins_in_utc_whatever_the_time_zone_of_the_session() {
-    let t = TestDb::new().await;
-    sql(
-        &t,
-        "set time zone 'America/New_York';
-         select facts_partition('test_results', '2026-03-20'), facts_partition('test_results', '2026-04-01 03:59Z'),
-                facts_partition('test_results', '2026-10-31 23:59:59Z'), facts_partition('test_results', '2026-11-01 00:00Z');
-         insert into test_results (set_id, ordinal, builder_id, name_id, complete_at, result)
-         select 1, row_number() over (), 1, 1, at::timestamptz, 'passed'
-           from unnest('{2026-03-01 00:00Z, 2026-03-31 23:59:59Z, 2026-04-01 00:00Z, 2026-10-31 23:59:59Z, 2026-11-01 00:00Z}'::text[]) at",
-    )
-    .await;
-    t.drop().await;
-}
-
-#[tokio::test]
 async fn a_project_that_is_not_public_stays_so_when_it_is_no_longer_defined() {
     let t = TestDb::new().await;
     let defined = |projects: &[(&str, bool)]| Wanted {
@@ -557,58 +365,5 @@ async fn a_page_reads_no_more_of_a_long_history_with_plans_from_when_it_was_shor
     assert_eq!(scalar::<i64>(&t, "select count(*) from request_facts").await, last);
     assert!(read[9] <= read[1] + read[1] / 2, "rows read for each build: {read:?}");
     db.pool().close().await;
-    t.drop().await;
-}
-
-/// A set of results of a build: names with `!` failed, with `?` were skipped.
-fn set(build: i64, at: OffsetDateTime, tests: &[&str]) -> TestSet {
-    let result = |name: &&str| TestResult {
-        name: name.trim_end_matches(['!', '?']).into(),
-        path: "tests/a.py".into(),
-        outcome: match name.chars().last() {
-            Some('!') => test_results::Outcome::Failed,
-            Some('?') => test_results::Outcome::Skipped,
-            _ => test_results::Outcome::Passed,
-        },
-        seconds: Some(0.5),
-        message: name.ends_with('!').then(|| "expected\u{0} 1".into()),
-    };
-    TestSet { build, step: 1, name: "unit".into(), complete_at: Some(at), results: tests.iter().map(result).collect() }
-}
-
-#[tokio::test]
-async fn results_of_tests_say_what_fails_since_when_and_what_is_flaky() {
-    let t = TestDb::new().await;
-    // Builds of builder 1 on the branches 1, 2 and 0: of requests 10, 20, 30 and so on.
-    history(&t, 400).await;
-    let at = |n: i64| datetime!(2026-02-01 00:00 UTC) + time::Duration::hours(n);
-    let store = async |sets: &[TestSet]| run_tx!(t.db, "test", |c| test_results_store(c, sets).await).unwrap();
-    // Request 10, 40, 70 … are of branch 1; the builds are twice their number.
-    let sets = [set(20, at(1), &["a", "b", "c?"]), set(80, at(2), &["a!", "b"]), set(140, at(3), &["a!", "b", "c"])];
-    assert_eq!(store(&sets[1..]).await, 2);
-    // The same again, and one that comes late.
-    assert_eq!(store(&sets).await, 1);
-    assert_eq!(store(&sets).await, 0);
-    assert_eq!(store(&[set(999_999, at(4), &["a"])]).await, 0, "there is no such build");
-    let states = "select string_agg(concat_ws(' ', n.name, s.failing, s.since_build, s.good_build), '; ' order by n.name, s.line)
-                    from test_states s join test_names n on n.id = s.name_id";
-    assert_eq!(scalar::<String>(&t, states).await, "a t 80");
-    // Another branch of the builder, in one batch and out of order.
-    let other = [set(100, at(6), &["b!"]), set(40, at(5), &["b", "a"])];
-    assert_eq!(store(&other).await, 2);
-    assert_eq!(store(&[set(200, at(7), &["a", "b!"])]).await, 1);
-    let all = scalar::<String>(&t, states).await;
-    let mut all: Vec<&str> = all.split("; ").collect();
-    all.sort_unstable();
-    assert_eq!(all, ["a f 200", "b t 100 40", "b t 200 140"]);
-    // Attempts of one request have the same sources: 110 was lost and tried again as 221.
-    assert_eq!(store(&[set(220, at(8), &["f!", "b"]), set(221, at(9), &["f", "b"])]).await, 2);
-    assert_eq!(store(&[set(222, at(10), &["f!"])]).await, 1);
-    let flakes =
-        "select string_agg(concat_ws(' ', n.name, f.passed_build, f.failed_build, f.revision), '; ' order by f.at)
-                    from test_flakes f join test_names n on n.id = f.name_id";
-    assert_eq!(scalar::<String>(&t, flakes).await, "f 221 220 r110");
-    let stored = "select count(*) || ' ' || count(distinct name_id) || ' ' || count(message) from test_results";
-    assert_eq!(scalar::<String>(&t, stored).await, "18 4 6");
     t.drop().await;
 }

@@ -1,11 +1,15 @@
-//! What the reporter is refused, as a real role of a real server.
+//! What the reporter is refused (A18), as a real role of a real server.
 
 mod common;
 
 use common::{code, connect, count, end, role, roles, run, texts, views};
 use sqlx::{AssertSqlSafe, PgConnection};
+use std::time::Duration;
+use tidemill_schema::Db;
 use tidemill_schema::report_grants::{report_grant_add, report_grant_remove, report_grants};
 use tidemill_schema::roles::roles_ensure;
+use tidemill_sql::format::Format;
+use tidemill_sql::report::{self, Bounds, Values, built_in};
 
 const REFUSED: &str = "42501";
 
@@ -23,8 +27,7 @@ async fn a_reporter_reads_every_view_and_writes_nothing() {
     for view in views() {
         assert!(count(&mut c, &format!("select count(*) from {view}")).await > 0, "{view} shows something");
     }
-    let before =
-        texts(&mut *t.db.pool().acquire().await.unwrap(), "select x::text from build_facts x order by 1").await;
+    let before = texts(&mut t.db.pool().acquire().await.unwrap(), "select x::text from build_facts x order by 1").await;
     // In a session as it begins nothing is even tried.
     assert_eq!(code(&mut c, "create temp table mine (x int)").await, "25006");
     assert_eq!(code(&mut c, "create table report.mine (x int)").await, "25006");
@@ -65,7 +68,7 @@ async fn a_reporter_reads_every_view_and_writes_nothing() {
     }
     let open = "select count(*) from pg_class, aclexplode(relacl) a where relnamespace = 'report'::regnamespace and a.grantee = 0";
     assert_eq!(count(&mut c, open).await, 0);
-    let after = texts(&mut *t.db.pool().acquire().await.unwrap(), "select x::text from build_facts x order by 1").await;
+    let after = texts(&mut t.db.pool().acquire().await.unwrap(), "select x::text from build_facts x order by 1").await;
     assert_eq!(before, after);
     drop(c);
     end(t, roles).await;
@@ -78,7 +81,7 @@ async fn a_reporter_reads_no_other_schema_no_file_and_runs_no_program() {
     let mut c = connect(&t, &roles.reporter).await;
     hostile(&mut c).await;
     let tables = texts(
-        &mut *t.db.pool().acquire().await.unwrap(),
+        &mut t.db.pool().acquire().await.unwrap(),
         "select oid::regclass::text from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p', 'v', 'm')",
     )
     .await;
@@ -157,7 +160,7 @@ async fn a_reporter_reads_no_other_schema_no_file_and_runs_no_program() {
     assert_eq!(count(&mut c, samples).await, 0);
     let others = "select count(*) from pg_stat_activity where query not in ('', '<insufficient privilege>') and pid <> pg_backend_pid()";
     assert_eq!(count(&mut c, others).await, 0);
-    let theirs = texts(&mut *t.db.pool().acquire().await.unwrap(), "select pg_backend_pid()::text").await.remove(0);
+    let theirs = texts(&mut t.db.pool().acquire().await.unwrap(), "select pg_backend_pid()::text").await.remove(0);
     assert_eq!(code(&mut c, &format!("select pg_terminate_backend({theirs})")).await, REFUSED);
     assert_eq!(code(&mut c, &format!("select pg_cancel_backend({theirs})")).await, REFUSED);
     drop(c);
@@ -330,6 +333,29 @@ async fn who_is_listed_sees_what_was_granted_and_everybody_else_what_is_public()
     run(&t, "update projects set public = true where name = 'closed'").await;
     assert_eq!(count(&mut c, closed).await, 1);
     drop(c);
+    end(t, roles).await;
+}
+
+#[tokio::test]
+async fn reports_asked_by_the_reporter_run_and_show_no_project_that_is_hidden_from_him() {
+    let t = common::db().await;
+    let roles = roles(&t, "ask").await;
+    let url = |role: &str| t.url.replacen("//tidemill@", &format!("//{role}@"), 1);
+    let bounds = Bounds { rows: 1000, time: Duration::from_secs(30) };
+    let mut seen = [0, 0];
+    for (n, role) in [&roles.reporter, &roles.master].into_iter().enumerate() {
+        let db = Db::connect_people(&url(role), 1).unwrap();
+        for report in built_in() {
+            let values = Values::read(&report.head.parameters, [], time::OffsetDateTime::now_utc()).unwrap();
+            let table =
+                report::run(&db, report, &values, bounds).await.unwrap_or_else(|e| panic!("{}: {e}", report.name));
+            let text = Format::Csv.write(report, &values, &table, None);
+            seen[n] += usize::from(text.contains("closed"));
+            assert!(n == 1 || !text.contains("closed") && !text.contains("vault"), "{}:\n{text}", report.name);
+        }
+        db.pool().close().await;
+    }
+    assert!(seen[0] == 0 && seen[1] > 8, "the history has something to hide: {seen:?}");
     end(t, roles).await;
 }
 

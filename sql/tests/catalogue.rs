@@ -12,7 +12,7 @@ const WRITE: &str = "TIDEMILL_WRITE_CATALOGUE";
 /// Views and functions of `report` in text: a line for each, indented ones for columns.
 async fn catalogue(t: &TestDb) -> String {
     let lines = common::texts(
-        &mut *t.db.pool().acquire().await.unwrap(),
+        &mut t.db.pool().acquire().await.unwrap(),
         "select line from (
              select c.relname::text as name, 0 as n, 'view ' || c.relname || ' -- ' || coalesce(obj_description(c.oid, 'pg_class'), '') as line
                from pg_class c where c.relnamespace = 'report'::regnamespace and c.relkind in ('v', 'm', 'r', 'p', 'f')

@@ -1,7 +1,7 @@
 -- Verdicts by line, counts by day, by builder: what it costs does not grow with
 -- history, and for one builder it reads that one's rows.
 create or replace view report.builder_health with (security_barrier) as
-select b.id as builder_id, b.name as builder, b.project, results_word(l.results) as last_results,
+select b.id as builder_id, b.name as builder, b.project, results_word((l.last).results) as last_results,
        l.complete_at as last_complete_at, coalesce(d.builds_7d, 0) as builds_7d, coalesce(d.good_7d, 0) as good_7d,
        d.good_7d / nullif(d.good_7d + d.bad_7d, 0)::double precision as success_rate_7d,
        coalesce(d.builds_28d, 0) as builds_28d,
@@ -9,15 +9,13 @@ select b.id as builder_id, b.name as builder, b.project, results_word(l.results)
        report.histogram_percentile(d.spans_28d, 0.5) as median_seconds_28d,
        report.histogram_percentile(d.waits_28d, 0.5) as median_queue_seconds_28d,
        d.seconds_28d / nullif(d.builds_28d, 0) as mean_seconds_28d,
-       l.bad_since as broken_since, l.bad_build_id as broken_by_build_id, coalesce(l.lines, 0) as lines,
+       (l.last).bad_since as broken_since, (l.last).bad_build_id as broken_by_build_id, coalesce(l.lines, 0) as lines,
        coalesce(l.bad_lines, 0) as bad_lines, l.oldest_bad_since, b.active, b.paused
   from report_builders b
  cross join lateral (
        select count(*) as lines, count(*) filter (where s.results = 2) as bad_lines,
               min(s.bad_since) filter (where s.results = 2) as oldest_bad_since, max(s.complete_at) as complete_at,
-              (array_agg(s.results order by s.complete_at desc))[1] as results,
-              (array_agg(s.bad_since order by s.complete_at desc))[1] as bad_since,
-              (array_agg(s.bad_build_id order by s.complete_at desc))[1] as bad_build_id
+              (array_agg(s order by s.complete_at desc))[1] as last
          from line_states s
         where s.builder_id = b.id and s.complete_at > now() - interval '28 days') l
  cross join lateral (

@@ -1,4 +1,4 @@
-//! `tidemill report backfill`, `rebuild`: repairs of what reports read. They write
+//! `tidemill report backfill`, `rebuild`, `drop`: care of what reports read. They write
 //! to the database itself, as `migrate`, and masters may run meanwhile.
 
 use super::migrate::DatabaseUrl;
@@ -6,6 +6,7 @@ use crate::error::{Failure, Result};
 use crate::exit::Exit;
 use crate::output::Output;
 use tidemill_schema::facts::facts_backfill;
+use tidemill_schema::facts::partitions::facts_drop;
 use tidemill_schema::facts::rebuild::sums_rebuild;
 use tidemill_service::settings::Layers;
 use tidemill_sql::report::parameters::time_of;
@@ -25,6 +26,12 @@ What is there already is passed over.")]
 Examples:
   tidemill report rebuild --since 2026-01-01 --until 2026-02-01")]
     Rebuild(Rebuild),
+    /// Drop old months of what reports read; sums by hour and day stay
+    #[command(after_help = "\
+Examples:
+  tidemill report drop --before 2025-01-01 --yes
+  tidemill report drop --before 400d --yes")]
+    Drop(Drop),
 }
 
 #[derive(Debug, clap::Args)]
@@ -48,8 +55,21 @@ pub struct Rebuild {
     database: DatabaseUrl,
 }
 
+#[derive(Debug, clap::Args)]
+pub struct Drop {
+    /// Months before that of this day go
+    #[arg(long, value_name = "TIME")]
+    before: String,
+    /// Do it: they do not come back
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    database: DatabaseUrl,
+}
+
 pub async fn run(command: Facts, mut layers: Layers, out: Output) -> Result<Exit> {
     match command {
+        Facts::Drop(args) => return drop(args, layers, out).await,
         Facts::Backfill(args) => {
             let db = args.database.connect(&mut layers).await?;
             let stored = facts_backfill(&db, args.from).await?;
@@ -72,6 +92,29 @@ pub async fn run(command: Facts, mut layers: Layers, out: Output) -> Result<Exit
                 false => out.line("The sums of these days are as the facts say."),
             }
         }
+    }
+    Ok(Exit::Success)
+}
+
+async fn drop(args: Drop, mut layers: Layers, out: Output) -> Result<Exit> {
+    let before =
+        time_of(&args.before, OffsetDateTime::now_utc()).map_err(|e| Failure::usage(format!("--before: {e}")))?;
+    if !args.yes {
+        return Err(Failure::usage(
+            "facts of builds and requests, waits for locks and results of tests of these months go, and do not come back; \
+             sums by hour and day stay",
+        )
+        .hint("--yes does it"));
+    }
+    let db = args.database.connect(&mut layers).await?;
+    let dropped = facts_drop(&db, before).await.map_err(|e| match e {
+        tidemill_schema::Error::Conflict(said) => Failure::new(Exit::Refused, said),
+        e => e.into(),
+    })?;
+    match out.json {
+        true => out.document(&serde_json::json!({ "dropped": dropped })),
+        false if dropped.is_empty() => out.line("Nothing is that old."),
+        false => dropped.iter().for_each(|month| out.line(month)),
     }
     Ok(Exit::Success)
 }

@@ -14,11 +14,8 @@ pub struct Histogram(Vec<i32>);
 
 /// The bucket of a span: floor(4 log2(seconds)) + 20, within 0 and 127.
 pub fn bucket(seconds: f64) -> i32 {
-    // Also what is no number.
-    if !(seconds > 0.0) {
-        return 0;
-    }
-    let bucket = (4.0 * seconds.log2()).floor() + 20.0;
+    // What is no number becomes the first: `max` leaves it out.
+    let bucket = (4.0 * seconds.max(0.0).log2()).floor() + 20.0;
     bucket.clamp(0.0, f64::from(LAST)) as i32
 }
 

@@ -1,6 +1,7 @@
 //! A project with a builder and a worker, and short words for what tests do.
 #![allow(dead_code)] // each test file uses its own part
 
+pub mod history;
 pub mod locks;
 
 use std::time::Duration;

@@ -81,8 +81,9 @@ insert into lock_wait_facts (ended_at, since, lock_id, builder_id, request_id)
 values ('2026-03-02 10:00:30Z', '2026-03-02 10:00Z', 1, 1, 1), ('2026-03-02 10:00:10Z', '2026-03-02 10:00Z', 1, 1, 2);
 
 insert into test_names (hash, name) values ('a', 'net::retries'), ('b', 'io::reads');
-insert into test_sets (build_id, step, name, complete_at)
-values (1, 1, 'unit', '2026-03-02 10:00Z'), (2, 1, 'unit', '2026-03-02 11:00Z'), (4, 1, 'unit', '2026-03-03 10:00Z');
+insert into test_sets (build_id, step, name, builder_id, line, sources, complete_at)
+select b, 1, 'unit', 1, '11111111-1111-1111-1111-111111111111', gen_random_uuid(), at::timestamptz
+  from (values (1, '2026-03-02 10:00Z'), (2, '2026-03-02 11:00Z'), (4, '2026-03-03 10:00Z')) x (b, at);
 insert into test_results values
     (1, 0, 1, 1, '2026-03-02 10:00Z', 'passed', 2, null), (2, 0, 1, 1, '2026-03-02 11:00Z', 'failed', 3, 'no'),
     (2, 1, 1, 1, '2026-03-02 11:00Z', 'skipped', null, null), (3, 0, 1, 2, '2026-03-03 10:00Z', 'failed', 1.5, 'no');

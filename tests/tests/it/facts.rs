@@ -1,6 +1,8 @@
 //! What reporting stores of builds, behind the event stream.
 
 use crate::project;
+use std::process::Command;
+use tidemill_tests::process::{outcome, program};
 use tidemill_tests::wait::holds;
 use tidemill_tests::{Cluster, invariants, wait_until};
 
@@ -43,6 +45,29 @@ async fn a_build_is_told_with_its_step_its_log_and_its_wait() {
     let step: (String, i32, i32) =
         sqlx::query_as("select name, runs, bad from step_days").fetch_one(t.db.pool()).await.unwrap();
     assert_eq!(step, ("run".into(), 1, 1));
+
+    // Repairs, beside the master.
+    let report = |args: &[&str]| {
+        let mut command = Command::new(program("tidemill"));
+        outcome(command.arg("report").args(args).env("TIDEMILL_DATABASE_URL", t.postgres.url()))
+    };
+    let (today, later): (String, String) = sqlx::query_as(
+        "select to_char(complete_at at time zone 'UTC', 'YYYY-MM-DD'),
+                to_char((complete_at + interval '1 day') at time zone 'UTC', 'YYYY-MM-DD') from build_facts",
+    )
+    .fetch_one(t.db.pool())
+    .await
+    .unwrap();
+    sqlx::raw_sql("update build_days set builds = 7; delete from worker_hours").execute(t.db.pool()).await.unwrap();
+    let (code, text) = report(&["rebuild", "--since", &today, "--until", &later]);
+    assert_eq!((code, text.trim()), (Some(0), "The sums of these days are as the facts say."));
+    let (code, text) = report(&["backfill"]);
+    assert_eq!((code, text.trim()), (Some(0), "0 builds stored"));
+    assert_eq!(report(&["drop", "--before", &today]).0, Some(2), "it wants a yes");
+    let (code, text) = report(&["drop", "--before", "2001-01-01", "--yes"]);
+    assert_eq!((code, text.trim()), (Some(0), "Nothing is that old."));
+    let workers: i64 = sqlx::query_scalar("select count(*) from worker_hours").fetch_one(t.db.pool()).await.unwrap();
+    assert!(workers > 0);
     invariants::check(&t.db).await;
 }
 

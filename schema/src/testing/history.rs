@@ -277,11 +277,11 @@ pub async fn vacuum(c: &mut PgConnection) -> Result<()> {
     Ok(())
 }
 
-/// What retention would have taken: the rows of builds, with their buildsets and changes; facts and sums stay.
+/// What retention would have taken: the rows of builds, with their buildsets; facts and sums stay.
 pub async fn forget_builds(c: &mut PgConnection) -> Result<()> {
     sqlx::raw_sql(
         "truncate builds, steps, step_statistics, logs, build_successes, build_requests, buildset_sourcestamps,
-                  buildset_changes, buildsets, changes, sourcestamps cascade",
+                  buildset_changes, buildsets cascade",
     )
     .execute(c)
     .await?;

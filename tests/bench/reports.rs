@@ -145,7 +145,7 @@ async fn each(name: &'static str, of: Size, given: impl Fn(&Report) -> Vec<(&'st
         *history = Some(make(of).await);
     }
     let history = history.as_ref().expect("it was just made");
-    let db = Db::connect(history.t.postgres.url(), 2).await.expect("a pool of its own");
+    let db = Db::connect_people(history.t.postgres.url(), 2).expect("an address");
     let mut lines = Vec::new();
     let mut slowest = (0.0, "");
     for report in built_in() {
@@ -175,7 +175,7 @@ pub async fn year(of: Size) -> Vec<Line> {
 /// All reports one after the other, again and again, in a pool of its own, until told to stop.
 fn run_all(url: String, stop: Arc<AtomicBool>, ran: Arc<AtomicUsize>) -> tokio::task::JoinHandle<()> {
     tokio::spawn(async move {
-        let db = Db::connect(&url, 1).await.expect("a pool of its own");
+        let db = Db::connect_people(&url, 1).expect("an address");
         let bounds = Bounds { rows: 10_000, time: TIMEOUT };
         for report in built_in().iter().cycle() {
             if stop.load(Ordering::Relaxed) {

@@ -62,7 +62,8 @@ fn frame(width: u32) -> String {
 
 /// What the browser finds outside at this width.
 fn outside(dir: &Path, page: &str, width: u32) -> String {
-    let style = format!("<style>{}</style>", include_str!("../assets/style.css"));
+    let (sheet, chart) = (include_str!("../assets/style.css"), tidemill_sql::format::svg::STYLE);
+    let style = format!("<style>{sheet}{chart}</style>");
     let head = page.find("<link rel=\"icon\"").unwrap();
     let body = page.find("</head>").unwrap();
     // Without our own scripts and links, which are the master's; forms that are folded away stand open.

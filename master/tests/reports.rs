@@ -162,10 +162,13 @@ async fn every_report_has_a_page() {
     world.end().await;
 }
 
-#[test]
-fn pages_have_the_rules_of_charts() {
-    let sheet = include_str!("../assets/style.css");
-    for rule in tidemill_sql::format::svg::STYLE.lines() {
-        assert!(sheet.contains(rule), "style.css lacks {rule}");
-    }
+#[tokio::test]
+async fn a_page_with_a_chart_has_the_style_of_pictures() {
+    let world = World::new(1).await;
+    let (_, page) = world.one().page("/reports/builder-health").await;
+    let link = page.split('"').find(|part| part.ends_with("/chart.css")).expect("the page links it");
+    let (status, style) = world.one().page(link).await;
+    assert_eq!(status, 200);
+    assert_eq!(style, tidemill_sql::format::svg::STYLE);
+    world.end().await;
 }

@@ -16,7 +16,7 @@ use crate::report::{Report, Table};
 use data::Data;
 use std::fmt::Write;
 
-/// Rules of the classes of a chart. A file carries them; pages have them in their own sheet.
+/// Rules of the classes of a chart. A file carries them; a page links to them.
 pub const STYLE: &str = include_str!("chart.css");
 
 /// Width of all charts; they are scaled by who shows them.

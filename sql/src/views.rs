@@ -4,7 +4,7 @@
 //! Guarantees. [`views_apply`] is idempotent and all or nothing; it touches nothing
 //! where all is as this release says, so that a `migrate` waits for no report that
 //! runs. Within a version columns are only appended: Postgres itself refuses to
-//! replace a view otherwise, and `tests/catalogue.rs` says so before. A migration
+//! replace a view otherwise, and `tests/views/catalogue.rs` says so before. A migration
 //! that takes away what a view reads fails, because the view depends on it; one
 //! that must drops the view first, and finds it again after the migrations.
 //!

@@ -1,8 +1,6 @@
 //! How the views come into a database, and what stands in their way.
 
-mod common;
-
-use common::{run, texts};
+use crate::common::{run, texts};
 use tidemill_schema::testing::TestDb;
 use tidemill_schema::{Db, migrate};
 use tidemill_sql::views::{AFTER, views_apply};
@@ -24,10 +22,10 @@ async fn apply(t: &TestDb) -> Result<(), String> {
 #[tokio::test]
 async fn views_applied_again_are_not_touched_and_one_that_was_dropped_comes_back() {
     let t = tidemill_sql::testing::db().await;
-    let roles = common::roles(&t, "apply").await;
+    let roles = crate::common::roles(&t, "apply").await;
     let before = versions(&t).await;
     // A report that runs holds its views.
-    let mut report = common::connect(&t, &roles.reporter).await;
+    let mut report = crate::common::connect(&t, &roles.reporter).await;
     sqlx::raw_sql("begin; select from report.build_facts; select from report.builder_health")
         .execute(&mut report)
         .await
@@ -52,14 +50,14 @@ async fn views_applied_again_are_not_touched_and_one_that_was_dropped_comes_back
     let replaced = versions(&t).await;
     assert_eq!(oids(&replaced), oids(&after), "replaced, so that rights and what depends on them stay");
     run(&t, "select from mine.seen").await;
-    let mut reporter = common::connect(&t, &roles.reporter).await;
-    assert_eq!(common::code(&mut reporter, "select from report.build_facts").await, "");
+    let mut reporter = crate::common::connect(&t, &roles.reporter).await;
+    assert_eq!(crate::common::code(&mut reporter, "select from report.build_facts").await, "");
     drop(reporter);
     let mut c = t.db.pool().acquire().await.unwrap();
     let comment = texts(&mut c, "select obj_description('report'::regnamespace, 'pg_namespace')").await.remove(0);
     assert!(comment.contains("Version 1, by release "), "{comment}");
     drop(c);
-    common::end(t, roles).await;
+    crate::common::end(t, roles).await;
 }
 
 #[tokio::test]
@@ -83,7 +81,7 @@ async fn a_migration_cannot_take_away_what_a_view_reads() {
         "alter table builders drop column project",
         "drop function results_word(smallint)",
     ] {
-        let code = common::code(&mut c, statement).await;
+        let code = crate::common::code(&mut c, statement).await;
         assert!(["2BP01", "0A000"].contains(&code.as_str()), "{statement}: {code}");
     }
     drop(c);

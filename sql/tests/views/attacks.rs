@@ -1,8 +1,6 @@
 //! What the reporter is refused (A18), as a real role of a real server.
 
-mod common;
-
-use common::{code, connect, count, end, role, roles, run, texts, views};
+use crate::common::{code, connect, count, end, role, roles, run, texts, views};
 use sqlx::{AssertSqlSafe, PgConnection};
 use std::time::Duration;
 use tidemill_schema::Db;
@@ -21,7 +19,7 @@ async fn hostile(c: &mut PgConnection) {
 
 #[tokio::test]
 async fn a_reporter_reads_every_view_and_writes_nothing() {
-    let t = common::db().await;
+    let t = crate::common::db().await;
     let roles = roles(&t, "write").await;
     let mut c = connect(&t, &roles.reporter).await;
     for view in views() {
@@ -76,7 +74,7 @@ async fn a_reporter_reads_every_view_and_writes_nothing() {
 
 #[tokio::test]
 async fn a_reporter_reads_no_other_schema_no_file_and_runs_no_program() {
-    let t = common::db().await;
+    let t = crate::common::db().await;
     let roles = roles(&t, "read").await;
     let mut c = connect(&t, &roles.reporter).await;
     hostile(&mut c).await;
@@ -170,7 +168,7 @@ async fn a_reporter_reads_no_other_schema_no_file_and_runs_no_program() {
 /// Whatever was made with its owner's rights is not for everybody.
 #[tokio::test]
 async fn no_function_with_its_owners_rights_and_no_table_is_open_to_all() {
-    let t = common::db().await;
+    let t = crate::common::db().await;
     let mut c = t.db.pool().acquire().await.unwrap();
     let open = texts(
         &mut c,
@@ -191,7 +189,7 @@ async fn no_function_with_its_owners_rights_and_no_table_is_open_to_all() {
 
 #[tokio::test]
 async fn a_function_that_tells_what_it_is_given_is_not_given_rows_that_are_hidden() {
-    let t = common::db().await;
+    let t = crate::common::db().await;
     let roles = roles(&t, "leak").await;
     // What would be there without a barrier: the attack works.
     run(
@@ -244,7 +242,7 @@ async fn a_function_that_tells_what_it_is_given_is_not_given_rows_that_are_hidde
 
 #[tokio::test]
 async fn a_query_that_takes_too_long_ends_and_what_was_set_by_hand_stays() {
-    let t = common::db().await;
+    let t = crate::common::db().await;
     let roles = roles(&t, "time").await;
     let mut c = connect(&t, &roles.reporter).await;
     let mut settings = Vec::new();
@@ -270,7 +268,7 @@ async fn a_query_that_takes_too_long_ends_and_what_was_set_by_hand_stays() {
 
 #[tokio::test]
 async fn who_is_listed_sees_what_was_granted_and_everybody_else_what_is_public() {
-    let t = common::db().await;
+    let t = crate::common::db().await;
     let roles = roles(&t, "see").await;
     let group = role(&t, &roles, "team", &[]).await;
     let member = role(&t, &roles, "alice", &[&roles.reporter, &group]).await;
@@ -338,7 +336,7 @@ async fn who_is_listed_sees_what_was_granted_and_everybody_else_what_is_public()
 
 #[tokio::test]
 async fn reports_asked_by_the_reporter_run_and_show_no_project_that_is_hidden_from_him() {
-    let t = common::db().await;
+    let t = crate::common::db().await;
     let roles = roles(&t, "ask").await;
     let url = |role: &str| t.url.replacen("//tidemill@", &format!("//{role}@"), 1);
     let bounds = Bounds { rows: 1000, time: Duration::from_secs(30) };
@@ -361,7 +359,7 @@ async fn reports_asked_by_the_reporter_run_and_show_no_project_that_is_hidden_fr
 
 #[tokio::test]
 async fn a_prepared_query_answers_each_role_by_its_own_rights() {
-    let t = common::db().await;
+    let t = crate::common::db().await;
     let roles = roles(&t, "plan").await;
     let mut c = connect(&t, "tidemill").await;
     let query = "select count(*) from report.build_facts";

@@ -1,5 +1,4 @@
 //! A database with a public and two private projects, and roles that ask.
-#![allow(dead_code)] // each test file uses its own part
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tidemill_schema::roles::{Roles, roles_ensure};

@@ -1,7 +1,5 @@
 //! Functions over histograms, against the spans that they were made of.
 
-mod common;
-
 use tidemill_schema::testing::TestDb;
 
 /// The bucket of a span, as the tables' comment says.
@@ -52,7 +50,7 @@ async fn a_percentile_of_a_histogram_is_that_of_its_spans_within_a_bucket() {
 async fn a_sum_of_histograms_is_the_histogram_of_all_spans_in_whatever_order_and_parts() {
     let t = tidemill_sql::testing::db().await;
     let spans: Vec<f64> = (0..60_000).map(|n| 0.01 * 1.0004f64.powi(n)).collect();
-    common::run(&t, "create table parts (n serial, histogram int[])").await;
+    crate::common::run(&t, "create table parts (n serial, histogram int[])").await;
     let mut parts: Vec<Vec<i32>> = spans
         .iter()
         .step_by(1)
@@ -72,7 +70,7 @@ async fn a_sum_of_histograms_is_the_histogram_of_all_spans_in_whatever_order_and
             .await
             .unwrap();
     }
-    common::run(&t, "insert into parts (histogram) values (null), ('{}')").await;
+    crate::common::run(&t, "insert into parts (histogram) values (null), ('{}')").await;
     let whole = histogram(&spans);
     for query in [
         "select report.histogram_sum(histogram order by n) from parts",

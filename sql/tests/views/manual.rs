@@ -1,8 +1,6 @@
 //! The queries of the manual, as the reporter runs them.
 
-mod common;
-
-use common::{code, connect, end, roles};
+use crate::common::{code, connect, end, roles};
 use std::path::Path;
 
 /// Blocks marked as SQL, with the line on which each begins.
@@ -32,7 +30,7 @@ async fn every_query_of_the_manual_runs_for_the_reporter() {
     let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reporting.md")).unwrap();
     let queries = queries(&text);
     assert!(queries.len() >= 5, "the manual has queries");
-    let t = common::db().await;
+    let t = crate::common::db().await;
     let roles = roles(&t, "manual").await;
     let mut c = connect(&t, &roles.reporter).await;
     for (line, query) in queries {
@@ -45,7 +43,7 @@ async fn every_query_of_the_manual_runs_for_the_reporter() {
 #[test]
 fn the_manual_lists_every_view() {
     let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reporting.md")).unwrap();
-    for view in common::views() {
+    for view in crate::common::views() {
         let name = view.trim_start_matches("report.");
         assert!(text.contains(&format!("| `{name}` |")), "docs/reporting.md has no row for {view}");
     }

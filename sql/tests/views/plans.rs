@@ -1,9 +1,7 @@
 //! Filters reach the indexes through the barrier: what a query costs is what it
 //! asks for, not what history holds.
 
-mod common;
-
-use common::{connect, end, roles, run};
+use crate::common::{connect, end, roles, run};
 use sqlx::{AssertSqlSafe, PgConnection};
 
 /// Sixty builders, a year of builds of a month each, statistics up to date.

@@ -87,6 +87,10 @@ create index build_facts_builder on build_facts (builder_id, complete_at);
 create index build_facts_time on build_facts (complete_at);
 create index build_facts_buildset on build_facts (buildset_id);
 create index build_facts_turn on build_facts (complete_at) where turn is not null;
+create index build_facts_builder_turn on build_facts (builder_id, complete_at) where turn is not null;
+create index build_facts_retry on build_facts (complete_at) where results = 5;
+-- As report.build_facts says it, to find the slowest of a long time.
+create index build_facts_seconds on build_facts ((extract(epoch from complete_at - started_at)::double precision));
 
 create table line_states (
     builder_id    bigint not null,
@@ -172,11 +176,19 @@ create table build_hours (
     log_bytes  bigint not null default 0,
     spans      int[] not null default '{}',
     waits      int[] not null default '{}',
+    led          int not null default 0,
+    led_changes  int not null default 0,
+    longest_lead double precision not null default 0,
+    leads        int[] not null default '{}',
     primary key (builder_id, hour)
 ) with (fillfactor = 70);
 comment on table build_hours is 'Sums of build_facts by builder and hour (UTC) of their ends.';
 comment on column build_hours.seconds is 'Running time of the builds together.';
 comment on column build_hours.waited is 'What they had waited since waiting_since, together, in seconds.';
+comment on column build_hours.led is 'Good builds (SUCCESS, WARNINGS) that had changes.';
+comment on column build_hours.led_changes is 'Their changes.';
+comment on column build_hours.longest_lead is 'The longest time, in seconds, from the oldest change of one of those to its end.';
+comment on column build_hours.leads is 'Histogram of that time.';
 create index build_hours_time on build_hours (hour);
 
 create table build_days (like build_hours including defaults including comments including constraints);
@@ -184,6 +196,68 @@ alter table build_days rename hour to day;
 alter table build_days add primary key (builder_id, day), set (fillfactor = 70);
 comment on table build_days is 'Sums of build_facts by builder and day (UTC) of their ends.';
 create index build_days_time on build_days (day);
+
+-- Ranges of months read these, and hours, days or facts only at their two ends.
+create table build_months (like build_hours including defaults including comments including constraints);
+alter table build_months rename hour to month;
+alter table build_months add primary key (builder_id, month), set (fillfactor = 70);
+comment on table build_months is 'Sums of build_facts by builder and month (UTC) of their ends.';
+create index build_months_time on build_months (month);
+
+-- Who may not see a project must not see its part of a sum: what is private when a
+-- build ends is summed apart. Few rows, however many builders there are.
+create table total_hours (like build_hours including defaults including comments including constraints);
+alter table total_hours drop builder_id;
+alter table total_hours add project text not null;
+alter table total_hours add primary key (project, hour), set (fillfactor = 50);
+comment on table total_hours is 'Sums of build_facts of all builders by hour (UTC) of their ends.';
+comment on column total_hours.project is
+    'A project that was not public when they ended; empty: all others together. Of a virtual builder: one of those that build under it.';
+create index total_hours_time on total_hours (hour);
+
+create table total_days (like total_hours including defaults including comments including constraints);
+alter table total_days rename hour to day;
+alter table total_days add primary key (project, day), set (fillfactor = 50);
+comment on table total_days is 'Sums of build_facts of all builders by day (UTC) of their ends.';
+create index total_days_time on total_days (day);
+
+create table branch_months (
+    builder_id bigint not null,
+    month      timestamptz not null,
+    branch     text,
+    builds     int not null,
+    good       int not null,
+    failed     int not null,
+    last_at    timestamptz not null,
+    good_at    timestamptz,
+    failed_at  timestamptz,
+    unique nulls not distinct (builder_id, month, branch)
+) with (fillfactor = 70);
+comment on table branch_months is 'Sums of build_facts by builder, month (UTC) of their ends, and branch of the first source stamp.';
+comment on column branch_months.good is 'SUCCESS and WARNINGS; failed: FAILURE.';
+comment on column branch_months.last_at is 'When the last one ended; good_at, failed_at: the last of those.';
+create index branch_months_time on branch_months (month);
+
+create table request_months (
+    builder_id   bigint not null,
+    month        timestamptz not null,
+    requests     int not null,
+    collapsed    int not null,
+    started      int not null,
+    for_worker   int not null,
+    for_lock     int not null,
+    for_back_off int not null,
+    worker_wait  double precision not null,
+    lock_wait    double precision not null,
+    back_off     double precision not null,
+    primary key (builder_id, month)
+) with (fillfactor = 70);
+comment on table request_months is 'Sums of request_facts by builder and month (UTC) of their ends.';
+comment on column request_months.collapsed is 'Became part of another one.';
+comment on column request_months.started is 'Had a build, and did not become part of another one; what follows is of these.';
+comment on column request_months.for_worker is 'Waited most for that, as `why` of the facts says; for_lock, for_back_off too.';
+comment on column request_months.worker_wait is 'In seconds, together; lock_wait, back_off too.';
+create index request_months_time on request_months (month);
 
 create table step_days (
     builder_id bigint not null,
@@ -200,6 +274,31 @@ comment on table step_days is 'Sums of steps of finished builds by builder, day 
 comment on column step_days.bad is 'Of those, which ended with FAILURE or EXCEPTION.';
 create index step_days_time on step_days (day);
 
+create table step_months (like step_days including defaults including comments including constraints);
+alter table step_months rename day to month;
+alter table step_months add primary key (builder_id, month, name), set (fillfactor = 70);
+comment on table step_months is 'Sums of step_days by builder, month (UTC) of the build''s end, and name of the step.';
+create index step_months_time on step_months (month);
+
+create table statistic_days (
+    builder_id   bigint not null,
+    name         text not null,
+    day          timestamptz not null,
+    step         text not null,
+    runs         int not null,
+    total        double precision not null,
+    lowest       double precision not null,
+    highest      double precision not null,
+    newest       double precision not null,
+    newest_at    timestamptz not null,
+    newest_build bigint not null,
+    primary key (builder_id, name, day, step)
+) with (fillfactor = 70);
+comment on table statistic_days is
+    'Sums of numbers that steps set, by builder, name, day (UTC) of the build''s end, and name of the step.';
+comment on column statistic_days.newest is 'Of the build newest_build, which ended last, at newest_at.';
+create index statistic_days_name on statistic_days (name, day);
+
 create table worker_hours (
     worker_id bigint not null,
     hour      timestamptz not null,
@@ -212,6 +311,19 @@ create table worker_hours (
 comment on table worker_hours is
     'How long a worker was busy with builds of a builder within an hour (UTC); builds and lost count where the build ended.';
 create index worker_hours_time on worker_hours (hour);
+
+create table worker_months (
+    worker_id bigint not null,
+    month     timestamptz not null,
+    project   text not null,
+    builds    int not null,
+    lost      int not null,
+    seconds   double precision not null,
+    primary key (worker_id, month, project)
+) with (fillfactor = 70);
+comment on table worker_months is
+    'Sums of worker_hours by month (UTC) and project: that of the builder then, or as total_hours has it.';
+create index worker_months_time on worker_months (month);
 
 ------------------------------------------------------------------ tests
 

@@ -18,8 +18,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
+mod test_results;
 mod trigger;
 
+pub use test_results::{
+    TEST_MESSAGE_MAX, TEST_NAME_MAX, TEST_PART_MAX, TEST_PARTS_MAX, TEST_RESULTS_MAX, TestOutcome, TestResult,
+};
 pub use trigger::{
     Fired, TRIGGER_DEPTH_MAX, TRIGGER_TARGETS_MAX, TriggerCall, TriggerReply, TriggerState, TriggerTarget,
     TriggerWatch, TriggeredBuild, TriggeredRequest, TriggeredSet,
@@ -244,6 +248,19 @@ pub enum Event {
     StepProgress {
         step: u32,
         values: BTreeMap<String, f64>,
+    },
+    /// Results of tests, a part of a set of the step. Masters keep a set as a whole, when they have its last part.
+    TestResults {
+        step: u32,
+        /// What the step calls them.
+        set: String,
+        /// 1, 2, 3 … within the set.
+        part: u32,
+        /// No part comes after it; it may be empty.
+        #[serde(default)]
+        last: bool,
+        results: Vec<TestResult>,
+        at_us: i64,
     },
     PropertySet {
         name: String,
@@ -472,6 +489,12 @@ fn bounded(event: &Event, at: usize) -> Result<(), BatchError> {
         Event::LogOpened { log, .. } if *log > LOGS_MAX => {
             Err(BatchError::TooMany { at, what: "logs", most: LOGS_MAX })
         }
+        Event::TestResults { results, .. } if results.len() > TEST_PART_MAX => {
+            Err(BatchError::TooMany { at, what: "results of tests in one event", most: TEST_PART_MAX as u32 })
+        }
+        Event::TestResults { part, .. } if !(1..=TEST_PARTS_MAX).contains(part) => {
+            Err(BatchError::TooMany { at, what: "parts of a set of test results", most: TEST_PARTS_MAX })
+        }
         _ => Ok(()),
     }
 }
@@ -580,6 +603,21 @@ mod tests {
         assert!(matches!(decoded(vec![step(STEPS_MAX + 1)]), Err(BatchError::TooMany { what: "steps", .. })));
         assert!(matches!(decoded(vec![log(u32::MAX)]), Err(BatchError::TooMany { what: "logs", .. })));
         assert!(matches!(decoded(vec![end(), end()]), Err(BatchError::AfterEnd { .. })));
+        let result = TestResult {
+            name: "t".into(),
+            path: String::new(),
+            result: TestOutcome::Passed,
+            duration_us: None,
+            message: None,
+        };
+        let tests = |part, n| {
+            let (set, results) = ("unit".into(), vec![result.clone(); n]);
+            Event::TestResults { step: 1, set, part, last: false, results, at_us: 1 }
+        };
+        assert!(decoded(vec![tests(1, 0), tests(TEST_PARTS_MAX, TEST_PART_MAX)]).is_ok());
+        for bad in [tests(0, 1), tests(TEST_PARTS_MAX + 1, 1), tests(1, TEST_PART_MAX + 1)] {
+            assert!(matches!(decoded(vec![bad]), Err(BatchError::TooMany { .. })));
+        }
         let many = vec![Event::BuildStarted { at_us: 1 }; FRAMES_MAX + 1];
         assert!(matches!(decoded(many), Err(BatchError::Frames)));
     }

@@ -336,10 +336,30 @@ create table test_sets (
     line        uuid not null,
     sources     uuid not null,
     complete_at timestamptz not null,
+    passed      int not null default 0,
+    failed      int not null default 0,
+    skipped     int not null default 0,
+    errors      int not null default 0,
     unique (build_id, step, name)
 );
 comment on table test_sets is 'Results of tests that a step gave together. No foreign keys, as for all hot tables.';
+comment on column test_sets.passed is 'How many of its results are so; failed, skipped and errors likewise.';
 comment on column test_sets.sources is 'The same for builds of the same source stamps.';
+
+create table test_parts (
+    build_id bigint not null,
+    step     int not null,
+    name     text not null,
+    part     int not null,
+    last     boolean not null,
+    at       timestamptz not null,
+    results  jsonb not null,
+    primary key (build_id, step, name, part)
+) with (autovacuum_vacuum_scale_factor = 0.05);
+comment on table test_parts is
+    'Results of tests as workers report them, until their set is whole and becomes rows of test_results: it is a queue.';
+comment on column test_parts.last is 'The set ends with it.';
+create index test_parts_whole on test_parts (at, build_id) where last;
 
 create table test_names (
     id   bigint generated always as identity primary key,

@@ -14,6 +14,7 @@ use crate::changes::{clean, clean_json};
 use crate::locks::steps_unlock;
 use crate::log_chunks::{NewChunk, chunks_insert};
 use crate::statistics::{self, Statistics, statistics_upsert};
+use crate::test_parts::{NewPart, parts_insert};
 use crate::{Db, Result, run_tx};
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -51,6 +52,8 @@ pub struct Report {
     pub unlocked: Vec<i64>,
     /// Events were appended.
     pub events: bool,
+    /// Sets of test results became whole.
+    pub tests: bool,
 }
 
 /// Stores batches of many builds in one transaction. Of each build at most one
@@ -76,6 +79,7 @@ async fn store(c: &mut PgConnection, batches: &[Batch]) -> Result<Report> {
     rows.logs_verify(c).await?;
     rows.properties_upsert(c).await?;
     statistics_upsert(c, &rows.statistics).await?;
+    parts_insert(c, &rows.tests).await?;
     rows.builds_progress(c).await?;
     let finished = rows.finishes.iter().map(|f| f.build.0).collect();
     let mut unlocked = steps_unlock(c, &rows.unlocking()).await?;
@@ -91,7 +95,8 @@ async fn store(c: &mut PgConnection, batches: &[Batch]) -> Result<Report> {
             None => Outcome::LeaseLost,
         })
         .collect();
-    Ok(Report { outcomes, logs, finished, unlocked, events: !fresh.is_empty() })
+    let tests = rows.tests.iter().any(NewPart::is_last);
+    Ok(Report { outcomes, logs, finished, unlocked, events: !fresh.is_empty(), tests })
 }
 
 /// Leases that stand, each with a wish to stop.
@@ -190,6 +195,7 @@ struct Rows {
     chunks: Vec<NewChunk>,
     properties: BTreeMap<(i64, String), (Value, String)>,
     statistics: Statistics,
+    tests: Vec<NewPart>,
     /// Builds of which something else than the end was reported, and their newest summary.
     progress: BTreeMap<i64, Option<String>>,
     finishes: Vec<Finish>,
@@ -253,6 +259,9 @@ impl Rows {
                 Event::StepProgress { step, values } => {
                     let row = self.steps.entry((build, *step)).or_default();
                     row.progress.extend(statistics::named(values).map(|(name, value)| (name, statistics::json(value))));
+                }
+                Event::TestResults { step, set, part, last, results, at_us } => {
+                    self.tests.push(NewPart::of(build, *step, set, (*part, *last), results, time(*at_us)));
                 }
                 Event::PropertySet { name, value, source } => {
                     self.properties.insert((build, clean(name)), (clean_json(value), clean(source)));

@@ -45,6 +45,7 @@ pub mod secrets;
 pub mod sessions;
 pub mod sourcestamps;
 mod statistics;
+pub mod test_parts;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod tokens;

@@ -116,6 +116,7 @@ pub const GRANTS: &[Grant] = &[
     grant("worker_hours", "insert, update, delete"),
     grant("worker_months", "insert, update, delete"),
     grant("test_sets", "insert"),
+    grant("test_parts", "insert, delete"),
     without("test_names", "insert", &["hash"]),
     grant("test_results", "insert"),
     grant("test_states", "insert, update"),

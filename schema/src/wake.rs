@@ -90,6 +90,8 @@ pub enum Wake {
     Notices,
     /// Somebody asked a notifier for something, or was answered.
     Control,
+    /// A set of test results is whole.
+    Tests,
 }
 
 #[derive(Default)]
@@ -105,6 +107,7 @@ struct Dirty {
     poll: bool,
     notices: bool,
     control: bool,
+    tests: bool,
 }
 
 /// The wakes of one replica.
@@ -173,6 +176,7 @@ impl Wakes {
                 Wake::Poll => dirty.poll = true,
                 Wake::Notices => dirty.notices = true,
                 Wake::Control => dirty.control = true,
+                Wake::Tests => dirty.tests = true,
             }
         }
         // Nobody listening is no error.
@@ -305,6 +309,7 @@ impl Dirty {
             ('o', self.poll),
             ('n', self.notices),
             ('r', self.control),
+            ('t', self.tests),
         ];
         for (letter, flag) in flags {
             if flag {
@@ -334,6 +339,7 @@ fn parse(payload: &str, own: &str) -> Option<Wake> {
         "o" => Wake::Poll,
         "n" => Wake::Notices,
         "r" => Wake::Control,
+        "t" => Wake::Tests,
         _ => return None,
     })
 }

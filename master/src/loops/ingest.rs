@@ -67,6 +67,9 @@ async fn store(app: &App, taken: Vec<(Batch, oneshot::Sender<Answer>)>) {
             if report.events {
                 app.wakes.send(Wake::Events);
             }
+            if report.tests {
+                app.wakes.send(Wake::Tests);
+            }
             let watched = app.watched.any(&report.logs);
             if !watched.is_empty() {
                 app.wakes.send(Wake::Logs(watched));

@@ -20,6 +20,7 @@ pub mod locks;
 pub mod poll_sources;
 pub mod reap;
 pub mod schedule;
+pub mod tests;
 
 use crate::app::App;
 use std::sync::Arc;
@@ -39,6 +40,7 @@ pub fn start(app: &App) {
     let_go::start(app);
     housekeeping::start(app);
     facts::start(app);
+    tests::start(app);
 }
 
 /// Turns wakes that `concerns` picks into a loop's own wake. A receiver that

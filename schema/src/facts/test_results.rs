@@ -9,44 +9,18 @@ use crate::{Result, error};
 use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use tidemill_model::wire::{TEST_MESSAGE_MAX, TEST_NAME_MAX};
 use time::OffsetDateTime;
 
 /// Longest name and path, and longest message, in characters; longer ones are cut.
-const NAME_MAX: usize = 1_000;
-const MESSAGE_MAX: usize = 4_000;
+const NAME_MAX: usize = TEST_NAME_MAX;
+const MESSAGE_MAX: usize = TEST_MESSAGE_MAX;
 /// Results of a test on a builder that are looked at for what it was before.
 const HISTORY: i64 = 20;
 /// Rows of a statement.
 const ROWS: usize = 10_000;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Outcome {
-    Passed,
-    Failed,
-    Skipped,
-    /// It could not be run to its end.
-    Error,
-}
-
-impl Outcome {
-    pub fn name(self) -> &'static str {
-        match self {
-            Outcome::Passed => "passed",
-            Outcome::Failed => "failed",
-            Outcome::Skipped => "skipped",
-            Outcome::Error => "error",
-        }
-    }
-
-    fn of(name: &str) -> Outcome {
-        match name {
-            "passed" => Outcome::Passed,
-            "failed" => Outcome::Failed,
-            "skipped" => Outcome::Skipped,
-            _ => Outcome::Error,
-        }
-    }
-}
+pub use tidemill_model::wire::TestOutcome as Outcome;
 
 /// Results that a step gave together.
 #[derive(Clone, Debug, Default)]
@@ -156,11 +130,16 @@ async fn sets_insert<'a>(c: &mut PgConnection, sets: &'a [TestSet]) -> Result<Ve
     let steps: Vec<i32> = first.keys().map(|k| k.1).collect();
     let names: Vec<String> = first.keys().map(|k| k.2.clone()).collect();
     let times: Vec<Option<OffsetDateTime>> = first.values().map(|s| s.complete_at).collect();
+    let count = |outcome: Outcome| {
+        let of = move |set: &&TestSet| set.results.iter().filter(|r| r.outcome == outcome).count() as i32;
+        first.values().map(of).collect::<Vec<i32>>()
+    };
     let rows = sqlx::query!(
         r#"with known as materialized (
              select u.build_id, u.step, u.name, b.builder_id, buildset_line(r.buildset_id) as line,
-                    x.sources, x.revision, coalesce(u.at, tidemill_now()) as at
-               from unnest($1::bigint[], $2::int[], $3::text[], $4::timestamptz[]) u(build_id, step, name, at)
+                    x.sources, x.revision, coalesce(u.at, tidemill_now()) as at, u.passed, u.failed, u.skipped, u.errors
+               from unnest($1::bigint[], $2::int[], $3::text[], $4::timestamptz[], $5::int[], $6::int[], $7::int[], $8::int[])
+                    u(build_id, step, name, at, passed, failed, skipped, errors)
               cross join lateral (select k.builder_id, k.request_id from builds k where k.id = u.build_id offset 0) b
               cross join lateral (select k.buildset_id from build_requests k where k.id = b.request_id offset 0) r
               cross join lateral (
@@ -169,8 +148,9 @@ async fn sets_insert<'a>(c: &mut PgConnection, sets: &'a [TestSet]) -> Result<Ve
                       from buildset_sourcestamps k join sourcestamps s on s.id = k.sourcestamp_id
                      where k.buildset_id = r.buildset_id) x
          ), made as (
-             insert into test_sets (build_id, step, name, builder_id, line, sources, complete_at)
-             select build_id, step, name, builder_id, line, sources, at from known
+             insert into test_sets (build_id, step, name, builder_id, line, sources, complete_at,
+                                    passed, failed, skipped, errors)
+             select build_id, step, name, builder_id, line, sources, at, passed, failed, skipped, errors from known
               where at >= coalesce((select facts_since from cluster), '-infinity')
              on conflict do nothing
              returning id, build_id, step, name
@@ -181,7 +161,11 @@ async fn sets_insert<'a>(c: &mut PgConnection, sets: &'a [TestSet]) -> Result<Ve
         &builds,
         &steps,
         &names,
-        &times as &[Option<OffsetDateTime>]
+        &times as &[Option<OffsetDateTime>],
+        &count(Outcome::Passed),
+        &count(Outcome::Failed),
+        &count(Outcome::Skipped),
+        &count(Outcome::Error)
     )
     .fetch_all(c)
     .await?;
@@ -265,7 +249,7 @@ async fn fold_of(c: &mut PgConnection, sets: &[Stored<'_>], names: &HashMap<Hash
         for result in set.results {
             let name = names[&hash(result)];
             keys.insert((name, set.builder, set.line.clone()));
-            if matches!(result.outcome, Outcome::Failed | Outcome::Error) {
+            if result.outcome.is_bad() {
                 known.insert((name, set.builder));
             }
         }
@@ -351,7 +335,7 @@ async fn history(
             line: r.line,
             sources: r.sources,
             revision: None,
-            outcome: Outcome::of(&r.result),
+            outcome: Outcome::named(&r.result).unwrap_or(Outcome::Error),
             at: r.complete_at,
         })
         .collect())

@@ -243,6 +243,22 @@ S = util.BuildStep(implementation = impl)
 }
 
 #[test]
+fn a_step_function_gives_results_of_tests() {
+    let text = r#"
+def impl(self):
+    self.addTestResult("a::b", "passed", path = "src/lib.rs", duration = 0.25)
+    self.addTestResult("c", "failed", message = "no", set = "unit")
+S = util.BuildStep(implementation = impl)
+"#;
+    let host = TestHost::new();
+    assert_eq!(run(text, "S()", &host).results, Results::Success);
+    let given = serde_json::to_value(&*host.tests.borrow()).unwrap();
+    let first = json!({"name": "a::b", "path": "src/lib.rs", "result": "passed", "duration_us": 250_000});
+    let second = json!({"name": "c", "result": "failed", "message": "no"});
+    assert_eq!(given, json!([["tests", first], ["unit", second]]));
+}
+
+#[test]
 fn summaries_are_asked_for_at_the_hosts_rate_and_the_result_has_its_own() {
     let text = r#"
 def impl(self):

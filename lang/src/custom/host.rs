@@ -14,7 +14,7 @@ use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use tidemill_model::Results;
 use tidemill_model::log::Channel;
-use tidemill_model::wire::LogKind;
+use tidemill_model::wire::{LogKind, TestResult};
 
 /// The number of a log within the build, as the host gave it.
 pub type LogId = u32;
@@ -54,6 +54,12 @@ pub trait StepHost {
     fn statistics(&self) -> Vec<Statistic>;
     /// How far a metric of the step has come (C-84).
     fn set_progress(&self, metric: &str, value: f64) -> Result<(), HostError>;
+
+    /// What a test gave (C-44): kept and shown with the step, as one of the set of this name.
+    fn add_test_result(&self, set: &str, result: &TestResult) -> Result<(), HostError> {
+        let _ = (set, result);
+        Err(HostError::Unsupported("results of tests".into()))
+    }
 
     /// Whether a new summary would be shown now: about once a second (C-61).
     fn summary_due(&self) -> bool;

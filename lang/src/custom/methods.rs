@@ -17,7 +17,7 @@ use starlark::values::float::UnpackFloat;
 use starlark::values::none::{NoneOr, NoneType};
 use std::collections::BTreeMap;
 use tidemill_model::log::Channel;
-use tidemill_model::wire::LogKind;
+use tidemill_model::wire::{LogKind, TestOutcome, TestResult};
 
 pub(super) fn methods() -> &'static Methods {
     METHODS.methods()
@@ -54,6 +54,32 @@ fn add_steps<'v>(step: Value<'v>, steps: Value<'v>, last: bool) -> starlark::Res
     }
     owner.added.borrow_mut().extend(steps_given(steps)?.into_iter().map(|s| (last, s)));
     Ok(NoneType)
+}
+
+fn test_result(
+    name: &str,
+    result: &str,
+    path: &str,
+    seconds: Option<f64>,
+    message: Option<&str>,
+) -> starlark::Result<TestResult> {
+    let Some(outcome) = TestOutcome::named(result) else {
+        let known = TestOutcome::ALL.map(|o| format!("{:?}", o.name())).join(", ");
+        return Err(failure(format!("the result of the test `{name}` must be one of {known}, got {result:?}")));
+    };
+    if name.trim().is_empty() {
+        return Err(failure("a test needs a name"));
+    }
+    if seconds.is_some_and(|s| !(0.0..1e9).contains(&s)) {
+        return Err(failure(format!("the duration of the test `{name}` must be a number of seconds")));
+    }
+    Ok(TestResult {
+        name: name.to_owned(),
+        path: path.to_owned(),
+        result: outcome,
+        duration_us: seconds.map(|s| (s * 1e6).round() as u64),
+        message: message.map(str::to_owned),
+    })
 }
 
 #[starlark_module]
@@ -125,6 +151,25 @@ fn step_methods(builder: &mut MethodsBuilder) {
     /// Whether the step set the number.
     fn hasStatistic<'v>(this: Value<'v>, #[starlark(require = pos)] name: &str) -> starlark::Result<bool> {
         Ok(step_of(this)?.facts.statistics.borrow().contains_key(name))
+    }
+
+    /// What a single test gave: result `"passed"`, `"failed"`, `"skipped"` or `"error"` (it could not be run to its
+    /// end). Name and `path` (where it stands, such as a file) are what a test is known by in reports, so they are to be
+    /// the same in each build. `duration` is in seconds. `set` tells kinds of tests of one step apart.
+    fn addTestResult<'v>(
+        this: Value<'v>,
+        #[starlark(require = pos)] name: &str,
+        #[starlark(require = pos)] result: &str,
+        #[starlark(require = named, default = "")] path: &str,
+        #[starlark(require = named, default = NoneOr::None)] duration: NoneOr<UnpackFloat>,
+        #[starlark(require = named, default = NoneOr::None)] message: NoneOr<&str>,
+        #[starlark(require = named, default = "tests")] set: &str,
+        eval: &mut Evaluator<'v, '_, '_>,
+    ) -> starlark::Result<NoneType> {
+        let facts = &step_of(this)?.facts;
+        let result = test_result(name, result, path, duration.into_option().map(|d| d.0), message.into_option())?;
+        running(eval)?.host.add_test_result(set, &result).map_err(|e| facts.told(e))?;
+        Ok(NoneType)
     }
 
     /// How far a metric has come: a growing number, for the estimate of the end.

@@ -152,6 +152,9 @@ pub struct Shell {
     /// The signal that stops it, without `SIG`; empty is KILL, or TERM with `sigterm_us`.
     #[serde(default)]
     pub interrupt_signal: String,
+    /// Files in JUnit's XML that are read when the step is over: patterns below the command's folder.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub test_reports: Vec<String>,
 }
 
 /// A watched file.
@@ -184,6 +187,7 @@ impl Default for Shell {
             lazy_logfiles: false,
             use_pty: false,
             interrupt_signal: String::new(),
+            test_reports: vec![],
         }
     }
 }

@@ -3,10 +3,12 @@
 use super::Rendered;
 use crate::host::diagnostics::EvalError;
 use crate::plan::{Command, Shell};
-use crate::values::convert::{boolean, command, count, decode_rc, env, folder, logfiles, optional_text, seconds, text};
+use crate::values::convert::{
+    boolean, command, count, decode_rc, env, folder, logfiles, optional_text, reports, seconds, text,
+};
 
 /// Arguments that are read here.
-const OPTIONS: [&str; 18] = [
+const OPTIONS: [&str; 19] = [
     "command",
     "workdir",
     "env",
@@ -25,6 +27,7 @@ const OPTIONS: [&str; 18] = [
     "decodeRC",
     "logMaxSize",
     "logMaxTailSize",
+    "test_reports",
 ];
 
 pub(super) fn is_option(name: &str) -> bool {
@@ -57,6 +60,7 @@ pub(crate) fn overlay(base: Shell, args: &Rendered<'_>) -> Result<Shell, EvalErr
         logfiles: args.get("logfiles", logfiles)?.unwrap_or(base.logfiles),
         lazy_logfiles: flag("lazylogfiles", base.lazy_logfiles)?,
         use_pty: flag("usePTY", base.use_pty)?,
+        test_reports: args.get("test_reports", reports)?.unwrap_or(base.test_reports),
         interrupt_signal: signal.strip_prefix("SIG").unwrap_or(&signal).to_owned(),
     })
 }

@@ -163,6 +163,15 @@ pub(crate) fn folder(t: &Tree) -> Option<String> {
     below.then_some(path)
 }
 
+/// Patterns of files below a folder: one, or a list of them.
+pub(crate) fn reports(t: &Tree) -> Option<Vec<String>> {
+    match t {
+        Tree::None => Some(vec![]),
+        Tree::List(items) => items.iter().map(folder).collect(),
+        other => folder(other).map(|pattern| vec![pattern]),
+    }
+}
+
 /// Names of watched files, and where they are (SH-10).
 pub(crate) fn logfiles(t: &Tree) -> Option<BTreeMap<String, LogFile>> {
     let file = |t: &Tree| match t {
@@ -390,6 +399,8 @@ pub(crate) const R_DECODE_RC: Type =
     rendered("a dict of exit codes to results such as util.SUCCESS", |t| decode_rc(t).is_some());
 pub(crate) const R_FOLDER: Type =
     rendered("a relative folder without `..`: it is below the builder's", |t| folder(t).is_some());
+pub(crate) const R_REPORTS: Type =
+    rendered("a list of patterns of files, relative and without `..`", |t| reports(t).is_some());
 pub(crate) const R_SHALLOW: Type = rendered("True, False or a depth", |t| {
     matches!(t, Tree::None) || boolean(t).is_some() || positive(t).is_some_and(small)
 });
@@ -441,6 +452,8 @@ mod tests {
             assert_eq!(folder(&t(bad)), None, "{bad}");
         }
         assert_eq!(folder(&t("build/src")), Some("build/src".into()));
+        assert_eq!(reports(&t("out/**/*.xml")), Some(vec!["out/**/*.xml".to_owned()]));
+        assert_eq!(reports(&Tree::List(vec![t("a.xml"), t("../b.xml")])), None);
     }
 
     #[test]

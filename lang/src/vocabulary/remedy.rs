@@ -124,6 +124,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("a step", "steps.ShellCommand(command = \"make\")"),
     ("a relative folder without `..`, or a function", "\"build/src\""),
     ("a relative folder without `..`: it is below the builder's", "\"build/src\""),
+    ("a list of patterns of files, relative and without `..`", "[\"build/**/TEST-*.xml\"]"),
     ("a util.ChangeFilter or None", "util.ChangeFilter(branch = \"main\")"),
     ("a scheduler or its name", "\"main\""),
     ("a parameter such as util.StringParameter(…), or None", "util.StringParameter(name = \"version\")"),

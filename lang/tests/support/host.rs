@@ -12,7 +12,7 @@ use tidemill_lang::custom::*;
 use tidemill_lang::plan::Command;
 use tidemill_model::Results;
 use tidemill_model::log::Channel;
-use tidemill_model::wire::LogKind;
+use tidemill_model::wire::{LogKind, TestResult};
 
 pub struct TestHost {
     pub folder: tempfile::TempDir,
@@ -20,6 +20,7 @@ pub struct TestHost {
     pub properties: RefCell<BTreeMap<String, (Json, String)>>,
     pub statistics: RefCell<Vec<Statistic>>,
     pub urls: RefCell<Vec<(String, String)>>,
+    pub tests: RefCell<Vec<(String, TestResult)>>,
     pub progress: RefCell<Vec<(String, f64)>>,
     pub summaries: RefCell<Vec<String>>,
     /// Summaries are due so many more times.
@@ -49,6 +50,7 @@ impl TestHost {
             properties: RefCell::default(),
             statistics: RefCell::default(),
             urls: RefCell::default(),
+            tests: RefCell::default(),
             progress: RefCell::default(),
             summaries: RefCell::default(),
             due: Cell::new(u32::MAX),
@@ -276,6 +278,11 @@ impl StepHost for TestHost {
 
     fn set_progress(&self, metric: &str, value: f64) -> Result<(), HostError> {
         self.progress.borrow_mut().push((metric.into(), value));
+        Ok(())
+    }
+
+    fn add_test_result(&self, set: &str, result: &TestResult) -> Result<(), HostError> {
+        self.tests.borrow_mut().push((set.into(), result.clone()));
         Ok(())
     }
 

@@ -16,6 +16,7 @@ mod script;
 mod shell;
 mod source;
 mod step;
+mod test_results;
 mod text;
 
 use crate::clock;
@@ -33,6 +34,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use step::{Done, LogNames, StepError, StepRun};
+use test_results::TestResults;
 use tidemill_lang::Step;
 use tidemill_lang::custom::{AddAt, Added, Statistic};
 use tidemill_lang::plan::{Action, BuildContext, Flags, RenderedStep};
@@ -84,6 +86,7 @@ pub(crate) async fn execute(shared: &Arc<Shared>, site: Site<'_>, mut orders: wa
         names: StepNames::default(),
         steps: 0,
         logs: Arc::default(),
+        tests: Arc::new(TestResults::new()),
         statistics: vec![],
         stop: None,
     };
@@ -198,6 +201,7 @@ struct Build<'a> {
     names: StepNames,
     steps: u32,
     logs: Arc<LogNames>,
+    tests: Arc<TestResults>,
     /// Numbers that its steps set.
     statistics: Vec<Statistic>,
     /// The order that stopped it.
@@ -435,11 +439,16 @@ impl Build<'_> {
         if self.look_at_orders() || done == Done::Over {
             return None;
         }
+        let words = test_results::close(&mut self.step_run(number, env)).await;
+        if self.look_at_orders() {
+            return None;
+        }
         (ended.results, ended.note) = match done {
             Done::Results { results, note } => (results, note),
             Done::Stopped => (Results::Cancelled, String::new()),
             Done::Over => return None,
         };
+        ended.note = [ended.note, words].into_iter().filter(|w| !w.is_empty()).collect::<Vec<_>>().join("; ");
         if let Some(stop) = self.stop.clone().filter(|_| !was_stopped) {
             // D-08: what ended by itself while it was to be stopped cannot be trusted.
             if !matches!(ended.results, Results::Cancelled | Results::Retry) {
@@ -488,6 +497,7 @@ impl Build<'_> {
             builder_env: env,
             number,
             log_names: &self.logs,
+            tests: &self.tests,
         }
     }
 

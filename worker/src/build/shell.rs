@@ -18,6 +18,7 @@ pub(super) async fn run(step: &mut StepRun<'_>, shell: Shell) -> Result<Done, St
         secrets: step.secrets,
     };
     let Prepared { launch, header } = command::prepare(&ground, &shell)?;
+    step.tests.want(&shell.workdir, &shell.test_reports);
     let patterns = step.secrets.patterns();
     let log: SharedLog = Arc::new(Mutex::new(step.open_log("stdio", LogKind::Stdio)));
     command::set_up(&log, &shell, patterns.clone());

@@ -1,6 +1,7 @@
 //! One running step: its logs, its commands, its effect on properties.
 
 use super::Site;
+use super::test_results::{Sink, TestResults};
 use crate::exec::env::{EnvError, Environment, Layer};
 use crate::exec::outlet::Outlet;
 use crate::exec::run::{self, Ended, Launch, LaunchError};
@@ -34,6 +35,8 @@ pub(crate) struct StepRun<'a> {
     pub builder_env: &'a Layer,
     pub number: u32,
     pub log_names: &'a Arc<LogNames>,
+    /// Results of tests of the build.
+    pub tests: &'a Arc<TestResults>,
 }
 
 /// How a step's action ended.
@@ -109,6 +112,12 @@ impl StepRun<'_> {
     /// What marks the step's processes.
     pub fn mark(&self) -> String {
         self.shared.processes.mark(self.site.claim.build, self.number)
+    }
+
+    /// Where results of its tests go.
+    pub fn tests(&self) -> Sink {
+        let (all, spool, secrets) = (self.tests.clone(), self.spool().clone(), self.secrets.clone());
+        Sink { all, spool, secrets, step: self.number }
     }
 
     /// A whole log of text.

@@ -13,6 +13,7 @@ mod processes;
 mod protocol;
 mod scripts;
 mod svn;
+mod test_results;
 mod triggers;
 mod unreadable;
 mod worker;

@@ -72,6 +72,13 @@ pub(crate) const COMMAND: &[Param] = &[
     optional("decodeRC", R_DECODE_RC, "{0: SUCCESS}", "Exit codes and what they mean; other codes but 0 are failures."),
     optional("logMaxSize", R_COUNT, "", "Bytes of the log that are kept at its head."),
     optional("logMaxTailSize", R_COUNT, "", "Bytes of the log that are kept at its tail, when `logMaxSize` cuts it."),
+    optional(
+        "test_reports",
+        R_REPORTS,
+        "[]",
+        "Files with results of single tests, in JUnit's XML, that are read when the step is over, however it ended: patterns \
+         below `workdir` such as `build/**/TEST-*.xml`. What was written before the build began is left out.",
+    ),
 ];
 
 pub(super) const fn step(

@@ -25,6 +25,7 @@ impl Host {
             secrets: &self.ground.secrets,
         };
         let prepared = command::prepare(&ground, &wanted.shell).map_err(|e| failed(&e))?;
+        self.ground.tests.all.want(&wanted.shell.workdir, &wanted.shell.test_reports);
         let log = wanted.log.map(|id| self.log(id)).transpose()?;
         let mut refusal = None;
         let taker = |log, channel, bytes: &[u8]| {

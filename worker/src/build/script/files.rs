@@ -31,7 +31,7 @@ impl Host {
         match request {
             FileRequest::Stat { path } => stat(root, path),
             FileRequest::ListDir { path } => list(root, path),
-            FileRequest::Glob { pattern } => glob(root, pattern, &go_on),
+            FileRequest::Glob { pattern } => glob(root, pattern, &go_on).map(FileReply::Names),
             FileRequest::Mkdir { paths } => {
                 paths.iter().try_for_each(|path| make(root, path)).map(|()| FileReply::Done)
             }
@@ -96,7 +96,12 @@ fn list(root: &Path, path: &str) -> Reply {
     Ok(FileReply::Names(names))
 }
 
-fn glob(root: &Path, pattern: &str, go_on: &dyn Fn() -> io::Result<()>) -> Reply {
+/// Names below the folder that match, sorted; links to folders are not followed.
+pub(in crate::build) fn glob(
+    root: &Path,
+    pattern: &str,
+    go_on: &dyn Fn() -> io::Result<()>,
+) -> Result<Vec<String>, Fault> {
     let pattern = pattern.trim_start_matches("./");
     let bad = |e: globset::Error| (FileFault::Other, format!("{pattern}: {}", e.kind()));
     let glob = GlobBuilder::new(pattern).literal_separator(true).build().map_err(bad)?.compile_matcher();
@@ -106,7 +111,7 @@ fn glob(root: &Path, pattern: &str, go_on: &dyn Fn() -> io::Result<()>) -> Reply
     let prefix = plain.take(depth).collect::<Vec<_>>().join("/");
     let folder = match below(root, &prefix, true) {
         Ok(folder) => folder,
-        Err((FileFault::NotFound, _)) => return Ok(FileReply::Names(vec![])),
+        Err((FileFault::NotFound, _)) => return Ok(vec![]),
         Err(fault) => return Err(fault),
     };
     // A name that begins with a dot is found only where the pattern says so.
@@ -125,7 +130,7 @@ fn glob(root: &Path, pattern: &str, go_on: &dyn Fn() -> io::Result<()>) -> Reply
     visit(&folder, Path::new(&prefix), go_on, &mut each)
         .map_err(|e| (FileFault::TooLarge, format!("{pattern}: {e}")))?;
     names.sort();
-    Ok(FileReply::Names(names))
+    Ok(names)
 }
 
 fn make(root: &Path, path: &str) -> Result<(), Fault> {

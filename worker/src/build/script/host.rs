@@ -4,6 +4,7 @@ use super::Ending;
 use super::logs::Logs;
 use super::progress::{Progress, Told};
 use crate::build::step::LogMaker;
+use crate::build::test_results::Sink as TestSink;
 use crate::exec::env::Layer;
 use crate::order::Order;
 use crate::secrets::Secrets;
@@ -19,7 +20,7 @@ use tidemill_lang::custom::{
 };
 use tidemill_model::Results;
 use tidemill_model::log::Channel;
-use tidemill_model::wire::{LogKind, VOCABULARY};
+use tidemill_model::wire::{LogKind, TestResult, VOCABULARY};
 use tokio::sync::watch;
 
 /// Commands of this worker.
@@ -50,6 +51,7 @@ pub(super) struct Ground {
     pub ending: Arc<Ending>,
     pub logs: Arc<Logs>,
     pub progress: Arc<Progress>,
+    pub tests: TestSink,
 }
 
 pub(super) struct Host {
@@ -134,6 +136,11 @@ impl StepHost for Host {
 
     fn set_progress(&self, metric: &str, value: f64) -> Result<(), HostError> {
         self.progress(metric, value)
+    }
+
+    fn add_test_result(&self, set: &str, result: &TestResult) -> Result<(), HostError> {
+        self.wait_for_room()?;
+        self.ground.tests.add(set, result).map_err(HostError::Failed)
     }
 
     fn summary_due(&self) -> bool {

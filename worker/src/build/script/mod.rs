@@ -5,12 +5,12 @@
 //! flag that the evaluator polls, and ends what the step runs or waits for.
 
 mod commands;
-mod files;
+pub(super) mod files;
 mod host;
 mod logs;
 mod progress;
 mod trigger;
-mod walk;
+pub(super) mod walk;
 
 use super::step::{Done, StepError, StepRun};
 use host::Host;
@@ -132,6 +132,7 @@ fn start(
         ending,
         logs,
         progress,
+        tests: run.tests(),
     };
     let told = Told::new(rendered.name.clone(), before.to_vec());
     let name: String = format!("step {}", rendered.name).chars().filter(|c| *c != '\0').take(15).collect();

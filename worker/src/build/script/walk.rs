@@ -13,9 +13,9 @@ use std::path::{Component, Path, PathBuf};
 use tidemill_lang::custom::FileFault;
 
 /// Why something cannot be done, and the words for people.
-pub(super) type Fault = (FileFault, String);
+pub(in crate::build) type Fault = (FileFault, String);
 
-pub(super) fn fault(path: &str, error: &io::Error) -> Fault {
+pub(in crate::build) fn fault(path: &str, error: &io::Error) -> Fault {
     let kind = match error.kind() {
         ErrorKind::NotFound => FileFault::NotFound,
         ErrorKind::NotADirectory => FileFault::NotADirectory,
@@ -26,7 +26,7 @@ pub(super) fn fault(path: &str, error: &io::Error) -> Fault {
 }
 
 /// The place of `path` below `root`. A link at its end is followed only if `follow`.
-pub(super) fn below(root: &Path, path: &str, follow: bool) -> Result<PathBuf, Fault> {
+pub(in crate::build) fn below(root: &Path, path: &str, follow: bool) -> Result<PathBuf, Fault> {
     let outside = || (FileFault::Refused, format!("{path}: leads out of the builder's folder"));
     if path.contains('\0') {
         return Err((FileFault::Refused, "the path holds a NUL byte".into()));
@@ -51,7 +51,7 @@ pub(super) fn below(root: &Path, path: &str, follow: bool) -> Result<PathBuf, Fa
 }
 
 /// Asked between two files: an error ends the work.
-pub(super) type GoOn<'a> = &'a dyn Fn() -> io::Result<()>;
+pub(in crate::build) type GoOn<'a> = &'a dyn Fn() -> io::Result<()>;
 
 /// Removes a tree; links are removed, not followed.
 pub(super) fn remove(path: &Path, go_on: GoOn<'_>) -> io::Result<()> {

@@ -345,6 +345,7 @@ create table test_sets (
 comment on table test_sets is 'Results of tests that a step gave together. No foreign keys, as for all hot tables.';
 comment on column test_sets.passed is 'How many of its results are so; failed, skipped and errors likewise.';
 comment on column test_sets.sources is 'The same for builds of the same source stamps.';
+create index test_sets_builder on test_sets (builder_id, id);
 
 create table test_parts (
     build_id bigint not null,

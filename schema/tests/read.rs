@@ -15,11 +15,11 @@ use tidemill_schema::read::requests::{self, REQUESTS};
 use tidemill_schema::read::text::{Bounds, Line, Start, Window, runs_from, window};
 use tidemill_schema::read::{
     Kind, Listed, Query, Resource, Scope, builders, buildsets, changes, list, logs, masters, overview, policy_failures,
-    schedulers, steps, workers,
+    schedulers, steps, tests, workers,
 };
 use tidemill_schema::testing::TestDb;
 
-static ALL: [&Resource; 13] = [
+static ALL: [&Resource; 15] = [
     &BUILDS,
     &REQUESTS,
     &builders::BUILDERS,
@@ -28,6 +28,8 @@ static ALL: [&Resource; 13] = [
     &changes::CHANGES,
     &changes::CHANGE_SOURCES,
     &logs::LOGS,
+    &tests::TEST_SETS,
+    &tests::TEST_RESULTS,
     &masters::MASTERS,
     &policy_failures::POLICY_FAILURES,
     &schedulers::SCHEDULERS,

@@ -30,6 +30,10 @@ const NEVER: &[(&str, &str)] = &[
         "select r.id from request_queue q join lanes l on l.id = q.lane join build_requests r on r.id = q.request_id where (l.builder_id, l.priority, l.worker_name, l.trusted, l.virtual_id) is distinct from (r.builder_id, r.priority, r.worker_name, r.trusted, r.virtual_id)",
     ),
     (
+        "sets of test results that do not hold what they count",
+        "select s.id from test_sets s where s.passed + s.failed + s.skipped + s.errors <> (select count(*) from test_results r where r.set_id = s.id and r.complete_at = s.complete_at)",
+    ),
+    (
         "sums of a day that are not those of its facts",
         "select coalesce(f.builder_id, s.builder_id) from build_days s full join (select builder_id, date_trunc('day', complete_at, 'UTC') as day, count(*) as builds, count(*) filter (where turn = 'broke') as broke, sum(log_bytes) as log_bytes from build_facts group by 1, 2) f on f.builder_id = s.builder_id and f.day = s.day where (f.builds, f.broke, f.log_bytes) is distinct from (s.builds, s.broke, s.log_bytes)",
     ),

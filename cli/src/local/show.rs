@@ -16,6 +16,9 @@ use tidemill_model::wire::{Event, Frame, LogKind};
 /// The log that a step's commands write to; its output needs no heading.
 const MAIN: &str = "stdio";
 
+/// Broken tests that are named at once.
+const BROKEN: usize = 20;
+
 pub struct Show {
     out: Output,
     /// All that the worker says of its commands, not the commands alone.
@@ -183,6 +186,22 @@ impl Show {
                 }
                 let rest = if self.headers { known.whole.finish() } else { known.short.finish() };
                 self.dim_lines(&rest)
+            }
+            Event::TestResults { step, results, .. } => {
+                let broken: Vec<_> = results.iter().filter(|r| r.result.is_bad()).collect();
+                if !broken.is_empty() {
+                    self.tell(*step)?;
+                }
+                for test in broken.iter().take(BROKEN) {
+                    let says = test.message.as_deref().and_then(|m| m.lines().next()).unwrap_or_default();
+                    let name = self.out.paint(Style::Red, &sanitize::line(&test.name));
+                    let says = self.out.paint(Style::Dim, &sanitize::line(says));
+                    self.line(format!("   {}: {name}  {says}", test.result.name()).trim_end())?;
+                }
+                match broken.len().saturating_sub(BROKEN) {
+                    0 => Ok(()),
+                    more => self.line(&self.out.paint(Style::Dim, &format!("   and {more} more"))),
+                }
             }
             // The rest is for pages and programs.
             _ => Ok(()),

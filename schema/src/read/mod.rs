@@ -30,6 +30,7 @@ pub mod resource;
 pub mod revisions;
 pub mod schedulers;
 pub mod steps;
+pub mod tests;
 pub mod text;
 pub mod triggered;
 pub mod waiting;

@@ -34,6 +34,7 @@ mod scheduler_controls;
 mod schedulers;
 mod secrets;
 mod sources;
+mod test_results;
 mod trigger;
 mod try_builds;
 mod try_copies;

@@ -31,6 +31,7 @@ pub(crate) mod scheduler_control;
 pub(crate) mod schedulers;
 mod steps;
 pub(crate) mod stream;
+mod tests;
 mod try_builds;
 mod workers;
 
@@ -55,6 +56,7 @@ pub fn router() -> OpenApiRouter<App> {
         .merge(held::router())
         .merge(steps::router())
         .merge(logs::router())
+        .merge(tests::router())
         .merge(workers::router())
         .merge(locks::router())
         .merge(schedulers::router())

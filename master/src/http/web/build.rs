@@ -19,6 +19,7 @@ use tidemill_schema::read::buildsets::{self, Stamp};
 use tidemill_schema::read::changes::{self, Change};
 use tidemill_schema::read::logs::{self, Log};
 use tidemill_schema::read::steps::{self, Step};
+use tidemill_schema::read::tests::{self, Broken, TestSet};
 use tidemill_schema::read::text::{Bounds, Start, size, window};
 use tidemill_schema::read::{Query, builders};
 
@@ -27,6 +28,8 @@ const LINES: i64 = 40;
 const OPEN_MAX: usize = 4;
 const CHANGES: i64 = 100;
 const STEPS: i64 = 1000;
+/// Broken tests of a set that are shown.
+const BROKEN: i64 = 50;
 /// Open requests that it triggered whose events the page hears: they stand in an address.
 const CHILDREN_HEARD: usize = 100;
 
@@ -70,6 +73,26 @@ struct StepRow {
     progresses: bool,
     logs: Vec<LogRow>,
     links: Vec<(String, Option<String>)>,
+    tests: Vec<SetRow>,
+}
+
+/// Results of tests, and those that are broken.
+struct SetRow {
+    set: TestSet,
+    /// The set is not the only one of the step.
+    named: bool,
+    broken: Vec<TestRow>,
+    /// Broken ones that are not shown.
+    more: i64,
+}
+
+struct TestRow {
+    test: Broken,
+    /// The first line of what it said, and whether there is more.
+    says: String,
+    more: bool,
+    /// `since #12`, or that it began here.
+    since: Option<String>,
 }
 
 struct LogRow {
@@ -172,6 +195,7 @@ async fn step_rows(
 ) -> Result<Vec<StepRow>, ApiError> {
     let mut rows = Vec::new();
     let mut open_left = OPEN_MAX;
+    let mut tests = set_rows(c, build).await?;
     for step in steps.into_iter().filter(|s| !s.hidden) {
         let matters = match step.results {
             None => !build.complete,
@@ -191,10 +215,44 @@ async fn step_rows(
             progresses: step.results.is_none() && !build.complete && !step.progress.is_empty(),
             links: step.urls.iter().map(|u| (u.name.clone(), link(&u.url).map(str::to_owned))).collect(),
             logs: log_rows,
+            tests: tests.extract_if(.., |row| row.set.step == step.number).collect(),
             step,
         });
     }
     Ok(rows)
+}
+
+/// Results of tests of all steps.
+async fn set_rows(c: &mut PgConnection, build: &Build) -> Result<Vec<SetRow>, ApiError> {
+    let sets = tests::sets_of(c, build.buildid).await?;
+    let bad: Vec<i64> = sets.iter().filter(|s| s.failed + s.errors > 0).map(|s| s.id).collect();
+    let mut broken = if bad.is_empty() { vec![] } else { tests::broken_of(c, &bad, BROKEN).await? };
+    let steps: Vec<i64> = sets.iter().map(|s| s.step).collect();
+    let rows = sets.into_iter().map(|set| {
+        let shown: Vec<TestRow> =
+            broken.extract_if(.., |b| b.set == set.id).map(|test| test_row(test, build.number)).collect();
+        SetRow {
+            named: steps.iter().filter(|s| **s == set.step).count() > 1,
+            more: i64::from(set.failed + set.errors) - shown.len() as i64,
+            broken: shown,
+            set,
+        }
+    });
+    Ok(rows.collect())
+}
+
+fn test_row(test: Broken, number: i64) -> TestRow {
+    let message = test.message.as_deref().unwrap_or_default().trim();
+    TestRow {
+        says: first_line(message),
+        more: message.lines().nth(1).is_some(),
+        since: match test.since {
+            Some(since) if since == number => Some("began here".into()),
+            Some(since) if since < number => Some(format!("since #{since}")),
+            _ => None,
+        },
+        test,
+    }
 }
 
 async fn tail(c: &mut PgConnection, log: &Log) -> Result<Tail, ApiError> {

@@ -18,8 +18,9 @@ use time::OffsetDateTime;
 
 /// Sets of one transaction.
 const SETS: i64 = 100;
-/// Parts after which no further set is taken into one.
-const PARTS: i64 = 100;
+/// Parts after which no further set is taken into one: what it takes holds back the horizon of all
+/// who read events.
+const PARTS: i64 = 20;
 
 /// A part as an event brought it.
 #[derive(Clone, Debug)]

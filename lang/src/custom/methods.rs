@@ -82,6 +82,8 @@ fn test_result(
     })
 }
 
+// Arguments are those of a call in the project file.
+#[allow(clippy::too_many_arguments)]
 #[starlark_module]
 fn step_methods(builder: &mut MethodsBuilder) {
     /// Value of a property, or the default.

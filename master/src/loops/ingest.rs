@@ -11,7 +11,7 @@ use tidemill_schema::wake::Wake;
 use tidemill_schema::{Error, log_chunks};
 use tokio::sync::oneshot;
 
-/// Most bytes of log data in one commit: it stays within some tens of milliseconds.
+/// Most bytes of log data and results of tests in one commit: it stays within some tens of milliseconds.
 const GROUP_BYTES: usize = 16 << 20;
 const GROUP_BATCHES: usize = 500;
 
@@ -53,8 +53,14 @@ pub fn start(app: &App) {
 }
 
 fn size(batch: &Batch) -> usize {
-    use tidemill_model::wire::Frame;
-    batch.frames.iter().map(|f| if let Frame::Log { chunk, .. } = f { chunk.data.len() } else { 0 }).sum()
+    use tidemill_model::wire::{Event, Frame, TestResult};
+    let text = |r: &TestResult| 100 + r.name.len() + r.path.len() + r.message.as_ref().map_or(0, String::len);
+    let bytes = |f: &Frame| match f {
+        Frame::Log { chunk, .. } => chunk.data.len(),
+        Frame::Event(Event::TestResults { results, .. }) => results.iter().map(text).sum(),
+        Frame::Event(_) => 0,
+    };
+    batch.frames.iter().map(bytes).sum()
 }
 
 async fn store(app: &App, taken: Vec<(Batch, oneshot::Sender<Answer>)>) {

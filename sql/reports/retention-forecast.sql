@@ -16,9 +16,17 @@
 --   day is below zero). Sizes are before compression, which most often makes a tenth of it.
 with volume as (
     select (extract(epoch from day - date_trunc('day', :until, 'UTC')) / 86400)::int as n, sum(log_bytes)::float8 as log_bytes
-    from report.log_volume
-    where day >= date_trunc('day', :until, 'UTC') - interval '730 days' and day < date_trunc('day', :until, 'UTC')
-      and (:project is null or project = :project)
+    from (
+        select day, log_bytes
+        from report.total_days
+        where :project is null
+          and day >= date_trunc('day', :until, 'UTC') - interval '730 days' and day < date_trunc('day', :until, 'UTC')
+        union all
+        select day, log_bytes
+        from report.build_days
+        where project = :project
+          and day >= date_trunc('day', :until, 'UTC') - interval '730 days' and day < date_trunc('day', :until, 'UTC')
+    ) d
     group by day
 ), seen as (
     select n, coalesce(v.log_bytes, 0) as log_bytes

@@ -16,12 +16,12 @@ with sums as (
     select hour, builds, seconds, queue_seconds
     from report.total_hours
     where :builder is null and :project is null
-      and hour >= date_trunc('hour', :since, 'UTC') and hour < :until
+      and hour >= report.utc_trunc('hour', :since) and hour < :until
     union all
     select hour, builds, seconds, queue_seconds
     from report.build_hours
     where (:builder is not null or :project is not null)
-      and hour >= date_trunc('hour', :since, 'UTC') and hour < :until
+      and hour >= report.utc_trunc('hour', :since) and hour < :until
       and (:builder is null or builder = :builder)
       and (:project is null or project = :project)
 )

@@ -14,13 +14,15 @@
 -- column: seconds | seconds | Its running time, all runs together.
 -- chart: bars x=builder,step y=bad
 -- read: Ordered by bad. A step that fails often and stands late in its build is worth running earlier.
-select builder, step, sum(runs) as runs, sum(bad) as bad, 100.0 * sum(bad) / nullif(sum(runs), 0) as failure_rate,
-       sum(seconds) as seconds
-from report.step_days
-where day >= date_trunc('day', :since, 'UTC') and day < :until
-  and (:builder is null or builder = :builder)
-  and (:project is null or project = :project)
-group by builder_id, builder, step
-having sum(bad) > 0
+with steps as (
+    select builder_id, builder, step, sum(runs) as runs, sum(bad) as bad, sum(seconds) as seconds
+    from report.step_sums(report.utc_trunc('day', :since), :until)
+    where (:builder is null or builder = :builder)
+      and (:project is null or project = :project)
+    group by builder_id, builder, step
+    having sum(bad) > 0
+)
+select builder, step, runs, bad, 100.0 * bad / nullif(runs, 0) as failure_rate, seconds
+from steps
 order by bad desc, failure_rate desc, builder, step
 limit :limit

@@ -21,12 +21,12 @@ with sums as (
     select day, builds, success, warnings, failure, exception, cancelled, retry, skipped
     from report.total_days
     where :builder is null and :project is null
-      and day >= date_trunc('day', :since, 'UTC') and day < :until
+      and day >= report.utc_trunc('day', :since) and day < :until
     union all
     select day, builds, success, warnings, failure, exception, cancelled, retry, skipped
     from report.build_days
     where (:builder is not null or :project is not null)
-      and day >= date_trunc('day', :since, 'UTC') and day < :until
+      and day >= report.utc_trunc('day', :since) and day < :until
       and (:builder is null or builder = :builder)
       and (:project is null or project = :project)
 )

@@ -20,12 +20,12 @@ with sums as (
     select day, led, led_changes, lead_histogram, longest_lead_seconds
     from report.total_days
     where :branch is null and :builder is null and :project is null
-      and day >= date_trunc('day', :since, 'UTC') and day < :until
+      and day >= report.utc_trunc('day', :since) and day < :until
     union all
     select day, led, led_changes, lead_histogram, longest_lead_seconds
     from report.build_days
     where :branch is null and (:builder is not null or :project is not null)
-      and day >= date_trunc('day', :since, 'UTC') and day < :until
+      and day >= report.utc_trunc('day', :since) and day < :until
       and (:builder is null or builder = :builder)
       and (:project is null or project = :project)
 )

@@ -16,7 +16,7 @@
 --   size of each log. log-growth tells whether it becomes more, retention-forecast what keeping it takes.
 with builders as (
     select builder_id, builder, sum(builds) as builds, sum(log_bytes)::float8 as log_bytes
-    from report.build_sums(date_trunc('day', :since, 'UTC'), :until)
+    from report.build_sums(report.utc_trunc('day', :since), :until)
     where (:builder is null or builder = :builder)
       and (:project is null or project = :project)
     group by builder_id, builder

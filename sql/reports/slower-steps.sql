@@ -25,7 +25,7 @@
 with days as (
     select builder_id, builder, step, day, runs, seconds, seconds * seconds / runs as squares
     from report.step_days
-    where day >= date_trunc('day', :since, 'UTC') and day < :until and runs > 0
+    where day >= report.utc_trunc('day', :since) and day < :until and runs > 0
       and (:builder is null or builder = :builder)
       and (:project is null or project = :project)
 ), running as (

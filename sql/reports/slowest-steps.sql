@@ -20,9 +20,8 @@
 --   twentieth of all workers. Ordered by total_seconds, to the millisecond.
 with steps as (
     select builder_id, builder, step, sum(runs) as runs, sum(seconds) as total_seconds, sum(lock_seconds) as lock_seconds
-    from report.step_days
-    where day >= date_trunc('day', :since, 'UTC') and day < :until
-      and (:builder is null or builder = :builder)
+    from report.step_sums(report.utc_trunc('day', :since), :until)
+    where (:builder is null or builder = :builder)
       and (:project is null or project = :project)
     group by builder_id, builder, step
 ), top as (
@@ -38,9 +37,8 @@ select t.builder, t.step, t.runs, t.total_seconds, t.share, t.total_seconds / nu
 from top t
 left join lateral (
     select report.histogram_sum(span_histogram) as spans
-    from report.step_days
+    from report.step_sums(report.utc_trunc('day', :since), :until)
     where builder_id = t.builder_id and step = t.step
-      and day >= date_trunc('day', :since, 'UTC') and day < :until
     offset 0
 ) h on true
 order by round(t.total_seconds::numeric, 3) desc, t.builder, t.step

@@ -3,6 +3,12 @@
 -- puts it in the place of the call: conditions on its columns reach the indexes of all
 -- arms. Bodies are text, as a body that is parsed would hold the views in place.
 
+create or replace function report.utc_trunc(unit text, at timestamptz) returns timestamptz
+language sql immutable parallel safe
+as $$ select date_trunc($1, $2 at time zone 'UTC') at time zone 'UTC' $$;
+comment on function report.utc_trunc(text, timestamptz) is
+    'As date_trunc(unit, at, ''UTC''). Of a value that is known beforehand it is computed once a query, where that one is computed for each row.';
+
 -- Not in the time zone of the session, where a month may have an hour less.
 create or replace function report.months_begin(since timestamptz, until timestamptz) returns timestamptz
 language sql immutable parallel safe

@@ -19,26 +19,31 @@
 -- read: Steps count `warnings` by themselves, others are set by step functions. A jump of the mean is a change in one of that
 --   period's builds.
 with days as (
-    select date_trunc(:every, day, 'UTC') as period, sum(runs) as runs, sum(total) / nullif(sum(runs), 0) as mean,
-           min(lowest) as lowest, max(highest) as highest, max(day) as last_day
+    select day, sum(runs) as runs, sum(total) as total, min(lowest) as lowest, max(highest) as highest,
+           max(newest_at) as newest_at
     from report.statistic_days
     where :branch is null and :every <> 'hour'
       and name = :statistic and day >= report.utc_trunc('day', :since) and day < :until
       and (:builder is null or builder = :builder)
       and (:project is null or project = :project)
       and (:step is null or step = :step)
+    group by day
+), periods as (
+    select date_trunc(:every, day, 'UTC') as period, sum(runs) as runs, sum(total) / nullif(sum(runs), 0) as mean,
+           min(lowest) as lowest, max(highest) as highest, max(day) as last_day, max(newest_at) as newest_at
+    from days
     group by 1
 )
-select d.period, d.runs, d.mean, d.lowest, d.highest, n.newest
-from days d
+select p.period, p.runs, p.mean, p.lowest, p.highest, n.newest
+from periods p
 cross join lateral (
     select newest
     from report.statistic_days
-    where name = :statistic and day = d.last_day
+    where name = :statistic and day = p.last_day and newest_at = p.newest_at
       and (:builder is null or builder = :builder)
       and (:project is null or project = :project)
       and (:step is null or step = :step)
-    order by newest_at desc, newest_build_id desc, step desc
+    order by newest_build_id desc, step desc
     limit 1
 ) n
 union all

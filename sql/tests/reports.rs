@@ -154,6 +154,33 @@ async fn what_is_slow_and_became_slower_is_named_with_the_change() {
     t.drop().await;
 }
 
+/// Sums outlast facts, and count builds that not everybody sees.
+#[tokio::test]
+async fn what_sums_tell_of_and_is_not_there_takes_no_row_from_what_is() {
+    let t = history().await;
+    let db = &t.db;
+    let slowest = [("since", "2026-03-01"), ("limit", "2")];
+    let broken = [("since", "2026-03-01"), ("limit", "2")];
+    let ask = async || {
+        let slowest = rows(db, "slowest-builds", &slowest, &["builder", "number", "seconds"]).await;
+        (slowest, rows(db, "breakages", &broken, &["builder", "number", "fixed_number"]).await)
+    };
+    let before = ask().await;
+    assert_eq!(before.0, ["linux,2,1200", "linux,1,600"]);
+    assert_eq!(before.1, ["linux,4,", "linux,2,3"]);
+    // First of what there is, then of what there is not: longer than any, and on the last day.
+    for (spans, broke) in [("(56 << 24) + 1000", 0), ("(99 << 24) + 1000", 1000)] {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
+            "update total_days set spans = array[{spans}], broke = case when day = '2026-03-03 00:00Z' then {broke} else broke end"
+        )))
+        .execute(db.pool())
+        .await
+        .expect("sums of other builds");
+        assert_eq!(ask().await, before, "{spans}");
+    }
+    t.drop().await;
+}
+
 #[tokio::test]
 async fn breakages_have_who_broke_who_fixed_and_how_long() {
     let t = history().await;

@@ -16,7 +16,8 @@
 -- column: growth | percent | How much more than before; empty if there was nothing before.
 -- chart: bars x=name y=cost,cost_before
 -- read: Ordered by cost. Idle workers are not in it, see worker-use. An hour of a build on a worker of 4 slots and
---   hourly_cost 2 costs 0.5.
+--   hourly_cost 2 costs 0.5. By project and worker whole months are read, in which a builder counts for the project that it was
+--   of then; by builder each hour of each worker, which takes longer.
 with used as (
     select case :by when 'worker' then w.worker else u.project end as name, u.now, u.builds, u.busy_seconds / 3600 as hours,
            u.busy_seconds / 3600 * coalesce(w.hourly_cost / greatest(coalesce(w.slots, 1), 1), :price) as cost

@@ -10,7 +10,8 @@
 -- column: period | time | Begin of the day, week (Monday) or month (UTC) in which builds ended.
 -- column: builds | count | Good builds (success, warnings) that had changes.
 -- column: changes | count | Their changes, together.
--- column: median_seconds | seconds | From the moment that the oldest of its changes was made until it ended: half took no longer (from a histogram, within a fifth; with a branch exact).
+-- column: median_seconds | seconds | From the moment that the oldest of its changes was made until it ended: half took no
+--   longer (from a histogram, within a fifth; with a branch exact).
 -- column: p90_seconds | seconds | 90 of 100 took no longer (the same).
 -- column: longest_seconds | seconds | The longest.
 -- chart: line x=period y=median_seconds,p90_seconds

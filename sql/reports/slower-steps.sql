@@ -19,12 +19,12 @@
 -- column: certainty | number | F of the split (how much of the days' spread it explains); above 15 it is hardly chance.
 -- column: changes | text | Of that day's builds of this builder: authors and revisions, at most five.
 -- chart: bars x=builder,step y=before_seconds,after_seconds
--- read: For each step the days are split where the two parts differ most (least squares over the means of days, weighed
---   by runs); splits that chance explains (certainty below 15) are left out. The change is in one of the builds of the
---   day slower_since, or since the last run before it. Ordered by extra_seconds. Looked at are the
---   100 times `limit` steps with most running time, as none costs more than it takes. A time of more than 92 days
---   is split by months (UTC, the first and the last as a whole) before: only steps with `runs` on either side of that split, and slower
---   after it by half of what `factor` asks for, are split by days, of these the 10 times `limit` for which it has cost most.
+-- read: For each step the days are split where the two parts differ most (least squares over the means of days, weighed by
+--   runs); splits that chance explains (certainty below 15) are left out. The change is in one of the builds of the day
+--   slower_since, or since the last run before it. Ordered by extra_seconds. Looked at are the 100 times `limit` steps with
+--   most running time, as none costs more than it takes. A time of more than 92 days is split by months (UTC, the first and
+--   the last as a whole) before: only steps with `runs` on either side of that split, and slower after it by half of what
+--   `factor` asks for, are split by days, at most the 10 times `limit` for which it has cost most.
 with looked_at as (
     select s.builder_id, b.builder, s.step
     from (

@@ -11,7 +11,8 @@
 -- column: breakages | count | Builds that failed after a good one on their line (same builder, repositories, branches).
 -- column: repaired | count | Of those, which were followed by a good one before `until`.
 -- column: still_broken | count | The others.
--- column: median_repair_seconds | seconds | Of the repaired: half were good again no later after the end of the build that broke them.
+-- column: median_repair_seconds | seconds | Of the repaired: half were good again no later after the end of the build that
+--   broke them.
 -- column: p90_repair_seconds | seconds | 90 of 100.
 -- column: longest_repair_seconds | seconds | The longest.
 -- column: repair_seconds | seconds | All together.

@@ -1,5 +1,8 @@
 //! Methods of a running step, under Buildbot's names.
 
+// They take what a call in the project file may say.
+#![allow(clippy::too_many_arguments)]
+
 use super::build::steps_given;
 use super::host::{FileReply, FileRequest, Transfer};
 use super::running::{Facts, failure, running};
@@ -82,8 +85,6 @@ fn test_result(
     })
 }
 
-// Arguments are those of a call in the project file.
-#[allow(clippy::too_many_arguments)]
 #[starlark_module]
 fn step_methods(builder: &mut MethodsBuilder) {
     /// Value of a property, or the default.

@@ -11,7 +11,7 @@ use tidemill_schema::notices::facts::{self, Wanted as Facts};
 use tidemill_schema::notices::people::deliveries_retry;
 use tidemill_schema::notices::plan::{Planned, READER, deliveries_insert, deliveries_supersede};
 use tidemill_schema::notices::send::*;
-use tidemill_schema::notices::{Moment, Way, content, people};
+use tidemill_schema::notices::{Way, content, people};
 use tidemill_schema::requests::NewBuildset;
 use tidemill_schema::testing::TestDb;
 use tidemill_schema::{Db, run_tx};
@@ -24,28 +24,7 @@ const DAY_US: u64 = 86_400_000_000;
 
 /// A mail about event `event`.
 fn mail(event: i64, to: &str) -> Planned {
-    Planned {
-        xid: 1,
-        event_id: event,
-        at: OffsetDateTime::now_utc(),
-        reporter: "mail".into(),
-        generator: 0,
-        moment: Moment::End,
-        mode: "failing".into(),
-        builder: None,
-        build: Some(event),
-        buildset: None,
-        request: None,
-        worker: None,
-        way: Way::Mail,
-        destination: "smtp:25".into(),
-        address: to.into(),
-        facts: json!({}),
-        order_key: None,
-        message_id: None,
-        wait_us: 0,
-        max_age_us: DAY_US,
-    }
+    Planned { address: to.into(), ..planned(event) }
 }
 
 fn status(event: i64, key: &str) -> Planned {

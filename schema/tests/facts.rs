@@ -223,7 +223,9 @@ async fn rebuilt_sums_are_those_that_were_kept() {
         &t,
         "create table hours as select * from build_hours; create table days as select * from build_days;
          create table workers_then as select * from worker_hours;
-         update build_hours set builds = 7, spans = '{}'; delete from build_days; update worker_hours set seconds = 0, lost = 9",
+         update build_hours set builds = 7, spans = '{}'; delete from build_days; update worker_hours set seconds = 0, lost = 9;
+         update build_months set builds = 7, waits = '{}'; delete from total_hours; update total_days set led = 0;
+         delete from branch_months where branch = 'branch1'; update request_months set started = 0; delete from worker_months",
     )
     .await;
     let (from, to) = (datetime!(2026-01-01 05:00 UTC), datetime!(2026-01-05 00:00 UTC));
@@ -236,6 +238,26 @@ async fn rebuilt_sums_are_those_that_were_kept() {
                            where (a.builds, a.lost) is distinct from (b.builds, b.lost) or abs(a.seconds - b.seconds) > 0.001)";
     assert_eq!(scalar::<i64>(&t, differ).await, 0);
     sums_agree(&t).await;
+    t.drop().await;
+}
+
+#[tokio::test]
+async fn a_build_counts_apart_if_what_it_is_shown_under_or_who_was_asked_is_private() {
+    let t = TestDb::new().await;
+    history(&t, 300).await;
+    // The second builder shows builds of the third, which is of a private project; the fourth of the fifth.
+    sql(&t, "update build_requests set builder_id = builder_id + 1 where builder_id in (2, 4)").await;
+    facts_backfill(&t.db, 0).await.unwrap();
+    let apart = "select sum(builds)::bigint from total_days where project = 'closed'";
+    let private = "select count(*) from build_facts where builder_id in (2, 3, 6, 9)";
+    assert_eq!(scalar::<i64>(&t, apart).await, scalar::<i64>(&t, private).await);
+    let months = "select sum(builds)::bigint from worker_months where project = 'closed'";
+    assert_eq!(scalar::<i64>(&t, months).await, scalar::<i64>(&t, private).await);
+    let together = "select sum(builds)::bigint from total_hours where project = ''";
+    assert_eq!(
+        scalar::<i64>(&t, together).await,
+        scalar::<i64>(&t, "select count(*) from build_facts where builder_id not in (2, 3, 6, 9)").await
+    );
     t.drop().await;
 }
 

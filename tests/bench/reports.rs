@@ -4,7 +4,8 @@
 //! The history is written in months: raw rows, their facts by the code of masters,
 //! and then the raw rows go, as retention would have it, but for the last
 //! two months. Its size is what was asked for (`TIDEMILL_BENCH_BUILDS`), or ten million,
-//! or what fits on the disk; it is printed.
+//! or what fits on the disk; it is printed. What is more than a million is that million
+//! several times, each with builders, projects and workers of its own.
 
 use crate::claim::{Lows, Setup, cycles_timed, setup_in};
 use crate::meter::percentile;
@@ -18,12 +19,14 @@ use tidemill_schema::read::report::Bounds;
 use tidemill_schema::testing::history::{forget_builds, vacuum};
 use tidemill_sql::report::{Report, Values, built_in, run};
 use tidemill_tests::Cluster;
-use tidemill_tests::history::{DAY, Loader, SECOND, Shape};
+use tidemill_tests::history::{DAY, Loader, SECOND, Shape, beside};
 use time::OffsetDateTime;
 use tokio::sync::Mutex;
 
 /// Of the disk, in all, a build of a year: facts of all, raw rows of two months, WAL.
 const BYTES: u64 = 2_500;
+/// Builds of one world.
+const WORLD: usize = 1_000_000;
 /// What is left free.
 const SPARE: u64 = 12 << 30;
 /// As the master's own bound.
@@ -59,9 +62,10 @@ async fn make(of: Size) -> History {
     // What a server of this size has; all that is measured runs under the same.
     let now = OffsetDateTime::now_utc().unix_timestamp() * SECOND;
     let wanted = size(of);
-    let builders = (wanted / 2_000).clamp(60, 5_000);
-    let shape = Shape { thin: true, end: now, ..Shape::year(wanted, builders, now) };
-    eprintln!("  {wanted} builds of {builders} builders");
+    let worlds = wanted.div_ceil(WORLD);
+    let builders = (wanted / worlds / 1_000).max(60);
+    let shape = Shape { thin: true, end: now, ..Shape::year(wanted / worlds, builders, now) };
+    eprintln!("  {wanted} builds of {} builders", builders * worlds);
     let started = Instant::now();
     let mut loader = Loader::begin(&t.db, shape, false).await.expect("the ground is laid");
     let (mut facts, mut folding, mut at) = (0, Duration::ZERO, shape.start());
@@ -82,6 +86,11 @@ async fn make(of: Size) -> History {
         }
     }
     loader.finish(&t.db).await.expect("sequences are set");
+    if worlds > 1 {
+        beside(&t.db, worlds as i64).await.expect("other worlds are made");
+        facts *= worlds as u64;
+        eprintln!("  {worlds} worlds after {:.0?}", started.elapsed());
+    }
     for statement in ["vacuum (freeze, analyze)", "checkpoint"] {
         sqlx::raw_sql(statement).execute(t.db.pool()).await.expect(statement);
     }

@@ -34,6 +34,22 @@ const NEVER: &[(&str, &str)] = &[
         "select coalesce(f.builder_id, s.builder_id) from build_days s full join (select builder_id, date_trunc('day', complete_at, 'UTC') as day, count(*) as builds, count(*) filter (where turn = 'broke') as broke, sum(log_bytes) as log_bytes from build_facts group by 1, 2) f on f.builder_id = s.builder_id and f.day = s.day where (f.builds, f.broke, f.log_bytes) is distinct from (s.builds, s.broke, s.log_bytes)",
     ),
     (
+        "sums of a month that are not those of its days",
+        "select coalesce(d.builder_id, m.builder_id) from build_months m full join (select builder_id, date_trunc('month', day, 'UTC') as month, sum(builds) as builds, sum(led) as led, sum(log_bytes) as log_bytes from build_days group by 1, 2) d on d.builder_id = m.builder_id and d.month = m.month where (d.builds, d.led, d.log_bytes) is distinct from (m.builds, m.led, m.log_bytes)",
+    ),
+    (
+        "totals of a day that are not those of its builders",
+        "select coalesce(d.builds, t.builds) from (select day, sum(builds) as builds, sum(failure) as failure from total_days group by 1) t full join (select day, sum(builds) as builds, sum(failure) as failure from build_days group by 1) d on d.day = t.day where (d.builds, d.failure) is distinct from (t.builds, t.failure)",
+    ),
+    (
+        "totals of an hour that are not those of its builders",
+        "select coalesce(d.builds, t.builds) from (select hour, sum(builds) as builds from total_hours group by 1) t full join (select hour, sum(builds) as builds from build_hours group by 1) d on d.hour = t.hour where d.builds is distinct from t.builds",
+    ),
+    (
+        "sums of branches, steps or workers in a month that are not those of its builds",
+        "select n from (values ((select coalesce(sum(builds), 0) from branch_months) - (select count(*) from build_facts)), ((select coalesce(sum(runs), 0) from step_months) - (select coalesce(sum(runs), 0) from step_days)), ((select coalesce(sum(builds), 0) from worker_months) - (select coalesce(sum(builds), 0) from worker_hours)), ((select coalesce(sum(requests), 0) from request_months) - (select count(*) from request_facts))) d(n) where n <> 0",
+    ),
+    (
         "a lock held by a build without a lease",
         "select h.build_id from lock_holds h where not exists (select 1 from leases l where l.build_id = h.build_id)",
     ),

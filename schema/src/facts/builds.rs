@@ -4,6 +4,7 @@
 //! stores facts does it under one lock ([`super::lock`]).
 
 use super::fold::{self, Broken, LineState, Meaning, Turn};
+use super::sums::projects::Builders;
 use crate::{Result, error};
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -20,6 +21,8 @@ const CHANGES_MAX: i32 = 200;
 pub(super) struct Ended {
     pub build: i64,
     pub builder: i64,
+    /// That was asked; another one where `builder` is virtual.
+    pub asked: i64,
     pub number: i64,
     pub request: i64,
     pub attempt: i32,
@@ -40,6 +43,10 @@ impl Ended {
         (self.complete_at - self.started_at).as_seconds_f64().max(0.0)
     }
 
+    pub fn builders(&self) -> Builders {
+        (self.builder, self.asked)
+    }
+
     pub fn waited(&self) -> f64 {
         (self.started_at - self.waiting_since).as_seconds_f64().max(0.0)
     }
@@ -49,7 +56,7 @@ impl Ended {
 pub(super) async fn ended(c: &mut PgConnection, ids: &[i64]) -> Result<Vec<Ended>> {
     let rows = sqlx::query!(
         r#"select b.id, b.builder_id, b.number, b.request_id, b.attempt, b.worker_id, b.started_at,
-                  b.complete_at as "complete_at!", b.results as "results!", r.buildset_id, r.submitted_at,
+                  b.complete_at as "complete_at!", b.results as "results!", r.builder_id as asked, r.buildset_id, r.submitted_at,
                   least(b.started_at, coalesce(
                       (select max(p.complete_at) from builds p where p.request_id = b.request_id and p.id < b.id),
                       r.submitted_at)) as "waiting_since!",
@@ -59,7 +66,7 @@ pub(super) async fn ended(c: &mut PgConnection, ids: &[i64]) -> Result<Vec<Ended
                     where l.build_id = b.id) as "log_bytes!"
              from (select distinct id from unnest($1::bigint[]) x(id)) u
             cross join lateral (select k.* from builds k where k.id = u.id and k.complete_at is not null offset 0) b
-            cross join lateral (select k.buildset_id, k.submitted_at from build_requests k
+            cross join lateral (select k.builder_id, k.buildset_id, k.submitted_at from build_requests k
                                  where k.id = b.request_id offset 0) r
             cross join lateral (select k.scheduler, k.reason from buildsets k where k.id = r.buildset_id offset 0) s
             -- With a limit it is a probe each: an anti-join could be planned as a scan of all facts.
@@ -76,6 +83,7 @@ pub(super) async fn ended(c: &mut PgConnection, ids: &[i64]) -> Result<Vec<Ended
         .map(|r| Ended {
             build: r.id,
             builder: r.builder_id,
+            asked: r.asked,
             number: r.number,
             request: r.request_id,
             attempt: r.attempt,

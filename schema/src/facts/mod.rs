@@ -27,7 +27,8 @@ use builds::{Ended, Fact, Line, Step};
 use fold::LineState;
 use sqlx::PgConnection;
 use std::collections::{BTreeSet, HashMap};
-use sums::{Built, Sums};
+use sums::builds::{Built, Sums};
+use sums::projects::Project;
 
 pub use backfill::facts_backfill;
 
@@ -126,13 +127,17 @@ async fn store(c: &mut PgConnection, ids: &[i64], over: &[i64]) -> Result<usize>
     blame(c, &mut facts).await?;
     builds::facts_insert(c, &facts).await?;
     builds::line_states_store(c, &changed).await?;
+    let projects = sums::projects::projects(c, ended.iter().map(Ended::builders)).await?;
     let mut sums = Sums::default();
     for fact in &facts {
-        sums.add(fact.ended.builder, fact.ended.complete_at, &built(fact));
+        let project = projects.get(&fact.ended.builders()).map(Project::of_totals).unwrap_or_default();
+        sums.add(fact.ended.builder, project, fact.ended.complete_at, &Built::from(fact));
     }
     sums.store(c).await?;
-    sums::steps_store(c, &ended, &steps).await?;
-    sums::workers_store(c, &ended).await?;
+    sums::branches::branches_store(c, &facts).await?;
+    sums::steps::steps_store(c, &ended, &steps).await?;
+    sums::statistics::statistics_store(c, &ended).await?;
+    sums::workers::workers_store(c, &ended, &projects).await?;
     Ok(ended.len())
 }
 
@@ -170,16 +175,6 @@ async fn blame(c: &mut PgConnection, facts: &mut [Fact<'_>]) -> Result<()> {
         facts[n].blamed = authors;
     }
     Ok(())
-}
-
-fn built(fact: &Fact<'_>) -> Built {
-    Built {
-        results: fact.ended.results,
-        turn: fact.meaning.turn,
-        seconds: fact.ended.seconds(),
-        waited: fact.ended.waited(),
-        log_bytes: fact.ended.log_bytes,
-    }
 }
 
 #[cfg(test)]

@@ -3,10 +3,11 @@
 //! No insert waits for DDL as long as [`partitions_ensure`] is called now and then; what
 //! falls into a month that has no partition makes one ([`partitions_ensure_for`]).
 
+use super::sums::month;
 use crate::{Db, Error, Result, run_tx};
 use sqlx::{AssertSqlSafe, PgConnection};
 use std::collections::BTreeSet;
-use time::{Date, OffsetDateTime};
+use time::OffsetDateTime;
 
 /// The tables that are cut by month.
 pub const TABLES: [&str; 4] = ["build_facts", "request_facts", "lock_wait_facts", "test_results"];
@@ -41,12 +42,6 @@ pub(super) async fn partitions_ensure_for(
     let months: Vec<OffsetDateTime> = months.into_iter().collect();
     sqlx::query!("select facts_partition($1, m) from unnest($2::timestamptz[]) m", table, &months).execute(c).await?;
     Ok(())
-}
-
-/// Its beginning, UTC.
-pub(super) fn month(at: OffsetDateTime) -> OffsetDateTime {
-    let day = at.to_offset(time::UtcOffset::UTC).date();
-    Date::from_calendar_date(day.year(), day.month(), 1).map_or(at, |d| d.midnight().assume_utc())
 }
 
 /// Drops the months of facts before that of `before`; sums stay. Returns the tables that went.

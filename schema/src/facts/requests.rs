@@ -6,11 +6,42 @@
 use super::partitions::partitions_ensure_for;
 use crate::Result;
 use sqlx::PgConnection;
+use time::OffsetDateTime;
 
-/// Stores facts of those of these requests that are over and have none; returns how many.
-pub(super) async fn facts_insert(c: &mut PgConnection, ids: &[i64]) -> Result<u64> {
+// The facts that a statement gives, added to their months.
+macro_rules! months_add {
+    ($facts:literal, $($value:expr),+) => {
+        sqlx::query!(
+            "with fact as (" + $facts + "), kept as (
+                select *, claimed_at is not null and collapsed_into is null as started from fact)
+             insert into request_months as m (builder_id, month, requests, collapsed, started, for_worker, for_lock,
+                                              for_back_off, worker_wait, lock_wait, back_off)
+             select builder_id, date_trunc('month', complete_at, 'UTC'), count(*), count(collapsed_into),
+                    count(*) filter (where started),
+                    count(*) filter (where started and why = 'worker'),
+                    count(*) filter (where started and why = 'lock'),
+                    count(*) filter (where started and why = 'back-off'),
+                    coalesce(sum(extract(epoch from worker_wait)) filter (where started), 0),
+                    coalesce(sum(extract(epoch from lock_wait)) filter (where started), 0),
+                    coalesce(sum(extract(epoch from back_off)) filter (where started), 0)
+               from kept
+              group by 1, 2
+             on conflict (builder_id, month) do update
+                set requests = m.requests + excluded.requests, collapsed = m.collapsed + excluded.collapsed,
+                    started = m.started + excluded.started, for_worker = m.for_worker + excluded.for_worker,
+                    for_lock = m.for_lock + excluded.for_lock, for_back_off = m.for_back_off + excluded.for_back_off,
+                    worker_wait = m.worker_wait + excluded.worker_wait, lock_wait = m.lock_wait + excluded.lock_wait,
+                    back_off = m.back_off + excluded.back_off",
+            $($value),+
+        )
+    };
+}
+
+/// Stores facts of those of these requests that are over and have none, and adds them to
+/// their months.
+pub(super) async fn facts_insert(c: &mut PgConnection, ids: &[i64]) -> Result<()> {
     if ids.is_empty() {
-        return Ok(0);
+        return Ok(());
     }
     let times = sqlx::query_scalar!(
         r#"select distinct date_trunc('month', r.complete_at, 'UTC') as "month!"
@@ -23,7 +54,7 @@ pub(super) async fn facts_insert(c: &mut PgConnection, ids: &[i64]) -> Result<u6
     .fetch_all(&mut *c)
     .await?;
     partitions_ensure_for(c, "request_facts", times).await?;
-    let done = sqlx::query!(
+    months_add!(
         "insert into request_facts (request_id, complete_at, buildset_id, builder_id, priority, scheduler, reason,
                                     submitted_at, claimed_at, results, attempts, collapsed_into, worker_wait, lock_wait,
                                     back_off, why, ended_because)
@@ -69,10 +100,25 @@ pub(super) async fn facts_insert(c: &mut PgConnection, ids: &[i64]) -> Result<u6
             -- With a limit it is a probe each: an anti-join could be planned as a scan of all facts.
             and (select f.request_id from request_facts f
                   where f.request_id = r.id and f.complete_at = r.complete_at limit 1) is null
-         on conflict do nothing",
+         on conflict do nothing
+         returning builder_id, complete_at, collapsed_into, claimed_at, why, worker_wait, lock_wait, back_off",
         ids
     )
     .execute(c)
     .await?;
-    Ok(done.rows_affected())
+    Ok(())
+}
+
+/// Writes the month that begins with `from` and ends with `to` anew.
+pub(super) async fn month_rebuild(c: &mut PgConnection, from: OffsetDateTime, to: OffsetDateTime) -> Result<()> {
+    sqlx::query!("delete from request_months where month = $1", from).execute(&mut *c).await?;
+    months_add!(
+        "select builder_id, complete_at, collapsed_into, claimed_at, why, worker_wait, lock_wait, back_off
+           from request_facts where complete_at >= $1 and complete_at < $2",
+        from,
+        to
+    )
+    .execute(c)
+    .await?;
+    Ok(())
 }

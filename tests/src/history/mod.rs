@@ -11,6 +11,7 @@
 //! must come to is computed from the truth, in Rust and not in SQL, by
 //! [`expected`].
 
+mod beside;
 pub mod expected;
 mod load;
 mod outcome;
@@ -23,6 +24,7 @@ mod simulate;
 mod truth;
 pub mod world;
 
+pub use beside::beside;
 pub use load::{Loaded, Loader, load, test_name};
 pub use random::Rng;
 pub use simulate::Simulation;

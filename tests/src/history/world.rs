@@ -80,7 +80,8 @@ pub const FORCED: f64 = 0.08;
 impl World {
     pub fn new(shape: &Shape) -> World {
         let mut rng = Rng::new(shape.seed ^ 0x7711_d311);
-        let of_project = 5.0;
+        // Who has many builders has many to a project.
+        let of_project = if shape.builders > 200 { 25.0 } else { 5.0 };
         let n_projects = ((shape.builders as f64 / of_project).ceil() as usize).max(2);
         let mut projects: Vec<Project> = (0..n_projects)
             .map(|p| Project {

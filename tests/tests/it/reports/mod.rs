@@ -5,6 +5,7 @@
 
 mod documents;
 mod plans;
+mod worlds;
 
 use std::time::{Duration, Instant};
 use tidemill_schema::Db;

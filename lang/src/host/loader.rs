@@ -68,6 +68,7 @@ pub(crate) fn readable(text: &str) -> bool {
 }
 
 /// Reads a text. On a thread of [`stack::deep`].
+#[expect(clippy::result_large_err, reason = "a file is read once, and what is wrong with it is kept as it is")]
 pub(crate) fn parse(name: &str, text: &str) -> Result<AstModule, Diagnostic> {
     if text.len() > FILE_MAX {
         let message = format!("{name} is larger than {} KiB", FILE_MAX >> 10);

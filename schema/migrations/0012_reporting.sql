@@ -86,10 +86,13 @@ comment on column build_facts.blamed is 'Of one that broke: authors of the chang
 create index build_facts_builder on build_facts (builder_id, complete_at);
 create index build_facts_time on build_facts (complete_at);
 create index build_facts_buildset on build_facts (buildset_id);
-create index build_facts_turn on build_facts (complete_at) where turn is not null;
+-- All that time-to-repair asks, and worker_id because report.build_facts joins by it.
+create index build_facts_turn on build_facts (complete_at) include (builder_id, turn, bad_since, good_build_id, worker_id)
+    where turn is not null;
 create index build_facts_builder_turn on build_facts (builder_id, complete_at) where turn is not null;
-create index build_facts_retry on build_facts (complete_at) where results = 5;
--- As report.build_facts says it, to find the slowest of a long time.
+-- As report.build_facts says it: lost ones (RETRY), and the slowest of a long time.
+create index build_facts_lost on build_facts (complete_at)
+    where (array['good', 'good', 'tests', 'skipped', 'infrastructure', 'lost', 'cancelled'])[results + 1] = 'lost';
 create index build_facts_seconds on build_facts ((extract(epoch from complete_at - started_at)::double precision));
 
 create table line_states (

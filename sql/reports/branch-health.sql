@@ -16,15 +16,11 @@
 -- chart: bars x=branch y=builds,red_builders
 -- read: Ordered by builds. A branch with red builders is not ready to be merged; a main branch with any is first of all to be
 --   repaired: see breakages.
-with builds as (
-    select builder_id, project, branch, count(*) as builds,
-           count(*) filter (where kind = 'good') as good, count(*) filter (where kind = 'tests') as failed,
-           max(complete_at) as last_complete_at,
-           max(complete_at) filter (where kind = 'good') as last_good,
-           max(complete_at) filter (where kind = 'tests') as last_bad
-    from report.build_facts
-    where complete_at >= :since and complete_at < :until
-      and (:builder is null or builder = :builder)
+with branches as (
+    select builder_id, project, branch, sum(builds) as builds, sum(good) as good, sum(failed) as failed,
+           max(last_complete_at) as last_complete_at, max(last_good_at) as last_good, max(last_failed_at) as last_bad
+    from report.branch_sums(:since, :until)
+    where (:builder is null or builder = :builder)
       and (:project is null or project = :project)
     group by builder_id, project, branch
 )
@@ -32,7 +28,7 @@ select project, branch, count(*) as builders, sum(builds) as builds,
        100.0 * sum(good) / nullif(sum(good + failed), 0) as success_rate,
        count(*) filter (where last_bad is not null and (last_good is null or last_bad > last_good)) as red_builders,
        max(last_complete_at) as last_complete_at
-from builds
+from branches
 group by project, branch
 order by sum(builds) desc, project, branch
 limit :limit

@@ -21,26 +21,29 @@
 -- read: Broken builders come first, then the worst recent rate. Exceptions, lost, cancelled and skipped builds
 --   are no verdict on the code, so they do not count here: see failures-by-kind for them. A builder with a falling
 --   trend that is not broken often has flaky tests: see flaky-tests.
-with days as (
-    select builder_id, builder, project,
-           sum(builds) as builds,
-           sum(success + warnings) as good,
-           sum(success + warnings + failure) as verdicts,
-           sum(success + warnings) filter (where day >= date_trunc('day', :recent, 'UTC')) as good_recent,
-           sum(success + warnings + failure) filter (where day >= date_trunc('day', :recent, 'UTC')) as verdicts_recent
-    from report.build_days
-    where day >= date_trunc('day', :since, 'UTC') and day < :until
-      and (:builder is null or builder = :builder)
+with whole as (
+    select builder_id, builder, project, sum(builds) as builds, sum(success + warnings) as good,
+           sum(success + warnings + failure) as verdicts
+    from report.build_sums(report.utc_trunc('day', :since), :until)
+    where (:builder is null or builder = :builder)
       and (:project is null or project = :project)
     group by builder_id, builder, project
+), recent as (
+    select builder_id, sum(success + warnings) as good, sum(success + warnings + failure) as verdicts
+    from report.build_sums(greatest(report.utc_trunc('day', :since), report.utc_trunc('day', :recent)), :until)
+    where (:builder is null or builder = :builder)
+      and (:project is null or project = :project)
+    group by builder_id
+), rates as (
+    select w.builder_id, w.builder, w.project, w.builds, 100.0 * w.good / nullif(w.verdicts, 0) as success_rate,
+           100.0 * (w.good - coalesce(r.good, 0)) / nullif(w.verdicts - coalesce(r.verdicts, 0), 0) as rate_before,
+           100.0 * r.good / nullif(r.verdicts, 0) as rate_recent
+    from whole w
+    left join recent r using (builder_id)
 )
-select d.builder, d.project, h.last_results, h.last_complete_at, h.broken_since, d.builds,
-       100.0 * d.good / nullif(d.verdicts, 0) as success_rate,
-       100.0 * (d.good - coalesce(d.good_recent, 0)) / nullif(d.verdicts - coalesce(d.verdicts_recent, 0), 0) as rate_before,
-       100.0 * d.good_recent / nullif(d.verdicts_recent, 0) as rate_recent,
-       100.0 * d.good_recent / nullif(d.verdicts_recent, 0)
-       - 100.0 * (d.good - coalesce(d.good_recent, 0)) / nullif(d.verdicts - coalesce(d.verdicts_recent, 0), 0) as trend
-from days d
-left join report.builder_health h on h.builder_id = d.builder_id
-order by h.broken_since is null, rate_recent nulls last, d.builds desc, d.builder
+select r.builder, r.project, h.last_results, h.last_complete_at, h.broken_since, r.builds, r.success_rate, r.rate_before,
+       r.rate_recent, r.rate_recent - r.rate_before as trend
+from rates r
+left join report.builder_health h using (builder_id)
+order by h.broken_since is null, r.rate_recent nulls last, r.builds desc, r.builder
 limit :limit

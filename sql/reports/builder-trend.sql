@@ -18,6 +18,19 @@
 -- chart: line x=period y=success_rate
 -- read: The first and the last period may be cut off by the time asked for. A median that grows with a steady p95 means
 --   that every build became slower; a p95 that grows alone, that some did: see slower-steps.
+with sums as (
+    select day, builds, success, warnings, failure, seconds, queue_seconds, span_histogram
+    from report.total_days
+    where :builder is null and :project is null
+      and day >= report.utc_trunc('day', :since) and day < :until
+    union all
+    select day, builds, success, warnings, failure, seconds, queue_seconds, span_histogram
+    from report.build_days
+    where (:builder is not null or :project is not null)
+      and day >= report.utc_trunc('day', :since) and day < :until
+      and (:builder is null or builder = :builder)
+      and (:project is null or project = :project)
+)
 select date_trunc(:every, day, 'UTC') as period,
        sum(builds) as builds,
        sum(success + warnings) as good,
@@ -27,9 +40,6 @@ select date_trunc(:every, day, 'UTC') as period,
        report.histogram_percentile(report.histogram_sum(span_histogram), 0.5) as median_seconds,
        report.histogram_percentile(report.histogram_sum(span_histogram), 0.95) as p95_seconds,
        sum(queue_seconds) / nullif(sum(builds), 0) as mean_wait_seconds
-from report.build_days
-where day >= date_trunc('day', :since, 'UTC') and day < :until
-  and (:builder is null or builder = :builder)
-  and (:project is null or project = :project)
+from sums
 group by 1
 order by 1

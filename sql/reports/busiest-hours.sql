@@ -12,13 +12,23 @@
 -- column: mean_wait_seconds | seconds | How long they had waited before they started, on average.
 -- chart: heatmap x=hour y=weekday value=builds
 -- read: Move nightly builds out of the bright fields, and maintenance into the dark ones.
-select to_char(hour at time zone 'UTC', 'ID Dy') as weekday,
-       extract(hour from hour at time zone 'UTC')::bigint as hour,
+with sums as (
+    select hour, builds, seconds, queue_seconds
+    from report.total_hours
+    where :builder is null and :project is null
+      and hour >= report.utc_trunc('hour', :since) and hour < :until
+    union all
+    select hour, builds, seconds, queue_seconds
+    from report.build_hours
+    where (:builder is not null or :project is not null)
+      and hour >= report.utc_trunc('hour', :since) and hour < :until
+      and (:builder is null or builder = :builder)
+      and (:project is null or project = :project)
+)
+select to_char(min(hour) at time zone 'UTC', 'ID Dy') as weekday,
+       date_part('hour', hour at time zone 'UTC')::bigint as hour,
        sum(builds) as builds, sum(seconds) as seconds,
        sum(queue_seconds) / nullif(sum(builds), 0) as mean_wait_seconds
-from report.build_hours
-where hour >= date_trunc('hour', :since, 'UTC') and hour < :until
-  and (:builder is null or builder = :builder)
-  and (:project is null or project = :project)
-group by 1, 2
+from sums
+group by date_part('isodow', hour at time zone 'UTC'), date_part('hour', hour at time zone 'UTC')
 order by 1, 2

@@ -16,17 +16,16 @@
 -- read: Ordered by saved_seconds. A high share means that changes come faster than builds end: authors of merged changes
 --   wait for one answer together, and a failure blames all of them. Where that hurts, add workers.
 with requests as (
-    select builder_id, builder, count(*) as requests, count(collapsed_into) as collapsed
-    from report.request_facts
-    where complete_at >= :since and complete_at < :until
-      and (:builder is null or builder = :builder)
+    select builder_id, builder, sum(requests) as requests, sum(collapsed) as collapsed
+    from report.request_sums(:since, :until)
+    where (:builder is null or builder = :builder)
       and (:project is null or project = :project)
     group by builder_id, builder
+    having sum(collapsed) > 0
 ), means as (
     select builder_id, sum(seconds) / nullif(sum(builds), 0) as mean_seconds
-    from report.build_days
-    where day >= date_trunc('day', :since, 'UTC') and day < :until
-      and (:builder is null or builder = :builder)
+    from report.build_sums(report.utc_trunc('day', :since), :until)
+    where (:builder is null or builder = :builder)
       and (:project is null or project = :project)
     group by builder_id
 )
@@ -34,6 +33,5 @@ select r.builder, r.requests, r.collapsed, 100.0 * r.collapsed / r.requests as s
        r.collapsed * m.mean_seconds as saved_seconds
 from requests r
 left join means m using (builder_id)
-where r.collapsed > 0
 order by saved_seconds desc nulls last, r.collapsed desc, r.builder
 limit :limit

@@ -16,18 +16,35 @@
 -- column: growth | percent | How much more than before; empty if there was nothing before.
 -- chart: bars x=name y=cost,cost_before
 -- read: Ordered by cost. Idle workers are not in it, see worker-use. An hour of a build on a worker of 4 slots and
---   hourly_cost 2 costs 0.5.
+--   hourly_cost 2 costs 0.5. By project and worker whole months are read, in which a builder counts for the project that it was
+--   of then; by builder each hour of each worker, which takes longer.
 with used as (
-    select case :by when 'builder' then u.builder when 'worker' then w.worker else u.project end as name,
-           u.now, u.builds, u.busy_seconds / 3600 as hours,
+    select case :by when 'worker' then w.worker else u.project end as name, u.now, u.builds, u.busy_seconds / 3600 as hours,
            u.busy_seconds / 3600 * coalesce(w.hourly_cost / greatest(coalesce(w.slots, 1), 1), :price) as cost
     from (
-        select worker_id, builder, project, hour >= date_trunc('hour', :since, 'UTC') as now,
+        select worker_id, project, true as now, sum(builds) as builds, sum(busy_seconds) as busy_seconds
+        from report.worker_sums(report.utc_trunc('hour', :since), :until)
+        where :by <> 'builder' and (:project is null or project = :project)
+        group by 1, 2
+        union all
+        select worker_id, project, false, sum(builds), sum(busy_seconds)
+        from report.worker_sums(report.utc_trunc('hour', :since) - (:until - report.utc_trunc('hour', :since)),
+                                report.utc_trunc('hour', :since))
+        where :by <> 'builder' and (:project is null or project = :project)
+        group by 1, 2
+    ) u
+    join report.workers w using (worker_id)
+    union all
+    select u.builder, u.now, u.builds, u.busy_seconds / 3600,
+           u.busy_seconds / 3600 * coalesce(w.hourly_cost / greatest(coalesce(w.slots, 1), 1), :price)
+    from (
+        select worker_id, builder, hour >= report.utc_trunc('hour', :since) as now,
                sum(builds) as builds, sum(busy_seconds) as busy_seconds
         from report.worker_use
-        where hour >= date_trunc('hour', :since, 'UTC') - (:until - date_trunc('hour', :since, 'UTC')) and hour < :until
+        where :by = 'builder'
+          and hour >= report.utc_trunc('hour', :since) - (:until - report.utc_trunc('hour', :since)) and hour < :until
           and (:project is null or project = :project)
-        group by 1, 2, 3, 4
+        group by 1, 2, 3
     ) u
     join report.workers w using (worker_id)
 ), sums as (

@@ -14,13 +14,16 @@
 -- column: seconds | seconds | Its running time, all runs together.
 -- chart: bars x=builder,step y=bad
 -- read: Ordered by bad. A step that fails often and stands late in its build is worth running earlier.
-select builder, step, sum(runs) as runs, sum(bad) as bad, 100.0 * sum(bad) / nullif(sum(runs), 0) as failure_rate,
-       sum(seconds) as seconds
-from report.step_days
-where day >= date_trunc('day', :since, 'UTC') and day < :until
-  and (:builder is null or builder = :builder)
-  and (:project is null or project = :project)
-group by builder_id, builder, step
-having sum(bad) > 0
-order by bad desc, failure_rate desc, builder, step
+with steps as (
+    select builder_id, step, sum(runs) as runs, sum(bad) as bad, sum(seconds) as seconds
+    from report.step_sums(report.utc_trunc('day', :since), :until)
+    where (:builder is null or builder = :builder)
+      and (:project is null or project = :project)
+    group by builder_id, step
+    having sum(bad) > 0
+)
+select b.builder, s.step, s.runs, s.bad, 100.0 * s.bad / nullif(s.runs, 0) as failure_rate, s.seconds
+from steps s
+join report.builders b using (builder_id)
+order by s.bad desc, failure_rate desc, b.builder, s.step
 limit :limit

@@ -16,13 +16,23 @@
 -- chart: line x=period y=failure_rate,red_rate
 -- read: failure_rate is one of the DORA measures, of CI's part. A red_rate far above it means that broken builders stay
 --   broken: see time-to-repair.
+with sums as (
+    select day, success, warnings, failure, broke, fixed
+    from report.total_days
+    where :builder is null and :project is null
+      and day >= report.utc_trunc('day', :since) and day < :until
+    union all
+    select day, success, warnings, failure, broke, fixed
+    from report.build_days
+    where (:builder is not null or :project is not null)
+      and day >= report.utc_trunc('day', :since) and day < :until
+      and (:builder is null or builder = :builder)
+      and (:project is null or project = :project)
+)
 select date_trunc(:every, day, 'UTC') as period,
        sum(success + warnings + failure) as verdicts, sum(failure) as failed, sum(broke) as broke, sum(fixed) as fixed,
        100.0 * sum(broke) / nullif(sum(success + warnings + failure), 0) as failure_rate,
        100.0 * sum(failure) / nullif(sum(success + warnings + failure), 0) as red_rate
-from report.build_days
-where day >= date_trunc('day', :since, 'UTC') and day < :until
-  and (:builder is null or builder = :builder)
-  and (:project is null or project = :project)
+from sums
 group by 1
 order by 1

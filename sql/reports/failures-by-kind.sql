@@ -17,12 +17,22 @@
 -- column: infrastructure_rate | percent | infrastructure and lost of builds.
 -- chart: stacked x=period y=tests,infrastructure,cancelled,lost
 -- read: Days with much infrastructure are not the authors' fault: look at the workers (retries, worker-use) of that day.
-select date_trunc(:every, day, 'UTC') as period, sum(builds) as builds, sum(good) as good, sum(tests) as tests,
-       sum(infrastructure) as infrastructure, sum(cancelled) as cancelled, sum(lost) as lost, sum(skipped) as skipped,
-       100.0 * sum(infrastructure + lost) / nullif(sum(builds), 0) as infrastructure_rate
-from report.failures_by_kind
-where day >= date_trunc('day', :since, 'UTC') and day < :until
-  and (:builder is null or builder = :builder)
-  and (:project is null or project = :project)
+with sums as (
+    select day, builds, success, warnings, failure, exception, cancelled, retry, skipped
+    from report.total_days
+    where :builder is null and :project is null
+      and day >= report.utc_trunc('day', :since) and day < :until
+    union all
+    select day, builds, success, warnings, failure, exception, cancelled, retry, skipped
+    from report.build_days
+    where (:builder is not null or :project is not null)
+      and day >= report.utc_trunc('day', :since) and day < :until
+      and (:builder is null or builder = :builder)
+      and (:project is null or project = :project)
+)
+select date_trunc(:every, day, 'UTC') as period, sum(builds) as builds, sum(success + warnings) as good,
+       sum(failure) as tests, sum(exception) as infrastructure, sum(cancelled) as cancelled, sum(retry) as lost,
+       sum(skipped) as skipped, 100.0 * sum(exception + retry) / nullif(sum(builds), 0) as infrastructure_rate
+from sums
 group by 1
 order by 1

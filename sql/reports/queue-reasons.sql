@@ -17,16 +17,17 @@
 -- chart: stacked x=builder y=worker_seconds,lock_seconds,back_off_seconds
 -- read: Waiting for workers asks for more of them, or for collapsing requests; for locks, see lock-waits; for back-off,
 --   see retries. Who waited less than a second counts in none of the three.
-select builder, count(*) as requests,
-       count(*) filter (where why = 'worker') as for_workers,
-       count(*) filter (where why = 'lock') as for_locks,
-       count(*) filter (where why = 'back-off') as for_back_off,
-       sum(worker_seconds) as worker_seconds, sum(lock_seconds) as lock_seconds, sum(back_off_seconds) as back_off_seconds
-from report.request_facts
-where complete_at >= :since and complete_at < :until
-  and claimed_at is not null and collapsed_into is null
-  and (:builder is null or builder = :builder)
-  and (:project is null or project = :project)
-group by builder_id, builder
-order by sum(worker_seconds + lock_seconds + back_off_seconds) desc, builder
+with waits as (
+    select builder_id, builder, sum(started) as requests, sum(for_worker) as for_workers, sum(for_lock) as for_locks,
+           sum(for_back_off) as for_back_off, sum(worker_seconds) as worker_seconds, sum(lock_seconds) as lock_seconds,
+           sum(back_off_seconds) as back_off_seconds
+    from report.request_sums(:since, :until)
+    where (:builder is null or builder = :builder)
+      and (:project is null or project = :project)
+    group by builder_id, builder
+    having sum(started) > 0
+)
+select builder, requests, for_workers, for_locks, for_back_off, worker_seconds, lock_seconds, back_off_seconds
+from waits
+order by round((worker_seconds + lock_seconds + back_off_seconds)::numeric, 3) desc, builder
 limit :limit

@@ -15,15 +15,23 @@
 -- read: Days to come are taken from a straight line through the days from `since` on (days without builds are zero, and no
 --   day is below zero). Sizes are before compression, which most often makes a tenth of it.
 with volume as (
-    select (extract(epoch from day - date_trunc('day', :until, 'UTC')) / 86400)::int as n, sum(log_bytes)::float8 as log_bytes
-    from report.log_volume
-    where day >= date_trunc('day', :until, 'UTC') - interval '730 days' and day < date_trunc('day', :until, 'UTC')
-      and (:project is null or project = :project)
+    select (extract(epoch from day - report.utc_trunc('day', :until)) / 86400)::int as n, sum(log_bytes)::float8 as log_bytes
+    from (
+        select day, log_bytes
+        from report.total_days
+        where :project is null
+          and day >= report.utc_trunc('day', :until) - interval '730 days' and day < report.utc_trunc('day', :until)
+        union all
+        select day, log_bytes
+        from report.build_days
+        where project = :project
+          and day >= report.utc_trunc('day', :until) - interval '730 days' and day < report.utc_trunc('day', :until)
+    ) d
     group by day
 ), seen as (
     select n, coalesce(v.log_bytes, 0) as log_bytes
     from generate_series(
-             (extract(epoch from date_trunc('day', :since, 'UTC') - date_trunc('day', :until, 'UTC')) / 86400)::int, -1) n
+             (extract(epoch from report.utc_trunc('day', :since) - report.utc_trunc('day', :until)) / 86400)::int, -1) n
     left join volume v using (n)
 ), line as (
     select coalesce(regr_slope(log_bytes, n), 0) as slope,

@@ -19,16 +19,16 @@
 -- read: Speed up what stands first: a step that takes a tenth of all time and becomes twice as fast gives back a
 --   twentieth of all workers. Ordered by total_seconds, to the millisecond.
 with steps as (
-    select builder_id, builder, step, sum(runs) as runs, sum(seconds) as total_seconds, sum(lock_seconds) as lock_seconds
-    from report.step_days
-    where day >= date_trunc('day', :since, 'UTC') and day < :until
-      and (:builder is null or builder = :builder)
+    select builder_id, step, sum(runs) as runs, sum(seconds) as total_seconds, sum(lock_seconds) as lock_seconds
+    from report.step_sums(report.utc_trunc('day', :since), :until)
+    where (:builder is null or builder = :builder)
       and (:project is null or project = :project)
-    group by builder_id, builder, step
+    group by builder_id, step
 ), top as (
-    select *, 100.0 * total_seconds / nullif(sum(total_seconds) over (), 0) as share
-    from steps
-    order by round(total_seconds::numeric, 3) desc, builder, step
+    select b.builder, s.*, 100.0 * s.total_seconds / nullif(sum(s.total_seconds) over (), 0) as share
+    from steps s
+    join report.builders b using (builder_id)
+    order by round(s.total_seconds::numeric, 3) desc, b.builder, s.step
     limit :limit
 )
 select t.builder, t.step, t.runs, t.total_seconds, t.share, t.total_seconds / nullif(t.runs, 0) as mean_seconds,
@@ -38,9 +38,8 @@ select t.builder, t.step, t.runs, t.total_seconds, t.share, t.total_seconds / nu
 from top t
 left join lateral (
     select report.histogram_sum(span_histogram) as spans
-    from report.step_days
+    from report.step_sums(report.utc_trunc('day', :since), :until)
     where builder_id = t.builder_id and step = t.step
-      and day >= date_trunc('day', :since, 'UTC') and day < :until
     offset 0
 ) h on true
 order by round(t.total_seconds::numeric, 3) desc, t.builder, t.step

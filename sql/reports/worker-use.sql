@@ -19,18 +19,17 @@
 --   hourly_cost to see money: `tidemill worker --labels hourly_cost=0.4`.
 with used as (
     select worker_id, sum(builds) as builds, sum(lost) as lost, sum(busy_seconds) as busy_seconds
-    from report.worker_use
-    where hour >= date_trunc('hour', :since, 'UTC') and hour < :until
-      and (:worker is null or worker = :worker)
+    from report.worker_sums(report.utc_trunc('hour', :since), :until)
+    where :worker is null or worker = :worker
     group by worker_id
 ), online as (
     select worker_id, sum(seconds) as online_seconds, sum(seconds * slots) as slot_seconds
     from (
         select worker_id, coalesce(slots, 1) as slots,
-               extract(epoch from least(coalesce(until, :until), :until) - greatest(opened_at, date_trunc('hour', :since, 'UTC')))::float8
+               extract(epoch from least(coalesce(until, :until), :until) - greatest(opened_at, report.utc_trunc('hour', :since)))::float8
                    as seconds
         from report.worker_online
-        where opened_at < :until and (until is null or until > date_trunc('hour', :since, 'UTC'))
+        where opened_at < :until and (until is null or until > report.utc_trunc('hour', :since))
           and (:worker is null or worker = :worker)
     ) sessions
     where seconds > 0

@@ -47,6 +47,7 @@ pub const DEFINITIONS: &[Definition] = definitions![
     "20_worker_use.sql",
     "21_worker_online.sql",
     "22_lock_waits.sql",
+    "23_worker_months.sql",
     "30_test_facts.sql",
     "31_test_states.sql",
     "32_test_flakes.sql",
@@ -56,8 +57,16 @@ pub const DEFINITIONS: &[Definition] = definitions![
     "42_step_days.sql",
     "43_failures_by_kind.sql",
     "44_log_volume.sql",
+    "45_build_months.sql",
+    "46_step_months.sql",
+    "47_branch_months.sql",
+    "48_request_months.sql",
+    "49_statistic_days.sql",
     "50_notices.sql",
+    "51_total_hours.sql",
+    "52_total_days.sql",
     "60_builder_health.sql",
+    "70_sums.sql",
 ];
 
 /// For the migrator: what follows the migrations.

@@ -104,6 +104,10 @@ async fn health_and_trend_say_what_was_built() {
         rows(db, "statistics-trend", &[], &["period", "runs", "mean", "highest", "newest"]).await,
         ["2026-03-02,2,4,5,5"]
     );
+    for exactly in [("branch", "main"), ("every", "hour")] {
+        let all = rows(db, "statistics-trend", &[exactly], &["runs", "highest", "newest"]).await;
+        assert_eq!(all.last().map(|r| r.rsplit_once(',').expect("a row").1), Some("5"), "{exactly:?}: {all:?}");
+    }
     t.drop().await;
 }
 
@@ -150,6 +154,33 @@ async fn what_is_slow_and_became_slower_is_named_with_the_change() {
     t.drop().await;
 }
 
+/// Sums outlast facts, and count builds that not everybody sees.
+#[tokio::test]
+async fn what_sums_tell_of_and_is_not_there_takes_no_row_from_what_is() {
+    let t = history().await;
+    let db = &t.db;
+    let slowest = [("since", "2026-03-01"), ("limit", "2")];
+    let broken = [("since", "2026-03-01"), ("limit", "2")];
+    let ask = async || {
+        let slowest = rows(db, "slowest-builds", &slowest, &["builder", "number", "seconds"]).await;
+        (slowest, rows(db, "breakages", &broken, &["builder", "number", "fixed_number"]).await)
+    };
+    let before = ask().await;
+    assert_eq!(before.0, ["linux,2,1200", "linux,1,600"]);
+    assert_eq!(before.1, ["linux,4,", "linux,2,3"]);
+    // First of what there is, then of what there is not: longer than any, and on the last day.
+    for (spans, broke) in [("(56 << 24) + 1000", 0), ("(99 << 24) + 1000", 1000)] {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
+            "update total_days set spans = array[{spans}], broke = case when day = '2026-03-03 00:00Z' then {broke} else broke end"
+        )))
+        .execute(db.pool())
+        .await
+        .expect("sums of other builds");
+        assert_eq!(ask().await, before, "{spans}");
+    }
+    t.drop().await;
+}
+
 #[tokio::test]
 async fn breakages_have_who_broke_who_fixed_and_how_long() {
     let t = history().await;
@@ -177,6 +208,12 @@ async fn breakages_have_who_broke_who_fixed_and_how_long() {
     );
     assert_eq!(
         rows(db, "lead-time", &[], &["period", "builds", "changes", "median_seconds", "longest_seconds"]).await,
+        // From a histogram: the end of the bucket in which an hour lies.
+        ["2026-03-02,2,2,4096,7200"]
+    );
+    let main = ("branch", "main");
+    assert_eq!(
+        rows(db, "lead-time", &[main], &["period", "builds", "changes", "median_seconds", "longest_seconds"]).await,
         ["2026-03-02,2,2,5400,7200"]
     );
     t.drop().await;
@@ -277,14 +314,12 @@ async fn tests_logs_and_notices_are_counted() {
         ["net::retries,2,5,3,1", "io::reads,1,1.5,1.5,1"]
     );
     assert_eq!(
-        rows(
-            db,
-            "log-growth",
-            &[("since", "2026-03-01")],
-            &["period", "log_bytes", "builds", "loudest", "loudest_share"]
-        )
-        .await,
-        ["2026-03-02,6000,6,linux,66.66666666666667"]
+        rows(db, "log-growth", &[("since", "2026-03-01")], &["period", "log_bytes", "builds", "bytes_per_build"]).await,
+        ["2026-03-02,6000,6,1000"]
+    );
+    assert_eq!(
+        rows(db, "loudest-builders", &[], &["builder", "builds", "log_bytes", "share"]).await,
+        ["linux,4,4000,66.66666666666667", "mac,2,2000,33.333333333333336"]
     );
     // Two days of 4000 and 2000 bytes: the line goes down to nothing the day after.
     assert_eq!(

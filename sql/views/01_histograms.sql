@@ -17,7 +17,7 @@ create or replace function report.histogram_add(state int[], histogram int[]) re
 language plpgsql immutable parallel safe strict
 as $$
 begin
-    if cardinality(state) > 4096 then
+    if cardinality(state) > 1024 then
         return report.histogram_pack(state || histogram);
     end if;
     return state || histogram;

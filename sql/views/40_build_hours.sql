@@ -1,7 +1,8 @@
 create or replace view report.build_hours with (security_barrier) as
 select d.builder_id, b.name as builder, b.project, d.hour, d.builds, d.success, d.warnings, d.failure,
        d.skipped, d.exception, d.retry, d.cancelled, d.broke, d.fixed,
-       d.seconds, d.waited as queue_seconds, d.log_bytes, d.spans as span_histogram, d.waits as wait_histogram
+       d.seconds, d.waited as queue_seconds, d.log_bytes, d.spans as span_histogram, d.waits as wait_histogram,
+       d.led, d.led_changes, d.longest_lead as longest_lead_seconds, d.leads as lead_histogram
   from build_hours d
   join report_builders b on b.id = d.builder_id;
 comment on view report.build_hours is
@@ -25,3 +26,7 @@ comment on column report.build_hours.queue_seconds is 'How long they had waited 
 comment on column report.build_hours.log_bytes is 'Size of their logs together, in bytes.';
 comment on column report.build_hours.span_histogram is 'How long each ran, as a histogram: for histogram_sum and histogram_percentile.';
 comment on column report.build_hours.wait_histogram is 'How long each had waited, as a histogram.';
+comment on column report.build_hours.led is 'Good builds (success, warnings) that had changes.';
+comment on column report.build_hours.led_changes is 'Their changes, together.';
+comment on column report.build_hours.longest_lead_seconds is 'The longest time from the oldest change of one of those to its end, in seconds; 0 without any.';
+comment on column report.build_hours.lead_histogram is 'That time of each of those, as a histogram.';

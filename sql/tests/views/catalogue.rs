@@ -146,7 +146,8 @@ fn every_file_of_views_is_applied_and_makes_at_most_one_view() {
     files.sort();
     let applied: Vec<&str> = DEFINITIONS.iter().map(|d| d.file).collect();
     assert_eq!(files, applied, "views/ and DEFINITIONS differ, or are not in order");
-    for definition in DEFINITIONS.iter().skip(2) {
+    // The others make functions.
+    for definition in DEFINITIONS.iter().skip(2).filter(|d| d.file != "70_sums.sql") {
         let views: Vec<&str> = tidemill_sql::views::views_of(definition).collect();
         let name = definition.file[3..].trim_end_matches(".sql");
         assert_eq!(views, [format!("report.{name}")], "{}", definition.file);

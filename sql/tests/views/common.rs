@@ -67,6 +67,17 @@ const ROWS: &str = "
             values (v_builder, date_trunc('day', now(), 'UTC'), 1, 1, 60, 60, 1000, array[(44 << 24) + 1], array[(44 << 24) + 1]);
             insert into step_days values (v_builder, date_trunc('day', now(), 'UTC'), v_word || ' step', 1, 1, 60, 0, array[(44 << 24) + 1]);
             insert into worker_hours values (1, date_trunc('hour', now()), v_builder, 1, 0, 60);
+            insert into build_months select * from build_days where builder_id = v_builder;
+            insert into step_months select * from step_days where builder_id = v_builder;
+            insert into branch_months values (v_builder, date_trunc('month', now(), 'UTC'), v_word, 1, 0, 1, now(), null, now());
+            insert into request_months values (v_builder, date_trunc('month', now(), 'UTC'), 1, 0, 1, 1, 0, 0, 120, 0, 0);
+            insert into statistic_days values (v_builder, v_word || ' warnings', date_trunc('day', now(), 'UTC'), v_word || ' step',
+                                               1, 3, 3, 3, 3, now(), v_build);
+            insert into worker_months values (1, date_trunc('month', now(), 'UTC'), v_word, 1, 0, 60);
+            insert into total_hours (hour, builds, failure, project)
+            values (date_trunc('hour', now()), 1, 1, case when v_word = 'open' then '' else v_word end);
+            insert into total_days (day, builds, failure, project)
+            values (date_trunc('day', now(), 'UTC'), 1, 1, case when v_word = 'open' then '' else v_word end);
             insert into test_sets (build_id, step, name, builder_id, line, sources, complete_at)
             values (v_build, 1, v_word, v_builder, v_line, v_line, now()) returning id into v_tests;
             insert into test_names (hash, name) values (v_word::bytea, v_word || '::works') returning id into v_test;

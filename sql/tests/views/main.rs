@@ -7,3 +7,4 @@ mod common;
 mod histograms;
 mod manual;
 mod plans;
+mod sums;

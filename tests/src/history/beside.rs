@@ -57,7 +57,7 @@ pub async fn beside(db: &Db, worlds: i64) -> Result<()> {
                  select {values} from {table} t, (select {world}::bigint as n) world where {}",
                 first(table)
             );
-            sqlx::raw_sql(sqlx::AssertSqlSafe(copy)).execute(db.pool()).await.with_context(|| format!("{table}"))?;
+            sqlx::raw_sql(sqlx::AssertSqlSafe(copy)).execute(db.pool()).await.context(*table)?;
         }
     }
     for table in ["total_hours", "total_days"] {

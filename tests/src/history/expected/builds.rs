@@ -126,9 +126,15 @@ pub fn retries(t: &Truth, a: &Asked) -> Vec<Row> {
         .collect()
 }
 
+/// Exactly of one branch, and of whole days otherwise.
+fn range(a: &Asked, exact: bool) -> (i64, i64) {
+    if exact { (a.since, a.until) } else { (floor(a.since, DAY), floor(a.until + DAY - 1, DAY)) }
+}
+
 pub fn lead_time(t: &Truth, a: &Asked) -> Vec<Row> {
+    let (since, until) = range(a, a.branch.is_some());
     let mut periods: BTreeMap<i64, (i64, Vec<f64>)> = BTreeMap::new();
-    for b in t.ended(a.since, a.until).filter(|b| b.results <= WARNINGS) {
+    for b in t.ended(since, until).filter(|b| b.results <= WARNINGS) {
         if !a.wants(t, b.builder) || !a.wants_branch(t, b.branch) {
             continue;
         }
@@ -142,12 +148,17 @@ pub fn lead_time(t: &Truth, a: &Asked) -> Vec<Row> {
     periods
         .into_iter()
         .map(|(period, (changes, mut leads))| {
+            let mut percentile = |fraction| match a.branch {
+                Some(_) => number(between(&mut leads, fraction)),
+                None => near(&mut leads, fraction),
+            };
+            let (median, p90) = (percentile(0.5), percentile(0.9));
             vec![
                 Value::Time(period),
                 Value::Number(leads.len() as f64),
                 count(changes),
-                number(between(&mut leads, 0.5)),
-                number(between(&mut leads, 0.9)),
+                median,
+                p90,
                 number(leads.last().copied()),
             ]
         })
@@ -155,9 +166,10 @@ pub fn lead_time(t: &Truth, a: &Asked) -> Vec<Row> {
 }
 
 pub fn statistics_trend(t: &Truth, a: &Asked) -> Vec<Row> {
+    let (since, until) = range(a, a.branch.is_some() || a.every == "hour");
     let mut periods: BTreeMap<i64, Vec<f64>> = BTreeMap::new();
     // In the order of ends, so that the last of each is the newest.
-    for b in t.ended(a.since, a.until).filter(|b| a.wants(t, b.builder) && a.wants_branch(t, b.branch)) {
+    for b in t.ended(since, until).filter(|b| a.wants(t, b.builder) && a.wants_branch(t, b.branch)) {
         for (name, value) in b.steps.iter().filter_map(|s| s.statistic) {
             if name == a.statistic {
                 periods.entry(a.period(b.complete_at)).or_default().push(value);

@@ -134,6 +134,7 @@ pub const REPORTS: &[(&str, Expected)] = &[
     ("lead-time", builds::lead_time),
     ("lock-waits", queue::lock_waits),
     ("log-growth", sums::log_growth),
+    ("loudest-builders", sums::loudest_builders),
     ("notices-sent", notices::notices_sent),
     ("queue-hours", sums::queue_hours),
     ("queue-reasons", queue::queue_reasons),

@@ -104,21 +104,54 @@ fn split(days: &Days, least: f64) -> Option<(usize, f64)> {
     Some((at, between / (rest / (days.len() as f64 - 2.0))))
 }
 
+/// Runs and mean of a part.
+fn mean(part: &[(i64, f64, f64)]) -> (f64, f64) {
+    let n: f64 = part.iter().map(|d| d.1).sum();
+    (n, part.iter().map(|d| d.2).sum::<f64>() / n)
+}
+
+/// Steps by what is larger first, then by name.
+fn largest(t: &Truth, mut steps: Vec<((usize, usize), f64)>, most: usize) -> Vec<(usize, usize)> {
+    steps.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| name(t, &a.0).cmp(&name(t, &b.0))));
+    steps.into_iter().take(most).map(|(key, _)| key).collect()
+}
+
+/// Steps whose months say that they became slower: the first and the last month as a whole.
+fn slower_by_months(t: &Truth, a: &Asked, factor: f64, least: f64) -> Vec<((usize, usize), f64)> {
+    let month = |at| Asked { every: "month", ..a.clone() }.period(at);
+    // The last one too.
+    let whole = Asked { since: month(a.since), until: month(month(a.until - 1) + 32 * DAY), ..a.clone() };
+    let mut series: BTreeMap<(usize, usize), Days> = BTreeMap::new();
+    for ((builder, step, month), s) in sums(t, &whole, |b, s| (b.builder, s, month(b.complete_at))) {
+        series.entry((builder, step)).or_default().push((month, s.runs as f64, seconds(s.ran)));
+    }
+    let slower = series.into_iter().filter_map(|(key, months)| {
+        let (at, _) = split(&months, least)?;
+        let ((_, before), (runs, after)) = (mean(&months[..at]), mean(&months[at..]));
+        (after >= before * (1.0 + (factor - 1.0) / 2.0)).then_some((key, runs * (after - before)))
+    });
+    slower.collect()
+}
+
 pub fn slower_steps(t: &Truth, a: &Asked) -> Vec<Row> {
     const FACTOR: f64 = 1.2;
     const LEAST: f64 = 10.0;
     const CERTAIN: f64 = 15.0;
+    let took = sums(t, a, |b, s| (b.builder, s)).into_iter().map(|(key, s)| (key, seconds(s.ran))).collect();
+    let mut steps: BTreeSet<_> = largest(t, took, 100 * a.limit).into_iter().collect();
+    if a.until - a.since > 92 * DAY {
+        let slower = slower_by_months(t, a, FACTOR, LEAST).into_iter().filter(|(key, _)| steps.contains(key)).collect();
+        steps = largest(t, slower, 10 * a.limit).into_iter().collect();
+    }
     let mut series: BTreeMap<(usize, usize), Days> = BTreeMap::new();
     for ((builder, step, day), s) in sums(t, a, |b, s| (b.builder, s, floor(b.complete_at, DAY))) {
-        series.entry((builder, step)).or_default().push((day, s.runs as f64, seconds(s.ran)));
+        if steps.contains(&(builder, step)) {
+            series.entry((builder, step)).or_default().push((day, s.runs as f64, seconds(s.ran)));
+        }
     }
     let mut rows = Vec::new();
     for (key, days) in series.into_iter().filter(|(_, d)| d.len() >= 4) {
         let Some((at, certainty)) = split(&days, LEAST) else { continue };
-        let mean = |part: &[(i64, f64, f64)]| {
-            let n: f64 = part.iter().map(|d| d.1).sum();
-            (n, part.iter().map(|d| d.2).sum::<f64>() / n)
-        };
         let ((_, before), (runs, after)) = (mean(&days[..at]), mean(&days[at..]));
         if before > 0.0 && after >= before * FACTOR && certainty >= CERTAIN {
             rows.push((key, days[at].0, before, after, runs, certainty));

@@ -163,25 +163,32 @@ pub fn queue_waits(t: &Truth, a: &Asked) -> Vec<Row> {
 }
 
 pub fn log_growth(t: &Truth, a: &Asked) -> Vec<Row> {
-    let mut periods: BTreeMap<i64, Vec<(i64, i64, usize)>> = BTreeMap::new();
-    for ((period, builder), s) in sums(t, a, DAY, |b| (period(a, b), b.builder)) {
-        periods.entry(period).or_default().push((s.log_bytes, s.builds, builder));
-    }
-    periods
+    sums(t, a, DAY, |b| period(a, b))
         .into_iter()
-        .map(|(period, builders)| {
-            let name = |b: usize| &t.world.builders[b].name;
-            let bytes: i64 = builders.iter().map(|b| b.0).sum();
-            let builds: i64 = builders.iter().map(|b| b.1).sum();
-            let loudest = builders.iter().max_by(|x, y| x.0.cmp(&y.0).then_with(|| name(y.2).cmp(name(x.2))));
-            let loudest = loudest.expect("a period has a builder");
+        .map(|(period, s)| {
             vec![
                 Value::Time(period),
-                count(bytes),
-                count(builds),
-                Value::Number(bytes as f64 / builds as f64),
-                text(name(loudest.2)),
-                share(loudest.0, bytes),
+                count(s.log_bytes),
+                count(s.builds),
+                Value::Number(s.log_bytes as f64 / s.builds as f64),
+            ]
+        })
+        .collect()
+}
+
+pub fn loudest_builders(t: &Truth, a: &Asked) -> Vec<Row> {
+    let mut rows: Vec<_> = sums(t, a, DAY, |b| b.builder).into_iter().collect();
+    let all: i64 = rows.iter().map(|(_, s)| s.log_bytes).sum();
+    rows.sort_by_key(|(b, s)| (-s.log_bytes, t.world.builders[*b].name.clone()));
+    rows.into_iter()
+        .take(a.limit)
+        .map(|(b, s)| {
+            vec![
+                text(&t.world.builders[b].name),
+                count(s.builds),
+                count(s.log_bytes),
+                Value::Number(s.log_bytes as f64 / s.builds as f64),
+                share(s.log_bytes, all),
             ]
         })
         .collect()

@@ -13,7 +13,7 @@ const CUT: [&str; 4] = ["build_facts", "request_facts", "lock_wait_facts", "test
 
 /// Tables that grow with history, and are not cut. Not deliveries: they are kept for 30 days, of
 /// which a report on notices wants a good part.
-const RAW: [&str; 11] = [
+const RAW: [&str; 17] = [
     "builds",
     "steps",
     "step_statistics",
@@ -25,6 +25,12 @@ const RAW: [&str; 11] = [
     "build_hours",
     "worker_hours",
     "step_days",
+    "build_days",
+    "statistic_days",
+    "build_months",
+    "branch_months",
+    "request_months",
+    "step_months",
 ];
 
 /// A table that a plan reads, and whether from end to end.

@@ -68,7 +68,12 @@ impl From<tidemill_service::postgres::Error> for Failure {
 
 impl From<tidemill_schema::Error> for Failure {
     fn from(e: tidemill_schema::Error) -> Failure {
-        Failure::new(Exit::Unreachable, format!("database: {e}"))
+        let refused = e.is_refused();
+        let failure = Failure::new(if refused { Exit::Refused } else { Exit::Unreachable }, format!("database: {e}"));
+        match refused {
+            true => failure.hint("this role of the database may not do that; who owns the tables may"),
+            false => failure,
+        }
     }
 }
 

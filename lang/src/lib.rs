@@ -46,6 +46,7 @@ pub use check::{Report, editor};
 pub use definition::Definition;
 pub use host::diagnostics::{Diagnostic, Diagnostics, EvalError, Severity};
 pub use host::limits::Limits;
+pub use host::stack::STACK;
 pub use names::nearest;
 pub use plan::{BuildContext, Plan, RenderedStep};
 pub use project::Project;

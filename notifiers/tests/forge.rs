@@ -194,7 +194,7 @@ impl Sshd {
         );
         std::fs::write(at.join("gerrit"), script).unwrap();
         std::fs::set_permissions(at.join("gerrit"), PermissionsExt::from_mode(0o755)).unwrap();
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = tidemill_tests::cluster::free_port();
         let config = format!(
             "Port {port}\nListenAddress 127.0.0.1\nHostKey {at}/host\nPidFile none\nUsePAM no\nStrictModes no\n\
              AuthorizedKeysFile {at}/authorized\nPasswordAuthentication no\nPermitRootLogin yes\nForceCommand {at}/gerrit\n",

@@ -136,7 +136,7 @@ async fn a_redirect_leads_nowhere_and_an_address_of_this_machine_is_refused_by_d
 #[tokio::test]
 async fn who_is_not_there_is_down_and_who_is_slow_is_tried_again() {
     tidemill_service::install_tls();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = tidemill_tests::cluster::free_port();
     let outcome = push(format!("http://127.0.0.1:{port}/?token=geheim")).send("id", &json!({})).await;
     assert!(matches!(&outcome, Outcome::Down { why } if !why.contains("geheim")), "{outcome:?}");
     let outcome = push("http://nowhere.invalid/").send("id", &json!({})).await;
@@ -153,8 +153,7 @@ async fn who_is_not_there_is_down_and_who_is_slow_is_tried_again() {
             let _ = stream.write_all(said.as_bytes()).await;
             let () = std::future::pending().await;
         });
-        let client =
-            Client::new(Access { local: true, within: Duration::from_millis(500), ..Access::default() }).unwrap();
+        let client = Client::new(Access { local: true, within: Duration::from_secs(2), ..Access::default() }).unwrap();
         let reporter = HttpPush { client, ..push(format!("http://127.0.0.1:{port}/")) };
         let outcome = reporter.send("id", &json!({})).await;
         assert!(matches!(outcome, Outcome::Again { .. }), "{outcome:?}");

@@ -389,13 +389,6 @@ async fn a_claim_reads_no_dead_rows_while_a_snapshot_is_held() {
     t.drop().await;
 }
 
-/// Entries of the queue's key that statements have read so far.
-async fn queue_entries_read(c: &mut sqlx::PgConnection, t: &TestDb) -> i64 {
-    sqlx::raw_sql("select pg_stat_force_next_flush()").execute(&mut *c).await.unwrap();
-    sqlx::raw_sql("select 1").execute(&mut *c).await.unwrap();
-    scalar(t, "select idx_tup_read from pg_stat_user_indexes where indexrelname = 'request_queue_pkey'").await
-}
-
 /// Properties nested deeper than a reader goes: stored by an older release, or by hand.
 #[tokio::test]
 async fn a_row_that_cannot_be_read_costs_its_own_build_and_no_other() {

@@ -314,13 +314,6 @@ async fn a_fair_claim_reads_no_more_of_a_deep_queue() {
     t.drop().await;
 }
 
-/// Entries of the queue's key that statements have read so far.
-async fn queue_entries_read(c: &mut sqlx::PgConnection, t: &TestDb) -> i64 {
-    sqlx::raw_sql("select pg_stat_force_next_flush()").execute(&mut *c).await.unwrap();
-    sqlx::raw_sql("select 1").execute(&mut *c).await.unwrap();
-    scalar(t, "select idx_tup_read from pg_stat_user_indexes where indexrelname = 'request_queue_pkey'").await
-}
-
 #[tokio::test]
 async fn a_build_appears_under_the_virtual_builder_that_its_request_names() {
     let t = TestDb::new().await;

@@ -7,15 +7,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tidemill_model::Results;
 use tidemill_schema::Result;
+use tidemill_schema::notices::Way;
 use tidemill_schema::notices::chat;
 use tidemill_schema::notices::control::*;
 use tidemill_schema::notices::networks::*;
 use tidemill_schema::notices::plan::{Planned, READER, deliveries_insert};
 use tidemill_schema::notices::send::{Delivery, Room, deliveries_claim, deliveries_fold, next_due};
-use tidemill_schema::notices::{Moment, Way};
 use tidemill_schema::run_tx;
 use tidemill_schema::testing::TestDb;
-use time::OffsetDateTime;
 
 const LONG: Duration = Duration::from_secs(600);
 
@@ -28,28 +27,9 @@ async fn renew(t: &TestDb, network: &str, holder: &str) -> bool {
 }
 
 fn line(event: i64, network: &str) -> Planned {
-    Planned {
-        xid: 1,
-        event_id: event,
-        at: OffsetDateTime::now_utc(),
-        reporter: network.into(),
-        generator: 0,
-        moment: Moment::End,
-        mode: "failing".into(),
-        builder: None,
-        build: Some(event),
-        buildset: None,
-        request: None,
-        worker: None,
-        way: Way::Irc,
-        destination: network.into(),
-        address: "#ci".into(),
-        facts: json!({}),
-        order_key: Some(format!("{network} #ci")),
-        message_id: None,
-        wait_us: 0,
-        max_age_us: 86_400_000_000,
-    }
+    let order_key = Some(format!("{network} #ci"));
+    let (way, destination, address) = (Way::Irc, network.into(), "#ci".into());
+    Planned { reporter: network.into(), way, destination, address, order_key, ..planned(event) }
 }
 
 async fn take(t: &TestDb, irc: &[&str]) -> Vec<Delivery> {

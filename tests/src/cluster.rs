@@ -10,6 +10,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use tidemill_schema::{Db, workers};
 
 /// Database, masters and workers, and the folder that they live in.
@@ -152,9 +153,7 @@ impl Cluster {
 
     /// The database's address for a role of it.
     pub fn database_as(&self, role: &str) -> String {
-        let url = self.postgres.url();
-        let (_, at) = url.split_once('@').expect("the address names a user");
-        format!("postgres://{role}@{at}")
+        self.postgres.url_as(role)
     }
 
     /// Starts master `n` again, where it was or elsewhere.
@@ -351,8 +350,15 @@ fn open_up(dir: &Path) {
     let _ = std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o755));
 }
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago: below those that the kernel gives to whoever connects or
+/// asks for any, and never the same twice in a process.
 pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a loopback port can be bound");
-    listener.local_addr().expect("a bound listener has an address").port()
+    const FIRST: u32 = 12_000;
+    const COUNT: u32 = 20_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let begin = std::process::id().wrapping_mul(2_654_435_761) >> 8;
+    let next = || FIRST + (begin + NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT;
+    let free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let ports = (0..COUNT).map(|_| next() as u16);
+    ports.into_iter().find(free).expect("a loopback port can be bound")
 }

@@ -52,7 +52,7 @@ impl Process {
             if let Ok(Some(status)) = self.child.try_wait() {
                 return status;
             }
-            assert!(started.elapsed() < Duration::from_secs(60), "{} does not end:\n{}", self.name, self.output());
+            assert!(started.elapsed() < Duration::from_secs(300), "{} does not end:\n{}", self.name, self.output());
             std::thread::sleep(Duration::from_millis(10));
         }
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 /// How long a test waits for what must happen. Long, because machines are
 /// slow and a passing test never waits that long.
-pub const PATIENCE: Duration = Duration::from_secs(90);
+pub const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Looks until `look` gives a value. The error of the last look is in the
 /// panic if it never does.

@@ -3,6 +3,7 @@
 use super::lint;
 use crate::host::collector::Collector;
 use crate::host::diagnostics::Diagnostic;
+use crate::host::{loader, stack};
 use crate::library as built_in;
 use starlark::environment::Globals;
 use starlark::syntax::Dialect;
@@ -22,15 +23,18 @@ pub fn globals() -> &'static Globals {
 /// What can be told of one file while it is written, without evaluating it: whether it can be
 /// read, and lint.
 pub fn check_text(files: &Files, name: &str) -> Vec<Diagnostic> {
-    let collector = Collector::default();
-    if let Some(text) = files.0.get(name)
-        && let Err(error) = starlark::syntax::AstModule::parse(name, text.clone(), &dialect())
-    {
-        collector.report(Diagnostic::from_starlark(&error));
-    }
-    let known: HashSet<String> = globals().names().map(|n| n.as_str().to_owned()).collect();
-    lint::one(name, files, &known, &lint::implementations(files), &collector);
-    collector.into_sorted()
+    let look = || {
+        let collector = Collector::default();
+        if let Some(text) = files.0.get(name)
+            && let Err(found) = loader::parse(name, text)
+        {
+            collector.report(found);
+        }
+        let known: HashSet<String> = globals().names().map(|n| n.as_str().to_owned()).collect();
+        lint::one(name, files, &known, &lint::implementations(files), &collector);
+        collector.into_sorted()
+    };
+    stack::deep(look).unwrap_or_default()
 }
 
 /// The file that a path in `load` means in the file `from`; `None` if it leaves the project.

@@ -8,6 +8,7 @@ use crate::definition::Definition;
 use crate::host::collector::Collector;
 use crate::host::diagnostics::{Diagnostic, Severity};
 use crate::host::limits::Limits;
+use crate::host::stack;
 use crate::project::Project;
 use serde::{Deserialize, Serialize};
 use tidemill_model::revision::Files;
@@ -49,13 +50,18 @@ impl Project {
             }
         };
         let mut diagnostics = collector.into_sorted();
-        let lints = Collector::default();
-        lint::lint(files, &lints);
         // What an error says of a line needs no second word.
         let told = |d: &Diagnostic| {
             diagnostics.iter().any(|e| e.severity == Severity::Error && e.file == d.file && e.line == d.line)
         };
-        let mut lints: Vec<Diagnostic> = lints.into_sorted().into_iter().filter(|d| !told(d)).collect();
+        let lints = || {
+            let lints = Collector::default();
+            lint::lint(files, &lints);
+            lints.into_sorted()
+        };
+        // One that broke off has nothing to add to what evaluation says.
+        let lints = stack::deep(lints).unwrap_or_default();
+        let mut lints: Vec<Diagnostic> = lints.into_iter().filter(|d| !told(d)).collect();
         lints.dedup_by(|b, a| (&a.file, a.line, a.column) == (&b.file, b.line, b.column));
         diagnostics.extend(lints);
         diagnostics.sort_by_key(|d| (d.severity, d.file.clone(), d.line, d.column));

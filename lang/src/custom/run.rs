@@ -8,6 +8,7 @@ use super::step::{StepValue, result_summary, step_of};
 use super::{AddAt, Added, RunError, StepEnd, command};
 use crate::host::diagnostics::{Diagnostic, EvalError};
 use crate::host::limits::Limits;
+use crate::host::stack;
 use crate::library;
 use crate::plan::{Action, BuildContext, RenderedStep, Shell};
 use crate::render::Rendering;
@@ -111,6 +112,7 @@ fn in_module(step: &Step, facts: &Shared, running: &Running<'_>) -> Result<(Ende
         if ended.holds.is_empty() {
             return Ok((ended, None));
         }
+        stack::may_be_kept(module.heap()).map_err(EvalError::from)?;
         let frozen = module.freeze().map_err(|e| {
             let message = format!("the added steps cannot be kept: {e:?}");
             EvalError::new(Diagnostic::error(message))

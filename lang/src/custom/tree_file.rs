@@ -13,6 +13,8 @@ use crate::host::collector::Collector;
 use crate::host::diagnostics::Diagnostics;
 use crate::host::limits::Limits;
 use crate::host::loader;
+use crate::host::stack;
+use crate::project::broken_off;
 use crate::steps::{self, Step};
 use crate::values::descriptor::Descriptor;
 use crate::values::tree::{self, Tree};
@@ -36,7 +38,8 @@ pub(super) fn add<'v>(
 ) -> starlark::Result<Option<usize>> {
     let owner = step_of(step)?;
     let Some(files) = read(step, file, eval)? else { return Ok(None) };
-    let steps = evaluate(&files).map_err(|found| failure(format!("{file} cannot be used:\n\n{found}")))?;
+    let evaluated = stack::deep(|| evaluate(&files)).unwrap_or_else(|why| Err(broken_off(&why)));
+    let steps = evaluated.map_err(|found| failure(format!("{file} cannot be used:\n\n{found}")))?;
     let count = steps.len();
     // A step of the tree passes on no more than it was given.
     let mut secrets = secrets;

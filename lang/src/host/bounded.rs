@@ -5,6 +5,7 @@ use starlark::environment::{Globals, GlobalsBuilder};
 use starlark::eval::Evaluator;
 use starlark::starlark_module;
 use starlark::values::string::StarlarkStr;
+use starlark::values::tuple::UnpackTuple;
 use starlark::values::{StringValue, Value};
 use std::sync::LazyLock;
 
@@ -54,6 +55,17 @@ fn functions(builder: &mut GlobalsBuilder) {
         }
         check_paths(value, "the text")?;
         Ok(eval.heap().alloc_str(&value.to_str()))
+    }
+
+    /// Ends the evaluation with an error of these words.
+    fn fail<'v>(
+        #[starlark(args)] words: UnpackTuple<Value<'v>>,
+        eval: &mut Evaluator<'v, '_, '_>,
+    ) -> starlark::Result<Value<'v>> {
+        for word in &words.items {
+            check_paths(*word, "the error")?;
+        }
+        eval.eval_function(original("fail"), &words.items, &[])
     }
 
     /// The value as Python writes it.

@@ -14,6 +14,7 @@ use starlark::environment::GlobalsBuilder;
 use starlark::eval::Evaluator;
 use starlark::syntax::AstModule;
 use starlark::values::dict::DictRef;
+use starlark::values::structs::StructRef;
 use starlark::values::{UnpackValue, Value};
 use starlark_syntax::syntax::ast::{AssignOp, AssignTargetP, AstExpr, AstStmt, Expr, StmtP};
 use std::cmp::Ordering;
@@ -25,6 +26,8 @@ const TEXT_MAX: usize = 64 << 20;
 const ITEMS_MAX: usize = 4 << 20;
 /// Most parts of a value that is compared or put into a text, counted along each path.
 const PATHS_MAX: usize = 1 << 20;
+/// How deep its parts may be in one another: what compares and writes it recurses, on any thread.
+const DEPTH_MAX: usize = 500;
 /// Most bits that a number is shifted by.
 const SHIFT_MAX: i64 = 4096;
 
@@ -118,31 +121,49 @@ fn deferred<'v>(op: Operation, a: Value<'v>, b: Value<'v>, eval: &Evaluator<'v, 
     Some(eval.heap().alloc(PlaceholderGen { form, site: Site::of(eval), values }))
 }
 
-/// Parts of a value, counted along each path; stops above the bound.
-pub(crate) fn paths(value: Value<'_>) -> usize {
+/// Why a value is neither compared nor put into a text.
+#[derive(PartialEq)]
+enum Bad {
+    Large,
+    Deep,
+}
+
+/// Counts the parts of a value along each path, and how deep they are.
+fn measure(value: Value<'_>) -> Result<(), Bad> {
     let mut count = 0;
-    let mut open = vec![value];
-    while let Some(value) = open.pop() {
+    let mut open = vec![(value, 0)];
+    while let Some((value, depth)) = open.pop() {
         count += 1 + value.unpack_str().map_or(0, |s| s.len() / 64);
         if count > PATHS_MAX {
-            break;
+            return Err(Bad::Large);
+        }
+        if depth > DEPTH_MAX {
+            return Err(Bad::Deep);
         }
         if let Some(items) = tree::items(value) {
             count += items.len() / 8;
-            open.extend_from_slice(items);
+            open.extend(items.iter().map(|item| (*item, depth + 1)));
         } else if let Some(dict) = DictRef::from_value(value) {
-            open.extend(dict.iter().flat_map(|(k, v)| [k, v]));
+            open.extend(dict.iter().flat_map(|(k, v)| [(k, depth + 1), (v, depth + 1)]));
+        } else if let Some(fields) = StructRef::from_value(value) {
+            open.extend(fields.iter().map(|(_, v)| (v, depth + 1)));
         }
     }
-    count
+    Ok(())
 }
 
 fn composed(value: Value<'_>) -> bool {
-    tree::items(value).is_some() || DictRef::from_value(value).is_some()
+    tree::items(value).is_some() || DictRef::from_value(value).is_some() || StructRef::from_value(value).is_some()
 }
 
 pub(crate) fn check_paths(value: Value<'_>, what: &str) -> starlark::Result<()> {
-    if composed(value) && paths(value) > PATHS_MAX { Err(too_large(what)) } else { Ok(()) }
+    match composed(value).then(|| measure(value)) {
+        None | Some(Ok(())) => Ok(()),
+        Some(Err(Bad::Large)) => Err(too_large(what)),
+        Some(Err(Bad::Deep)) => {
+            Err(starlark::Error::new_other(anyhow::anyhow!("{what} is nested more than {DEPTH_MAX} deep")))
+        }
+    }
 }
 
 fn compared<'v>(a: Value<'v>, b: Value<'v>) -> starlark::Result<()> {

@@ -12,6 +12,7 @@ use super::guards;
 use super::limits::Limits;
 use super::packages;
 use super::paths::resolve;
+use super::stack;
 use crate::library;
 use crate::names;
 use starlark::codemap::FileSpan;
@@ -66,14 +67,31 @@ pub(crate) fn readable(text: &str) -> bool {
     text.len() <= FILE_MAX && super::nesting::too_deep(text).is_none()
 }
 
+/// Reads a text. On a thread of [`stack::deep`].
+#[expect(clippy::result_large_err, reason = "a file is read once, and what is wrong with it is kept as it is")]
+pub(crate) fn parse(name: &str, text: &str) -> Result<AstModule, Diagnostic> {
+    if text.len() > FILE_MAX {
+        let message = format!("{name} is larger than {} KiB", FILE_MAX >> 10);
+        return Err(Diagnostic { file: name.to_owned(), ..Diagnostic::error(message) });
+    }
+    if let Some(line) = super::nesting::too_deep(text) {
+        let message = "this is nested too deep to be read";
+        return Err(Diagnostic { file: name.to_owned(), line, ..Diagnostic::error(message) });
+    }
+    AstModule::parse(name, text.to_owned(), &dialect()).map_err(|error| Diagnostic::from_starlark(&error))
+}
+
 /// Files of the project that a text loads, as far as it can be read.
 pub(crate) fn loaded_paths(name: &str, text: &str) -> Vec<String> {
     if !readable(text) {
         return vec![];
     }
-    let Ok(ast) = AstModule::parse(name, text.to_owned(), &dialect()) else { return vec![] };
-    let own = ast.loads().into_iter().filter(|l| !l.module_id.starts_with(library::PREFIX));
-    own.filter_map(|l| resolve(name, l.module_id)).collect()
+    let paths = || {
+        let Ok(ast) = AstModule::parse(name, text.to_owned(), &dialect()) else { return vec![] };
+        let own = ast.loads().into_iter().filter(|l| !l.module_id.starts_with(library::PREFIX));
+        own.filter_map(|l| resolve(name, l.module_id)).collect()
+    };
+    stack::deep(paths).unwrap_or_default()
 }
 
 struct Parsing<'a> {
@@ -88,20 +106,9 @@ struct Parsing<'a> {
 
 impl Parsing<'_> {
     fn visit(&mut self, name: &str) {
-        let text = &self.files.0[name];
-        if text.len() > FILE_MAX {
-            let message = format!("{name} is larger than {} KiB", FILE_MAX >> 10);
-            self.collector.report(Diagnostic { file: name.to_owned(), ..Diagnostic::error(message) });
-            return;
-        }
-        if let Some(line) = super::nesting::too_deep(text) {
-            let message = "this is nested too deep to be read";
-            self.collector.report(Diagnostic { file: name.to_owned(), line, ..Diagnostic::error(message) });
-            return;
-        }
-        let mut ast = match AstModule::parse(name, text.clone(), &dialect()) {
+        let mut ast = match parse(name, &self.files.0[name]) {
             Ok(ast) => ast,
-            Err(error) => return self.collector.report(Diagnostic::from_starlark(&error)),
+            Err(found) => return self.collector.report(found),
         };
         if let Some((span, hint)) = guards::unguarded(&ast) {
             let message = "an assignment with this operator is not possible here: its result could not be bounded";
@@ -181,12 +188,15 @@ fn evaluate_file(
         {
             let mut eval = Evaluator::new(&module);
             left.apply(&mut eval, deadline);
+            // It would go as deep as values hold each other, and before they are looked at.
+            eval.disable_gc();
             eval.set_loader(&loader);
             eval.extra = Some(collector);
             let result = eval.eval_module(ast, globals()).map(|_| ());
             left.ticks = left.ticks.saturating_sub(eval.get_total_tick_count()).max(1);
             result?;
         }
+        stack::may_be_kept(module.heap())?;
         let frozen = module.freeze_named(FrozenHeapName::User(Box::new(name.to_owned())));
         frozen.map_err(|e| starlark::Error::new_other(anyhow::anyhow!("{name} cannot be kept: {e:?}")))
     });

@@ -15,3 +15,4 @@ mod operators;
 pub(crate) mod packages;
 pub(crate) mod paths;
 pub(crate) mod site;
+pub(crate) mod stack;

@@ -21,7 +21,8 @@ pub(crate) fn too_deep(text: &str) -> Option<u32> {
         match bytes[at] {
             b'\n' => {
                 line += 1;
-                let continued = at > 0 && bytes[at - 1] == b'\\';
+                let before = bytes[..at].strip_suffix(b"\r").unwrap_or(&bytes[..at]);
+                let continued = before.ends_with(b"\\");
                 if levels.len() == 1 && !continued {
                     (levels[0], sum) = (0, 0);
                 }
@@ -36,8 +37,8 @@ pub(crate) fn too_deep(text: &str) -> Option<u32> {
                 at = end;
             }
             b'(' | b'[' | b'{' => {
+                // Counted by the number of levels: no comma takes it away.
                 levels.push(0);
-                weigh = 1;
             }
             b')' | b']' | b'}' if levels.len() > 1 => {
                 // A closed bracket still hangs on what is before it: f()()() nests.
@@ -69,7 +70,7 @@ pub(crate) fn too_deep(text: &str) -> Option<u32> {
         } else {
             0
         };
-        if sum > DEPTH_MAX || elifs > DEPTH_MAX || indent > DEPTH_MAX {
+        if sum + levels.len() > DEPTH_MAX || elifs > DEPTH_MAX || indent > DEPTH_MAX {
             return Some(line);
         }
         at += 1;
@@ -89,6 +90,8 @@ mod tests {
             "1+".repeat(5000),
             "f".to_owned() + &"()".repeat(5000),
             "x = a".to_owned() + &".b".repeat(5000),
+            "[0,".repeat(5000),
+            "x = 1".to_owned() + &" +\\\r\n 1".repeat(5000),
         ] {
             assert!(too_deep(&deep).is_some(), "{}", &deep[..20]);
         }

@@ -24,6 +24,7 @@ use crate::host::diagnostics::{Diagnostic, Diagnostics, EvalError, Severity};
 use crate::host::limits::Limits;
 use crate::host::loader;
 use crate::host::site::Site;
+use crate::host::stack;
 use crate::plan::{BuildContext, Plan};
 use crate::policies::{Canceller, CollapseRule, Function, Global, LocksRule, NoHost, Policies, Reporter};
 use crate::render::Rendering;
@@ -36,13 +37,8 @@ use starlark::values::OwnedFrozenValue;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::thread;
 use tidemill_model::Change;
 use tidemill_model::revision::Files;
-
-/// Stack of the evaluating thread. Parsing and compiling recurse; only pages
-/// that are touched are used. See `host::nesting` for the bound on the depth.
-const STACK: usize = 64 << 20;
 
 /// A set of files that was evaluated and checked. Immutable; cheap to clone; any
 /// number of threads may call it at once.
@@ -119,13 +115,7 @@ impl Project {
     /// # Errors
     /// All that could be found at once, errors first, then what was only doubtful.
     pub fn evaluate(files: &Files, limits: &Limits) -> Result<Project, Diagnostics> {
-        let run = || evaluate(files, limits);
-        thread::scope(|scope| {
-            let spawned = thread::Builder::new().name("evaluate".into()).stack_size(STACK).spawn_scoped(scope, run);
-            let broken = |why: String| Diagnostics(vec![Diagnostic::error(format!("evaluation broke off: {why}"))]);
-            let handle = spawned.map_err(|error| broken(error.to_string()))?;
-            handle.join().unwrap_or_else(|_| Err(broken("this is a fault in Tidemill, please report it".into())))
-        })
+        stack::deep(|| evaluate(files, limits)).unwrap_or_else(|why| Err(broken_off(&why)))
     }
 
     pub fn definition(&self) -> &Definition {
@@ -204,6 +194,10 @@ impl Project {
     fn scheduler(&self, name: &str) -> Result<&Scheduler, EvalError> {
         self.0.schedulers.get(name).ok_or_else(|| unknown("scheduler", name))
     }
+}
+
+pub(crate) fn broken_off(why: &str) -> Diagnostics {
+    Diagnostics(vec![Diagnostic::error(format!("evaluation broke off: {why}"))])
 }
 
 fn unknown(what: &str, name: &str) -> EvalError {

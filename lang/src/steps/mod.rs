@@ -217,7 +217,7 @@ impl Step {
     }
 
     /// Runs a step whose action is [`Action::Script`]. Blocks until it is done;
-    /// call it on a thread of its own with at least 1 MiB of stack.
+    /// call it on a thread of its own with [`crate::STACK`] bytes of stack.
     pub fn run(&self, rendered: &RenderedStep, ctx: &BuildContext, host: &dyn StepHost) -> Result<StepEnd, RunError> {
         crate::custom::run(self, rendered, ctx, host)
     }

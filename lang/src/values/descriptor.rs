@@ -8,6 +8,7 @@ use super::tree::Tree;
 use crate::host::collector::Collector;
 use crate::host::diagnostics::Diagnostic;
 use crate::host::site::Site;
+use crate::host::stack::nested;
 use crate::vocabulary::remedy::remedy;
 use allocative::Allocative;
 use starlark::any::ProvidesStaticType;
@@ -80,9 +81,11 @@ impl<'v> Freeze for Descriptor<'v> {
     type Frozen = FrozenDescriptor;
 
     fn freeze(self, freezer: &Freezer) -> FreezeResult<FrozenDescriptor> {
-        let args = self.args.into_iter().map(|(k, v)| Ok((k, v.freeze(freezer)?))).collect::<FreezeResult<_>>()?;
-        let rule = self.rule.into_iter().map(|r| r.freeze(freezer)).collect::<FreezeResult<_>>()?;
-        Ok(DescriptorGen { spec: self.spec, site: self.site, rule, args, refused: self.refused })
+        nested(|| {
+            let args = self.args.into_iter().map(|(k, v)| Ok((k, v.freeze(freezer)?))).collect::<FreezeResult<_>>()?;
+            let rule = self.rule.into_iter().map(|r| r.freeze(freezer)).collect::<FreezeResult<_>>()?;
+            Ok(DescriptorGen { spec: self.spec, site: self.site, rule, args, refused: self.refused })
+        })
     }
 }
 

@@ -8,6 +8,7 @@ use super::tree::{self, Tree};
 use crate::host::collector::report;
 use crate::host::diagnostics::Diagnostic;
 use crate::host::site::Site;
+use crate::host::stack::nested;
 use allocative::Allocative;
 use starlark::any::ProvidesStaticType;
 use starlark::environment::{Methods, MethodsBuilder};
@@ -196,9 +197,11 @@ impl<'v> Freeze for Factory<'v> {
     type Frozen = FrozenFactory;
 
     fn freeze(self, freezer: &Freezer) -> FreezeResult<FrozenFactory> {
-        let steps = self.steps.into_inner().into_iter().map(|s| s.freeze(freezer)).collect::<FreezeResult<_>>()?;
-        let workdir = self.workdir.into_inner().map(|w| w.freeze(freezer)).transpose()?;
-        Ok(FrozenFactory { steps, workdir })
+        nested(|| {
+            let steps = self.steps.into_inner().into_iter().map(|s| s.freeze(freezer)).collect::<FreezeResult<_>>()?;
+            let workdir = self.workdir.into_inner().map(|w| w.freeze(freezer)).transpose()?;
+            Ok(FrozenFactory { steps, workdir })
+        })
     }
 }
 

@@ -4,6 +4,7 @@
 
 use super::interpolate::Template;
 use crate::host::site::Site;
+use crate::host::stack::nested;
 use allocative::Allocative;
 use starlark::any::ProvidesStaticType;
 use starlark::coerce::Coerce;
@@ -167,8 +168,11 @@ impl<'v> Freeze for Placeholder<'v> {
     type Frozen = FrozenPlaceholder;
 
     fn freeze(self, freezer: &Freezer) -> FreezeResult<FrozenPlaceholder> {
-        let values = self.values.into_iter().map(|(k, v)| Ok((k, v.freeze(freezer)?))).collect::<FreezeResult<_>>()?;
-        Ok(PlaceholderGen { form: self.form, site: self.site, values })
+        nested(|| {
+            let kept = self.values.into_iter().map(|(k, v)| Ok((k, v.freeze(freezer)?)));
+            let values = kept.collect::<FreezeResult<_>>()?;
+            Ok(PlaceholderGen { form: self.form, site: self.site, values })
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 use super::descriptor::Descriptor;
 use super::spec::{Kind, Spec};
 use super::tree::{self, Tree};
+use crate::host::stack::nested;
 use crate::vocabulary;
 use allocative::Allocative;
 use starlark::any::ProvidesStaticType;
@@ -83,16 +84,18 @@ impl<'v> Freeze for Rule<'v> {
         let map = |map: SmallMap<String, Value<'v>>| {
             map.into_iter().map(|(k, v)| Ok((k, v.freeze(freezer)?))).collect::<FreezeResult<SmallMap<_, _>>>()
         };
-        Ok(RuleGen {
-            spec: self.spec,
-            name: self.name,
-            parts: map(self.parts)?,
-            attrs: map(self.attrs)?,
-            defaults: map(self.defaults)?,
-            observers: map(self.observers)?,
-            prohibited: self.prohibited,
-            metrics: self.metrics,
-            doc: self.doc,
+        nested(|| {
+            Ok(RuleGen {
+                spec: self.spec,
+                name: self.name,
+                parts: map(self.parts)?,
+                attrs: map(self.attrs)?,
+                defaults: map(self.defaults)?,
+                observers: map(self.observers)?,
+                prohibited: self.prohibited,
+                metrics: self.metrics,
+                doc: self.doc,
+            })
         })
     }
 }

@@ -12,5 +12,6 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>)
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), found).await.unwrap_or_else(|_| panic!("waited a minute for {what}"))
+    let patience = Duration::from_secs(300);
+    tokio::time::timeout(patience, found).await.unwrap_or_else(|_| panic!("waited {patience:?} for {what}"))
 }

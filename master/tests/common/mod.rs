@@ -120,7 +120,7 @@ impl Replica {
 
     pub async fn end(self) {
         self.life.stop();
-        tokio::time::timeout(Duration::from_secs(20), self.task).await.expect("the replica ends").unwrap();
+        tokio::time::timeout(Duration::from_secs(120), self.task).await.expect("the replica ends").unwrap();
     }
 
     /// Takes nothing new: streams are to end.
@@ -242,7 +242,8 @@ impl Sse {
             if let Some(got) = self.ready.pop_front() {
                 return Some(got);
             }
-            let piece = tokio::time::timeout(Duration::from_secs(20), self.body.next()).await.expect("something comes");
+            let piece =
+                tokio::time::timeout(Duration::from_secs(120), self.body.next()).await.expect("something comes");
             self.text.push_str(std::str::from_utf8(&piece?.ok()?).unwrap());
             while let Some((block, rest)) = self.text.split_once("\n\n") {
                 let mut got = Got::default();
@@ -319,7 +320,7 @@ pub async fn project(db: &Db, builders: &[&str]) {
 
 /// Waits until readers of the stream see all events there are: a transaction of
 /// another test on the same server may hold the horizon back.
-async fn settled(db: &Db) {
+pub async fn settled(db: &Db) {
     until(db, "select not exists (select 1 from events where xid >= tidemill_horizon())").await;
 }
 

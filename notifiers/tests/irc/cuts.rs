@@ -79,16 +79,17 @@ async fn notices_on_their_way_when_the_server_dies_arrive_at_least_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_says_nothing_more_is_left_and_its_notice_is_due_again() {
     let Some(server) = Server::ngircd("") else { return };
-    let quick = Duration::from_millis(400);
+    let quick = Duration::from_millis(1500);
     let network = network(&server);
     let pace = Pace { keep_alive: quick, answer_within: quick, connect_within: quick * 5, ..network.pace.clone() };
     let tide = Tide::start(Network { pace, ..network }, BotSettings::default());
     tide.is_in(&["#ci"]).await;
     server.freeze();
     let outcome = tide.client.deliver("#ci", vec!["into the void".into()], Voice::Talk).await;
-    // Sent: the machine was so slow that the server had not stopped yet.
+    // Down: the machine was so slow that it was seen before anything was said.
     assert!(
-        matches!(&outcome, Outcome::Again { why, .. } if why.contains("before the server confirmed")),
+        matches!(&outcome, Outcome::Again { why, .. } if why.contains("before the server confirmed"))
+            || matches!(&outcome, Outcome::Down { .. }),
         "{outcome:?}"
     );
     tide.state("to see it", |s| matches!(s, State::Down { .. })).await;

@@ -5,13 +5,14 @@ use super::tls::{certificates, proving, run};
 use super::{Sink, mail, parsed, settings, skipped};
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tidemill_notifiers::Outcome;
 use tidemill_notifiers::mail::{Relay, RelayTls};
+use tidemill_tests::cluster::free_port;
 
 struct Smtpd {
     process: Child,
@@ -37,8 +38,7 @@ impl Smtpd {
         let folder = tempfile::tempdir().unwrap();
         certificates(folder.path());
         let hash = run("openssl", &["passwd", "-6", "geheim"], folder.path());
-        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let (plain, starttls) = (free(), free());
+        let (plain, starttls) = (free_port(), free_port());
         let config = folder.path().join("smtpd.conf");
         let at = folder.path().display();
         let text = format!(

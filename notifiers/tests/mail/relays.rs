@@ -70,7 +70,7 @@ async fn each_answer_of_a_relay_has_its_meaning_and_concerns_no_other_mail() {
 
 #[tokio::test]
 async fn nobody_there_is_down_at_once() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = tidemill_tests::cluster::free_port();
     let relay = Relay::new(settings(port)).unwrap();
     let outcome = relay.send(&mail("a@example.org")).await;
     assert!(matches!(&outcome, Outcome::Down { why } if why.contains("refused")), "{outcome:?}");

@@ -11,10 +11,13 @@ use tidemill_model::{Properties, Results, SessionId, SourceStamp};
 use tidemill_schema::claims::{Claimed, Payloads, Waiting, claim_builds};
 use tidemill_schema::config::{Wanted, WantedBuilder, revision_activate, revision_insert};
 use tidemill_schema::ingest::{Batch, Outcome, batches_store};
+use tidemill_schema::notices::plan::Planned;
+use tidemill_schema::notices::{Moment, Way};
 use tidemill_schema::requests::{NewBuildset, Submitted, buildset_insert};
 use tidemill_schema::run_tx;
 use tidemill_schema::testing::{TestDb, hello};
 use tidemill_schema::{Db, sessions, workers};
+use time::OffsetDateTime;
 
 pub const TERM: Duration = Duration::from_secs(60);
 
@@ -132,5 +135,38 @@ pub async fn waits_for_a_lock(t: &TestDb) {
         }
         assert!(begun.elapsed() < std::time::Duration::from_secs(90), "nobody waits for a lock");
         tokio::task::yield_now().await;
+    }
+}
+
+/// Entries of the queue's key that statements have read so far.
+pub async fn queue_entries_read(c: &mut sqlx::PgConnection, t: &TestDb) -> i64 {
+    sqlx::raw_sql("select pg_stat_force_next_flush()").execute(&mut *c).await.unwrap();
+    sqlx::raw_sql("select 1").execute(&mut *c).await.unwrap();
+    scalar(t, "select idx_tup_read from pg_stat_user_indexes where indexrelname = 'request_queue_pkey'").await
+}
+
+/// What is told of the end of a build, by mail, unless somebody says otherwise.
+pub fn planned(event: i64) -> Planned {
+    Planned {
+        xid: 1,
+        event_id: event,
+        at: OffsetDateTime::now_utc(),
+        reporter: "mail".into(),
+        generator: 0,
+        moment: Moment::End,
+        mode: "failing".into(),
+        builder: None,
+        build: Some(event),
+        buildset: None,
+        request: None,
+        worker: None,
+        way: Way::Mail,
+        destination: "smtp:25".into(),
+        address: "ann@x".into(),
+        facts: serde_json::json!({}),
+        order_key: None,
+        message_id: None,
+        wait_us: 0,
+        max_age_us: 86_400_000_000,
     }
 }

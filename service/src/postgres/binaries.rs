@@ -35,7 +35,8 @@ impl Binaries {
         }
     }
 
-    pub(super) fn program(&self, name: &str) -> PathBuf {
+    /// The path of a program of this folder, be it there or not.
+    pub fn program(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
 

@@ -1,14 +1,15 @@
 //! Real IRC servers and services on loopback: ngircd, InspIRCd, Atheme.
 
+use crate::cluster::free_port;
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Longest wait for what must happen; a test that passes never waits that long.
-pub const PATIENCE: Duration = Duration::from_secs(90);
+pub const PATIENCE: Duration = Duration::from_secs(300);
 /// Debian keeps servers in sbin, which is not in everybody's path.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -33,10 +34,6 @@ fn installed(program: &str, package: &str) -> bool {
         let _ = std::io::stderr().write_all(said.as_bytes());
     }
     here
-}
-
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn start(mut command: Command, log: &Path) -> Running {
@@ -177,8 +174,14 @@ impl Server {
     }
 
     /// Stops it without ending it; [`Server::thaw`] goes on.
+    /// It says nothing more from here on.
     pub fn freeze(&self) {
         self.signal("-STOP");
+        let stat = format!("/proc/{}/stat", self.running.as_ref().unwrap().child.id());
+        let stopped = |s: String| s.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'));
+        while !std::fs::read_to_string(&stat).is_ok_and(stopped) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 
     pub fn thaw(&self) {

@@ -6,11 +6,11 @@ use tidemill_tests::{Cluster, invariants, wait_until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_writer_held_open_in_another_database_delays_scheduling_and_not_claims_logs_or_leases() {
-    let mut t = Cluster::with(false, 3).await;
+    let mut t = Cluster::with(false, 6).await;
     let m = t.master().await;
     let text = format!(
         "{}c[\"schedulers\"] = [schedulers.SingleBranchScheduler(name = \"s\", builderNames = [\"b\"])]\n",
-        project::ticking(5)
+        project::ticking(8)
     );
     t.configure(m, &text).await;
     t.worker("w", &t.master_url(m), 2).await;
@@ -25,7 +25,7 @@ async fn a_writer_held_open_in_another_database_delays_scheduling_and_not_claims
     let request = t.force(m, "b").await;
     assert_eq!(t.result_of(request).await, 0);
     let build = t.build_of(request, "finished").await;
-    assert_eq!(t.log(m, build, 1, "stdio").await, project::ticks(5));
+    assert_eq!(t.log(m, build, 1, "stdio").await, project::ticks(8));
     let scheduled: i64 =
         sqlx::query_scalar("select count(*) from buildset_changes").fetch_one(t.db.pool()).await.unwrap();
     assert_eq!(scheduled, 0, "the change waits for the horizon");

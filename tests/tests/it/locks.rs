@@ -140,7 +140,7 @@ async fn a_step_that_waits_outlives_every_master_and_gets_its_lock() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_workers_locks_go_to_who_waits() {
-    let mut t = Cluster::with(false, 3).await;
+    let mut t = Cluster::with(false, 12).await;
     let (a, b) = (t.master().await, t.master().await);
     t.configure(a, &project(t.dir())).await;
     let doomed = t.worker("doomed", &t.master_url(a), 2).await;

@@ -43,7 +43,7 @@ async fn a_log_is_followed_live_on_another_replica_than_the_one_that_stores_it()
     use futures_util::StreamExt;
     let mut t = Cluster::start().await;
     let (a, b) = (t.master().await, t.master().await);
-    t.configure(a, &project::ticking(3)).await;
+    t.configure(a, &project::ticking(10)).await;
     t.worker("w", &t.master_url(a), 1).await;
     let request = t.force(a, "b").await;
     t.build_of(request, "running").await;

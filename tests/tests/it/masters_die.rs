@@ -8,7 +8,7 @@ use tidemill_tests::{Cluster, invariants, wait_until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_build_outlives_every_master_and_its_log_is_byte_equal() {
-    let lease = 4;
+    let lease = 8;
     let mut t = Cluster::with(false, lease).await;
     let spare = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let (a, b) = (t.master().await, t.master().await);

@@ -60,7 +60,7 @@ async fn replies_lost_and_connections_cut_lose_no_build_and_repeat_none() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_cut_off_past_its_lease_loses_the_build_and_another_takes_it() {
-    let mut t = Cluster::with(false, 3).await;
+    let mut t = Cluster::with(false, 6).await;
     let m = t.master().await;
     t.configure(m, &project::ticking(4)).await;
     let proxy = Proxy::start(t.masters[m].address).await;

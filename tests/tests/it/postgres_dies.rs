@@ -5,7 +5,7 @@ use std::time::Duration;
 use tidemill_tests::{Cluster, invariants, wait_until};
 
 async fn killed_for(seconds: u64) {
-    let mut t = Cluster::with(true, 4).await;
+    let mut t = Cluster::with(true, 8).await;
     let m = t.master().await;
     let text = project::steps(
         r#"        steps.ShellCommand(name = "first", command = ["sh", "-c", "i=0; while [ $i -lt 60 ]; do echo first $i; i=$((i+1)); sleep 0.05; done"]),

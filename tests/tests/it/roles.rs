@@ -11,7 +11,7 @@ fn migrate(t: &Cluster, args: &[&str]) -> (Option<i32>, String) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_master_under_the_restricted_role_polls_schedules_builds_stops_and_reaps() {
-    let mut t = Cluster::with(false, 3).await;
+    let mut t = Cluster::with(false, 6).await;
     let (code, text) = migrate(&t, &["--roles", "ci"]);
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("made: ci_master, ci_notifier, ci_reader, ci_reporter"), "{text}");

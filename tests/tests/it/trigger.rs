@@ -268,7 +268,7 @@ async fn a_trigger_whose_answer_is_lost_fires_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_waiting_build_outlives_every_master() {
-    let mut t = Cluster::with(false, 4).await;
+    let mut t = Cluster::with(false, 8).await;
     let m = t.master().await;
     let open = t.dir().join("open");
     let parent = "steps.Trigger(schedulerNames = [\"go-child\"], waitForFinish = True)".to_owned();
@@ -391,7 +391,7 @@ async fn a_stop_of_a_waiting_build_cancels_what_it_waits_for_down_to_the_last() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_lost_build_waited_for_is_cancelled_and_its_next_attempt_triggers_anew() {
-    let mut t = Cluster::with(false, 3).await;
+    let mut t = Cluster::with(false, 6).await;
     let m = t.master().await;
     let open = t.dir().join("open");
     let parent = "steps.Trigger(schedulerNames = [\"go-child\"], waitForFinish = True)".to_owned();

@@ -26,7 +26,7 @@ async fn a_short_build_goes_up_in_one_batch_with_all_that_happened() {
         for part in ["echo out", " in dir ", "timeout 1200 s", "argv: [\"/bin/sh\", \"-c\"", "  CI=true\n"] {
             assert!(header.contains(part), "{part} in {header}");
         }
-        assert!(header.contains("program finished with exit code 0\nelapsedTime=0."), "{header}");
+        assert!(header.contains("program finished with exit code 0\nelapsedTime="), "{header}");
         assert_eq!(b.steps()[0].2, "'echo out; ...'");
         let events = b.events();
         assert!(matches!(events[0], Event::BuildStarted { .. }));
@@ -181,7 +181,7 @@ async fn time_and_line_limits_end_a_command() {
     let long = master.build(r#"steps.ShellCommand(command = "while echo x; do sleep 0.05; done", maxTime = 0.3)"#);
     let lines = master.build(r#"steps.ShellCommand(command = "yes", max_lines = 10)"#);
     let polite = master.build(
-        r#"steps.ShellCommand(command = "trap 'echo bye; exit 0' TERM; while :; do sleep 0.05; done", maxTime = 0.3, sigtermTime = 30)"#,
+        r#"steps.ShellCommand(command = "trap 'echo bye; exit 0' TERM; while :; do sleep 0.05; done", maxTime = 3, sigtermTime = 30)"#,
     );
     for (build, text) in [(silent, "without output"), (long, "longer than"), (lines, "10 lines"), (polite, "longer")] {
         assert_eq!(master.finished(build).await.0, Results::Failure);

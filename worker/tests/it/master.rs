@@ -266,7 +266,7 @@ impl Master {
 
     /// Waits until something is so.
     pub async fn until<R>(&self, what: &str, mut look: impl FnMut(&mut Inner) -> Option<R>) -> R {
-        let patience = Duration::from_secs(60);
+        let patience = Duration::from_secs(300);
         let wait = async {
             loop {
                 let changed = self.changed.notified();

@@ -37,7 +37,7 @@ async fn an_observer_that_writes_waits_for_room_in_the_spool_and_no_limit_counts
 def _run(self):
     more, text = self.addLog("more", "t"), self.readFile("../text")
     self.addLogObserver("stdio", util.LogLineObserver(outLineReceived = lambda observer, line: more.addContent(text)))
-    self.shell("seq 1 20; sleep 0.3", timeout = 1, maxTime = 1)
+    self.shell("seq 1 20; sleep 0.3", timeout = 3, maxTime = 3)
 
 Write = util.BuildStep(implementation = _run)
 "#;
@@ -53,7 +53,7 @@ Write = util.BuildStep(implementation = _run)
         if bytes != last.0 {
             last = (bytes, std::time::Instant::now());
         }
-        bytes > 200_000 && last.1.elapsed() > std::time::Duration::from_millis(1500)
+        bytes > 200_000 && last.1.elapsed() > std::time::Duration::from_millis(3500)
     })
     .await;
     master.set(|m| m.down = false);
@@ -215,7 +215,7 @@ Sum = util.BuildStep(implementation = _sum)
     master.with(build, |b| {
         let last = b.progress(1).pop().unwrap();
         assert_eq!(last, [("tests".to_owned(), 507.0), ("<secret key>".to_owned(), 1.0)].into());
-        assert!(b.progress(1).len() < 20, "one a second, not one a line");
+        assert!(b.progress(1).len() < 100, "one a second, not one a line");
         let numbers = [("warnings-<secret key>", 3.0), ("ratio", 0.5), ("changed", 2.0)];
         assert_eq!(b.statistics(1), numbers.map(|(n, v)| (n.to_owned(), v)).into());
         assert_eq!(b.property("parts"), Some(serde_json::json!([0, 1, 2])));

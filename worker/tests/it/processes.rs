@@ -70,7 +70,10 @@ async fn a_daemon_that_holds_the_output_open_does_not_hang_the_step() {
     let master = Master::start().await;
     let worker = Worker::start(&master, 1);
     let file = worker.base.path().join("pid");
-    let line = format!("setsid sh -c 'echo $$ >{}; echo from the daemon; exec sleep 600' & echo done", file.display());
+    let line = format!(
+        "setsid sh -c 'echo from the daemon; echo $$ >{0}; exec sleep 600' & until [ -s {0} ]; do sleep 0.02; done; echo done",
+        file.display()
+    );
     let build = master.build(&sh(&line));
     assert_eq!(master.finished(build).await.0, Results::Success);
     assert!(!is_alive(pid_in(&file).await));

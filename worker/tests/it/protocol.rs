@@ -31,15 +31,25 @@ async fn a_build_goes_on_without_any_master_and_is_delivered_when_one_answers() 
 async fn at_the_spools_bound_the_command_waits_and_its_time_stands_still() {
     let master = Master::start().await;
     let worker = Worker::start_with(&master, |s| s.spool_max = 300_000);
+    let go = worker.base.path().join("go");
     // More than the bound, the pipes and every buffer; incompressible.
-    let line = "head -c 5000000 /dev/urandom | tee sum.in; echo rest";
+    let line = "head -c 3000000 /dev/urandom | tee sum.in; echo rest";
     let step =
-        format!("steps.ShellCommand(name = \"sh\", command = {line:?}, timeout = 1, maxTime = 2, logEnviron = False)");
-    let build = master.build(&format!("{}, {step}", sh("echo begun")));
-    master.until("the second step runs", |m| (m.builds.get(&build)?.events().len() > 6).then_some(())).await;
+        format!("steps.ShellCommand(name = \"sh\", command = {line:?}, timeout = 3, maxTime = 3, logEnviron = False)");
+    let wait = format!("echo begun; until [ -e {} ]; do sleep 0.02; done", go.display());
+    let build = master.build(&format!("{}, {step}", sh(&wait)));
+    master.wrote(build, 1, "begun").await;
     master.set(|m| m.down = true);
-    // Longer than both of its limits.
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    std::fs::write(&go, "").unwrap();
+    let mut last = (0, std::time::Instant::now());
+    until("the spool stands still for longer than both limits", || {
+        let bytes = crate::scripts::bytes_below(&worker.base.path().join("spool"));
+        if bytes != last.0 {
+            last = (bytes, std::time::Instant::now());
+        }
+        bytes > 200_000 && last.1.elapsed() > Duration::from_millis(3500)
+    })
+    .await;
     assert_eq!(master.with(build, |b| b.finish()), None);
     master.set(|m| m.down = false);
     assert_eq!(master.finished(build).await.0, Results::Success);

@@ -52,7 +52,7 @@ impl Worker {
     }
 
     pub async fn outcome(&mut self) -> Result<(), WorkerError> {
-        tokio::time::timeout(Duration::from_secs(60), &mut self.task).await.expect("the worker ends").unwrap()
+        tokio::time::timeout(Duration::from_secs(300), &mut self.task).await.expect("the worker ends").unwrap()
     }
 }
 
@@ -98,7 +98,7 @@ impl Program {
     }
 
     pub async fn exit_code(&mut self) -> i32 {
-        for _ in 0..6000 {
+        for _ in 0..30_000 {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status.code().unwrap_or(-1);
             }
@@ -123,13 +123,13 @@ pub fn is_alive(pid: i32) -> bool {
 
 /// Waits until something on this machine is so.
 pub async fn until(what: &str, mut look: impl FnMut() -> bool) {
-    for _ in 0..3000 {
+    for _ in 0..30_000 {
         if look() {
             return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("{what}: not within 30 s");
+    panic!("{what}: not within 300 s");
 }
 
 /// The number in a file that a build's process writes.

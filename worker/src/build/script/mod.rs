@@ -27,9 +27,6 @@ use tokio::sync::{oneshot, watch};
 
 use crate::order::Order;
 
-/// Stack of the step's thread: only pages that are touched are used.
-const STACK: usize = 2 << 20;
-
 /// How often open logs are looked at for bytes that should be shown.
 const TICK: Duration = Duration::from_millis(250);
 
@@ -136,7 +133,7 @@ fn start(
     };
     let told = Told::new(rendered.name.clone(), before.to_vec());
     let name: String = format!("step {}", rendered.name).chars().filter(|c| *c != '\0').take(15).collect();
-    std::thread::Builder::new().name(name).stack_size(STACK).spawn(move || {
+    std::thread::Builder::new().name(name).stack_size(tidemill_lang::STACK).spawn(move || {
         let host = Host::new(ground, told);
         let result = catch_unwind(AssertUnwindSafe(|| step.run(&rendered, &context, &host)));
         // Nobody waits any more where the whole worker ends.

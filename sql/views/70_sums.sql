@@ -9,24 +9,33 @@ as $$ select date_trunc($1, $2 at time zone 'UTC') at time zone 'UTC' $$;
 comment on function report.utc_trunc(text, timestamptz) is
     'As date_trunc(unit, at, ''UTC''). Of a value that is known beforehand it is computed once a query, where that one is computed for each row.';
 
--- Not in the time zone of the session, where a month may have an hour less.
+-- Months are counted in UTC and not in the time zone of the session, where one may have an hour less.
+-- Nothing has ended after now: the month that runs is whole for who asks until now, whose
+-- clock may be a little behind.
+create or replace function report.months_until(until timestamptz) returns timestamptz
+language sql stable parallel safe
+as $$ select (date_trunc('month', until at time zone 'UTC')
+              + case when until > now() - interval '1 minute' then interval '1 month' else interval '0' end) at time zone 'UTC' $$;
+comment on function report.months_until(timestamptz) is
+    'Where the last month (UTC) ends of which all builds ended before until. The month that runs is one of them, if until is not more than a minute ago.';
+
 create or replace function report.months_begin(since timestamptz, until timestamptz) returns timestamptz
-language sql immutable parallel safe
-as $$ select case when (date_trunc('month', since at time zone 'UTC' - interval '1 microsecond') + interval '1 month')
-                       < date_trunc('month', until at time zone 'UTC')
+language sql stable parallel safe
+as $$ select case when (date_trunc('month', since at time zone 'UTC' - interval '1 microsecond') + interval '1 month') at time zone 'UTC'
+                       < report.months_until(until)
                   then (date_trunc('month', since at time zone 'UTC' - interval '1 microsecond') + interval '1 month') at time zone 'UTC'
                   else until end $$;
 comment on function report.months_begin(timestamptz, timestamptz) is
     'Where the first month (UTC) begins that lies from since to until as a whole; until if there is none.';
 
 create or replace function report.months_end(since timestamptz, until timestamptz) returns timestamptz
-language sql immutable parallel safe
-as $$ select case when (date_trunc('month', since at time zone 'UTC' - interval '1 microsecond') + interval '1 month')
-                       < date_trunc('month', until at time zone 'UTC')
-                  then date_trunc('month', until at time zone 'UTC') at time zone 'UTC'
+language sql stable parallel safe
+as $$ select case when (date_trunc('month', since at time zone 'UTC' - interval '1 microsecond') + interval '1 month') at time zone 'UTC'
+                       < report.months_until(until)
+                  then report.months_until(until)
                   else until end $$;
 comment on function report.months_end(timestamptz, timestamptz) is
-    'Where the last month (UTC) ends that lies from since to until as a whole; until if there is none.';
+    'Where the last month (UTC) ends that lies from since to until as a whole, as months_until; until if there is none.';
 
 create or replace function report.build_sums(since timestamptz, until timestamptz)
 returns table (builder_id bigint, builder text, project text, period timestamptz, builds int, success int,

@@ -69,7 +69,7 @@ pub async fn report_run(db: &Db, sql: &str, values: &[Bound], bounds: Bounds) ->
 async fn run(c: &mut PgConnection, sql: &str, values: &[Bound], bounds: Bounds) -> Result<ReportRows> {
     // Compiling costs more than it gives where all takes a second.
     let first = format!(
-        "set transaction read only; set local statement_timeout = {}; set local work_mem = '32MB'; \
+        "set transaction read only; set local statement_timeout = {}; set local work_mem = '64MB'; \
          set local max_parallel_workers_per_gather = 0; set local jit = off; set local search_path = report, pg_catalog",
         bounds.time.as_millis().clamp(1, i32::MAX as u128)
     );

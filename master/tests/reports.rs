@@ -13,9 +13,20 @@ const EVIL: &str = "<script>alert('x')</script>\" onload=\"y";
 async fn built(world: &World, builder: &str) {
     project(world.db(), &[builder]).await;
     sqlx::query(
-        "insert into build_days (builder_id, day, builds, success, failure, seconds, waited, spans, waits)
-         select id, date_trunc('day', now(), 'UTC') - n * interval '1 day', 4, 3, 1, 400, 40, array[(46 << 24) + 4], array[(33 << 24) + 4]
-           from builders, generate_series(1, 20) n where name = $1",
+        "with days as (
+             insert into build_days (builder_id, day, builds, success, failure, seconds, waited, spans, waits)
+             select id, date_trunc('day', now(), 'UTC') - n * interval '1 day', 4, 3, 1, 400, 40,
+                    array[(46 << 24) + 4], array[(33 << 24) + 4]
+               from builders, generate_series(1, 20) n where name = $1
+             returning *
+         ), months as (
+             insert into build_months (builder_id, month, builds, success, failure, seconds, waited, spans, waits)
+             select builder_id, date_trunc('month', day, 'UTC'), sum(builds), sum(success), sum(failure), sum(seconds),
+                    sum(waited), array[(46 << 24) + sum(builds)::int], array[(33 << 24) + sum(builds)::int]
+               from days group by 1, 2
+         )
+         insert into total_days (project, day, builds, success, failure, seconds, waited, spans, waits)
+         select '', day, builds, success, failure, seconds, waited, spans, waits from days",
     )
     .bind(builder)
     .execute(world.db().pool())
@@ -54,7 +65,7 @@ async fn a_report_answers_over_rest_in_each_format_and_refuses_what_it_does_not_
         ("csv", "text/csv", "builder,project,last_results"),
         ("md", "text/markdown", "| builder | project |"),
         ("svg", "image/svg+xml", "<svg xmlns="),
-        ("sql", "application/sql", "from report.build_days"),
+        ("sql", "application/sql", "from report.build_sums"),
         ("table", "text/plain", "BUILDER"),
     ] {
         let answer = m.get(&format!("/api/v2/reports/builder-health?format={format}")).await;

@@ -40,7 +40,7 @@ async fn every_described_path_answers_and_is_a_problem_where_nothing_is() {
         let there = fill(&there, "1");
         let answer = m.get(&format!("/api/v2{there}")).await;
         let status = answer.status().as_u16();
-        // No change, no scheduler and nobody to tell exist here.
+        // No change, no scheduler, no result of a test and nobody to tell exist here.
         let absent = [
             "/changes/1",
             "/changesources/1",
@@ -49,6 +49,7 @@ async fn every_described_path_answers_and_is_a_problem_where_nothing_is() {
             "/schedulers/1",
             "/forceschedulers/1",
             "/locks/1",
+            "/test_result_sets/1",
             "/deliveries/1",
             "/destinations/1",
         ]

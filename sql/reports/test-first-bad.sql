@@ -14,7 +14,7 @@
 -- column: number | count | Number of that build.
 -- column: branch | text | Its branch.
 -- column: revision | text | What it built.
--- column: good_number | count | Number of the last build in which it passed; empty: it never did.
+-- column: good_number | count | Number of the last build in which it passed; empty: in none of the 20 runs before.
 -- column: changes | text | Of that build: authors and revisions, at most five.
 -- chart: bars x=test y=failing_seconds
 -- read: Newest first. The culprit is among the changes of that build, or of builds between good_number and it. Was the

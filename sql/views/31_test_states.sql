@@ -13,7 +13,7 @@ comment on column report.test_states.project is 'The builder''s project, as of n
 comment on column report.test_states.failing is 'Whether it failed when it last ran.';
 comment on column report.test_states.since is 'Since when that is so.';
 comment on column report.test_states.since_build is 'The first build of which that is so.';
-comment on column report.test_states.good_build is 'The last build in which it passed before it began to fail; null: none.';
+comment on column report.test_states.good_build is 'The last build in which it passed before it began to fail; null: none of its 20 runs before on the builder.';
 comment on column report.test_states.line is 'The line, as in build_facts.';
 comment on column report.test_states.path is 'The file it is in; empty: not said.';
 comment on column report.test_states.complete_at is 'When it last ran.';

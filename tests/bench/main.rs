@@ -121,7 +121,7 @@ async fn main() {
             }
             "--help" | "-h" => {
                 println!(
-                    "usage: ./bench [NAME…] [--quick] [--list]\n       ./bench [--quick] --history URL    fills an empty database with a year of invented builds\n\nexample: ./bench claim-floor --quick"
+                    "usage: ./bench [NAME…] [--quick] [--list]\n       ./bench [--quick] --history URL    fills an empty database with a year of invented builds\n\nTIDEMILL_BENCH_BUILDS=N    how many builds the reports are of\nTIDEMILL_BENCH_KEEP=DIR    keeps their database there, for the next run\n\nexample: ./bench claim-floor --quick"
                 );
                 return;
             }

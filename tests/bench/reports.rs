@@ -5,7 +5,9 @@
 //! and then the raw rows go, as retention would have it, but for the last
 //! two months. Its size is what was asked for (`TIDEMILL_BENCH_BUILDS`), or ten million,
 //! or what fits on the disk; it is printed. What is more than a million is that million
-//! several times, each with builders, projects and workers of its own.
+//! several times, each with builders, projects and workers of its own. Where
+//! `TIDEMILL_BENCH_KEEP` names a folder (with a short path), its database stays there, and is
+//! what the next run looks at.
 
 use crate::claim::{Lows, Setup, cycles_timed, setup_in};
 use crate::meter::percentile;
@@ -57,8 +59,22 @@ fn size(size: Size) -> usize {
 }
 
 async fn make(of: Size) -> History {
-    let t = Cluster::with(true, 60).await;
+    let t = match std::env::var_os("TIDEMILL_BENCH_KEEP") {
+        Some(dir) => {
+            std::fs::create_dir_all(&dir).expect("the folder can be made");
+            Cluster::in_folder(dir.as_ref(), true, 60).await
+        }
+        None => Cluster::with(true, 60).await,
+    };
     tidemill_sql::migrate(&t.db).await.expect("the views are made");
+    let kept: i64 = sqlx::query_scalar("select coalesce(sum(builds), 0)::bigint from build_months")
+        .fetch_one(t.db.pool())
+        .await
+        .expect("a count");
+    if kept > 0 {
+        eprintln!("  {kept} builds are there");
+        return History { t, builds: kept as u64 };
+    }
     // What a server of this size has; all that is measured runs under the same.
     let now = OffsetDateTime::now_utc().unix_timestamp() * SECOND;
     let wanted = size(of);

@@ -30,7 +30,9 @@ pub struct Cluster {
     /// The same of notifiers.
     pub notifier_env: Vec<(String, String)>,
     lease_seconds: u64,
-    dir: tempfile::TempDir,
+    dir: PathBuf,
+    /// The folder, if it goes with the cluster; last, as the others have files there.
+    temporary: Option<tempfile::TempDir>,
 }
 
 pub struct Master {
@@ -52,15 +54,22 @@ impl Cluster {
 
     /// With leases of so many seconds.
     pub async fn with(durable: bool, lease_seconds: u64) -> Cluster {
-        tidemill_service::install_tls();
-        // Short: the path of a Unix socket below it is limited.
         let dir = tempfile::Builder::new().prefix("tm-").tempdir().expect("a temporary folder can be made");
-        open_up(dir.path());
-        let postgres = Postgres::start(&dir.path().join("pg"), durable);
+        let mut cluster = Cluster::in_folder(dir.path(), durable, lease_seconds).await;
+        cluster.temporary = Some(dir);
+        cluster
+    }
+
+    /// In a folder that stays, with the database that is there or a new one. Its path is to be short:
+    /// that of a Unix socket below it is limited.
+    pub async fn in_folder(dir: &Path, durable: bool, lease_seconds: u64) -> Cluster {
+        tidemill_service::install_tls();
+        open_up(dir);
+        let postgres = Postgres::start(&dir.join("pg"), durable);
         let db = Db::connect(postgres.url(), 10).await.expect("the database accepts connections");
         tidemill_sql::migrate(&db).await.expect("migrations run");
         let token = tidemill_service::token::generate(tidemill_service::token::Kind::Local);
-        std::fs::write(dir.path().join("token"), &token).expect("the test's folder is writable");
+        std::fs::write(dir.join("token"), &token).expect("the test's folder is writable");
         Cluster {
             masters: Vec::new(),
             workers: Vec::new(),
@@ -73,12 +82,13 @@ impl Cluster {
             master_env: Vec::new(),
             notifier_env: Vec::new(),
             lease_seconds,
-            dir,
+            dir: dir.to_owned(),
+            temporary: None,
         }
     }
 
     pub fn dir(&self) -> &Path {
-        self.dir.path()
+        &self.dir
     }
 
     /// A shell script in the place of a program that is not there: masters and

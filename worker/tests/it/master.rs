@@ -33,7 +33,7 @@ pub struct Inner {
     /// Sessions that were closed.
     pub goodbyes: Vec<i64>,
     pub polls: Vec<Poll>,
-    /// How many polls came, answered or not.
+    /// How many came, answered or not.
     polled: u64,
     pub builds: BTreeMap<i64, Record>,
     /// Answers 503 to everything.
@@ -59,7 +59,7 @@ pub struct Inner {
     pub changes: Vec<NewChange>,
     next_build: i64,
     pub lease: Duration,
-    /// When the last poll that listed a build was received.
+    /// What a worker may never do.
     pub violations: Vec<String>,
 }
 
@@ -386,8 +386,7 @@ async fn poll(State((inner, changed)): Context, headers: axum::http::HeaderMap, 
             if let Some(refused) = gate(&inner, &headers) {
                 return refused;
             }
-            // The worker abandoned this one, and claims would go into the void: that happens
-            // when a test asks for it, and not when the end of a connection is heard of late.
+            // The worker left this one: claims would go into the void, unless a test asks for that.
             if inner.polled > came {
                 return problem(409, kinds::SESSION_UNKNOWN);
             }

@@ -9,6 +9,11 @@ use quick_xml::escape::{resolve_predefined_entity, unescape_with};
 use quick_xml::events::{BytesStart, Event};
 use tidemill_model::wire::{TEST_MESSAGE_MAX, TestOutcome, TestResult};
 
+/// Longest name and path that are looked at, in bytes: secrets are masked in them before they are cut.
+const NAME_MAX: usize = 16 << 10;
+/// Most runs of a test that failed before one that passed.
+const FLAKY_MAX: usize = 100;
+
 /// Where a report is broken, and how.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {why}")]
@@ -148,6 +153,7 @@ impl Case {
     fn of(start: &BytesStart<'_>, depth: usize, file: &str) -> Result<Case, String> {
         let [name, class, own_file, time, status] = attributes(start, ["name", "classname", "file", "time", "status"])?;
         let (name, class) = (name.unwrap_or_default(), class.unwrap_or_default());
+        let (name, class) = (bounded(&name), bounded(&class));
         let name = match (name.trim(), class.trim()) {
             ("", "") => "(without a name)".to_owned(),
             ("", only) | (only, "") => only.to_owned(),
@@ -158,7 +164,7 @@ impl Case {
         Ok(Case {
             depth,
             name,
-            path: own_file.unwrap_or_else(|| file.to_owned()),
+            path: bounded(own_file.as_deref().unwrap_or(file)).to_owned(),
             duration_us: time.and_then(|t| duration(&t)),
             outcome: if not_run { TestOutcome::Skipped } else { TestOutcome::Passed },
             message: String::new(),
@@ -172,6 +178,7 @@ impl Case {
             "failure" => TestOutcome::Failed,
             "error" => TestOutcome::Error,
             "skipped" => TestOutcome::Skipped,
+            "flakyFailure" | "flakyError" if self.flaky.len() >= FLAKY_MAX => return Ok(()),
             "flakyFailure" | "flakyError" => {
                 let outcome = if name == "flakyError" { TestOutcome::Error } else { TestOutcome::Failed };
                 self.flaky.push((outcome, said(start)?));
@@ -227,6 +234,10 @@ fn attributes<const N: usize>(start: &BytesStart<'_>, names: [&str; N]) -> Resul
 /// Entities that XML itself does not know stay as they are written.
 fn unescaped(text: &str) -> String {
     unescape_with(text, resolve_predefined_entity).map_or_else(|_| text.to_owned(), |t| t.into_owned())
+}
+
+fn bounded(text: &str) -> &str {
+    &text[..text.floor_char_boundary(NAME_MAX)]
 }
 
 /// Seconds, also with commas between thousands.
@@ -331,6 +342,14 @@ mod tests {
         );
         let (all, broken) = results(&long);
         assert!(broken.is_none() && all[0].message.as_ref().unwrap().chars().count() <= 4 * TEST_MESSAGE_MAX);
+        let named = format!(
+            "<testsuite><testcase name='{}' file='{0}'>{}</testcase></testsuite>",
+            "ä".repeat(1_000_000),
+            "<flakyFailure/>".repeat(100_000)
+        );
+        let (all, broken) = results(&named);
+        assert!(broken.is_none() && all.len() == FLAKY_MAX + 1);
+        assert!(all.iter().all(|r| r.name.len() <= NAME_MAX && r.path.len() <= NAME_MAX));
         let suites = "<testsuite file='f'>".repeat(100_000);
         assert!(results(&suites).1.is_some());
     }

@@ -144,6 +144,10 @@ impl Sink {
         if !state.step.sets.contains_key(&set) && state.step.sets.len() >= SETS_MAX {
             return Err(format!("a step has at most {SETS_MAX} sets of tests: {set:?} is too many"));
         }
+        if state.results >= TEST_RESULTS_MAX {
+            state.step.left_out += 1;
+            return Ok(());
+        }
         let mut result = self.kept(result);
         let message = result.message.as_ref().map_or(0, String::len);
         if message > 0 && state.bytes + message > MESSAGES_MAX {
@@ -151,7 +155,7 @@ impl Sink {
             state.step.messages_left_out += 1;
         }
         let bytes = result.name.len() + result.path.len() + result.message.as_ref().map_or(0, String::len);
-        if state.results >= TEST_RESULTS_MAX || state.bytes + bytes > BYTES_MAX {
+        if state.bytes + bytes > BYTES_MAX {
             state.step.left_out += 1;
             return Ok(());
         }

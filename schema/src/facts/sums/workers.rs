@@ -57,47 +57,34 @@ pub async fn workers_store(c: &mut PgConnection, ended: &[Ended], projects: &Pro
     months_add(c, months).await
 }
 
-async fn hours_add(c: &mut PgConnection, sums: BTreeMap<(i64, OffsetDateTime, i64), WorkerSum>) -> Result<()> {
-    let workers: Vec<i64> = sums.keys().map(|k| k.0).collect();
-    let hours: Vec<OffsetDateTime> = sums.keys().map(|k| k.1).collect();
-    let builders: Vec<i64> = sums.keys().map(|k| k.2).collect();
-    sqlx::query!(
-        "insert into worker_hours as w (worker_id, hour, builder_id, builds, lost, seconds)
-         select * from unnest($1::bigint[], $2::timestamptz[], $3::bigint[], $4::int[], $5::int[], $6::float8[])
-         on conflict (worker_id, hour, builder_id) do update
+// The tables differ by name and key only, which the checked macros want to see.
+macro_rules! worker_sums {
+    ($add:ident, $table:literal, $at:literal, $of:literal, $kind:literal, $key:ty, $array:ty) => {
+        async fn $add(c: &mut PgConnection, sums: BTreeMap<(i64, OffsetDateTime, $key), WorkerSum>) -> Result<()> {
+            let workers: Vec<i64> = sums.keys().map(|k| k.0).collect();
+            let times: Vec<OffsetDateTime> = sums.keys().map(|k| k.1).collect();
+            let of: Vec<$array> = sums.keys().map(|k| k.2.to_owned()).collect();
+            sqlx::query!(
+        "insert into " + $table + " as w (worker_id, " + $at + ", " + $of + ", builds, lost, seconds)
+         select * from unnest($1::bigint[], $2::timestamptz[], $3::" + $kind + "[], $4::int[], $5::int[], $6::float8[])
+         on conflict (worker_id, " + $at + ", " + $of + ") do update
             set builds = w.builds + excluded.builds, lost = w.lost + excluded.lost, seconds = w.seconds + excluded.seconds",
-        &workers,
-        &hours,
-        &builders,
-        &sums.values().map(|s| s.builds).collect::<Vec<_>>(),
-        &sums.values().map(|s| s.lost).collect::<Vec<_>>(),
-        &sums.values().map(|s| s.seconds).collect::<Vec<_>>()
-    )
-    .execute(c)
-    .await?;
-    Ok(())
+                &workers,
+                &times,
+                &of,
+                &sums.values().map(|s| s.builds).collect::<Vec<_>>(),
+                &sums.values().map(|s| s.lost).collect::<Vec<_>>(),
+                &sums.values().map(|s| s.seconds).collect::<Vec<_>>()
+            )
+            .execute(c)
+            .await?;
+            Ok(())
+        }
+    };
 }
 
-async fn months_add(c: &mut PgConnection, sums: BTreeMap<(i64, OffsetDateTime, &str), WorkerSum>) -> Result<()> {
-    let workers: Vec<i64> = sums.keys().map(|k| k.0).collect();
-    let months: Vec<OffsetDateTime> = sums.keys().map(|k| k.1).collect();
-    let projects: Vec<String> = sums.keys().map(|k| k.2.to_owned()).collect();
-    sqlx::query!(
-        "insert into worker_months as w (worker_id, month, project, builds, lost, seconds)
-         select * from unnest($1::bigint[], $2::timestamptz[], $3::text[], $4::int[], $5::int[], $6::float8[])
-         on conflict (worker_id, month, project) do update
-            set builds = w.builds + excluded.builds, lost = w.lost + excluded.lost, seconds = w.seconds + excluded.seconds",
-        &workers,
-        &months,
-        &projects,
-        &sums.values().map(|s| s.builds).collect::<Vec<_>>(),
-        &sums.values().map(|s| s.lost).collect::<Vec<_>>(),
-        &sums.values().map(|s| s.seconds).collect::<Vec<_>>()
-    )
-    .execute(c)
-    .await?;
-    Ok(())
-}
+worker_sums!(hours_add, "worker_hours", "hour", "builder_id", "bigint", i64, i64);
+worker_sums!(months_add, "worker_months", "month", "project", "text", &str, String);
 
 #[cfg(test)]
 mod tests {

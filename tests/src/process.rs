@@ -1,6 +1,7 @@
 //! A process of the system under test: its output in a file, killed with its
 //! group when dropped.
 
+use crate::wait::PATIENCE;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use std::fs::File;
@@ -52,7 +53,7 @@ impl Process {
             if let Ok(Some(status)) = self.child.try_wait() {
                 return status;
             }
-            assert!(started.elapsed() < Duration::from_secs(300), "{} does not end:\n{}", self.name, self.output());
+            assert!(started.elapsed() < PATIENCE, "{} does not end:\n{}", self.name, self.output());
             std::thread::sleep(Duration::from_millis(10));
         }
     }

@@ -1,6 +1,8 @@
 //! Real IRC servers and services on loopback: ngircd, InspIRCd, Atheme.
 
 use crate::cluster::free_port;
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::unistd::Pid;
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -177,11 +179,9 @@ impl Server {
     /// It says nothing more from here on.
     pub fn freeze(&self) {
         self.signal("-STOP");
-        let stat = format!("/proc/{}/stat", self.running.as_ref().unwrap().child.id());
-        let stopped = |s: String| s.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'));
-        while !std::fs::read_to_string(&stat).is_ok_and(stopped) {
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        let id = Id::Pid(Pid::from_raw(self.running.as_ref().unwrap().child.id() as i32));
+        // Also if it ends instead, which is left to be waited for.
+        waitid(id, WaitPidFlag::WSTOPPED | WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT).unwrap();
     }
 
     pub fn thaw(&self) {
